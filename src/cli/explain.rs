@@ -91,7 +91,7 @@ fn from_files(args: &ExplainArgs, file: &Path) -> Result<(), Failure> {
 
 /// A snapshot of the model without any measurement.
 fn unmeasured(model: Arc<Model>) -> Snapshot {
-    let checks = vec![CheckView::default(); model.checks.len()];
+    let checks = vec![CheckView::default(); model.checks.len()].into();
     let view = WorldView { checks, ..WorldView::default() };
     compile::compile(model, Arc::new(view), Arc::new(Identity::default()), 1, None)
 }

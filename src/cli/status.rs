@@ -1,6 +1,6 @@
 //! `portolan status`: what each name is answered with, and the health of every endpoint as each vantage observes it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use crate::control::JournalEvent;
 use crate::control::leases::LeaseReport;
 use crate::control::names::NameReport;
 use crate::control::overrides::OverrideReport;
+use crate::control::regions::{RegionReport, basis_why};
 use crate::control::status::{CheckReport, EndpointStatus, FilesStatus, Status, ZoneStatus};
 use crate::control::unsaved::UnsavedFile;
 
@@ -133,7 +134,7 @@ fn zone_table(zone: &ZoneStatus, names: &[NameReport], now: f64) -> String {
     let names = names::table(&zone.zone, zone.names.len(), names);
     let gap = if names.is_empty() { "" } else { "\n" };
     let leases = leases(&zone.exclusive);
-    format!("\n{}{version}\n{names}{gap}{leases}{}", zone.zone, text::table(&headings, &rows))
+    format!("\n{}{version}\n{names}{gap}{leases}{}{}", zone.zone, text::table(&headings, &rows), region_table(zone))
 }
 
 /// The leases of the exclusive names of a zone.
@@ -161,7 +162,7 @@ fn endpoint_rows(endpoint: &EndpointStatus) -> Vec<Vec<String>> {
         Some(row) => format!("{} ({})", endpoint.health, overrides::effect(&row.state)),
         None => match endpoint.state.as_deref() {
             Some(state) => format!("{} ({state} in the policy file)", endpoint.health),
-            None => format!("{}{}", endpoint.health, ramping(endpoint)),
+            None => format!("{}{}{}", endpoint.health, ramping(endpoint), as_regions_see(endpoint)),
         },
     };
     let region = endpoint.region.clone().unwrap_or_else(|| "-".to_owned());
@@ -180,6 +181,38 @@ fn ramping(endpoint: &EndpointStatus) -> String {
         let left = text::span(Duration::from_millis(ramp.full_in_ms));
         format!(" (ramping: {:.0} % of its weight, all in {left})", ramp.share * 100.0)
     })
+}
+
+/// That the verdict is not of this moment, or not that of every region.
+fn as_regions_see(endpoint: &EndpointStatus) -> String {
+    if let Some(basis) = &endpoint.basis {
+        return format!(" ({})", basis_why(basis));
+    }
+    let regions = endpoint.regions.iter().filter(|of| !of.reachable).map(|of| of.region.as_str());
+    let regions: Vec<&str> = regions.collect();
+    if regions.is_empty() { String::new() } else { format!(" (out of reach for {})", regions.join(", ")) }
+}
+
+/// The round-trip times of the endpoints of a zone by region; empty with less than two regions that measure.
+fn region_table(zone: &ZoneStatus) -> String {
+    let all = || zone.endpoints.iter().flat_map(|endpoint| &endpoint.regions);
+    let regions: BTreeSet<&str> = all().map(|of| of.region.as_str()).collect();
+    if regions.len() < 2 {
+        return String::new();
+    }
+    let row = |endpoint: &EndpointStatus| {
+        let cell = |region: &&str| match endpoint.regions.iter().find(|of| of.region == **region) {
+            Some(RegionReport { reachable: false, .. }) => "out of reach".to_owned(),
+            Some(RegionReport { rtt_ms: Some(ms), .. }) => format!("{ms:.1} ms"),
+            Some(RegionReport { rtt_ms: None, .. }) | None => "-".to_owned(),
+        };
+        std::iter::once(endpoint.name.clone()).chain(regions.iter().map(cell)).collect::<Vec<_>>()
+    };
+    let measured = zone.endpoints.iter().filter(|endpoint| !endpoint.regions.is_empty());
+    let rows: Vec<Vec<String>> = measured.map(row).collect();
+    let heads: Vec<String> = regions.iter().map(|region| format!("FROM {}", region.to_uppercase())).collect();
+    let heads: Vec<&str> = std::iter::once("ENDPOINT").chain(heads.iter().map(String::as_str)).collect();
+    format!("\n{}", text::table(&heads, &rows))
 }
 
 fn verdict_cells(verdict: &CheckReport) -> [String; 7] {
@@ -247,6 +280,8 @@ mod tests {
             health: "up".into(),
             verdicts: vec![],
             ramps: vec![ramp("192.0.2.1", 0.5, 30_000), ramp("2001:db8::1", 0.15, 51_000)],
+            regions: vec![],
+            basis: None,
             state: None,
             overridden: None,
         };
@@ -254,6 +289,40 @@ mod tests {
         assert_eq!(health(&endpoint), "up (ramping: 15 % of its weight, all in 51 s)");
         endpoint.ramps.clear();
         assert_eq!(health(&endpoint), "up");
+    }
+
+    #[test]
+    fn the_regions_of_a_zone_are_a_table_and_differences_are_marked() {
+        let of = |region: &str, rtt_ms, reachable| RegionReport { region: region.into(), rtt_ms, reachable };
+        let endpoint = |name: &str, regions| EndpointStatus {
+            name: name.into(),
+            region: None,
+            health: "up".into(),
+            verdicts: vec![],
+            ramps: vec![],
+            regions,
+            basis: None,
+            state: None,
+            overridden: None,
+        };
+        let mut zone = ZoneStatus {
+            zone: "svc.example.".into(),
+            names: vec![],
+            endpoints: vec![
+                endpoint("fra1", vec![of("eu", Some(5.04), true), of("us", Some(80.0), false)]),
+                endpoint("nyc", vec![of("us", Some(1.0), true)]),
+                endpoint("plain", vec![]),
+            ],
+            files: FilesStatus::default(),
+        };
+        let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+        let table = "ENDPOINT FROM EU FROM US fra1 5.0 ms out of reach nyc - 1.0 ms";
+        assert!(words(&zone_table(&zone, &[], 0.0)).ends_with(table), "{}", zone_table(&zone, &[], 0.0));
+        assert_eq!(endpoint_rows(&zone.endpoints[0])[0][2], "up (out of reach for us)");
+        zone.endpoints[0].basis = Some("static".into());
+        assert_eq!(endpoint_rows(&zone.endpoints[0])[0][2], "up (the last verdict: no vantage reports)");
+        zone.endpoints.remove(0);
+        assert_eq!(region_table(&zone), "", "one region measures");
     }
 
     #[test]
@@ -290,6 +359,8 @@ mod tests {
             health: "up".into(),
             verdicts,
             ramps: vec![],
+            regions: vec![],
+            basis: None,
             state: None,
             overridden: None,
         };

@@ -123,9 +123,10 @@ fn complete(
     mut problems: Problems,
 ) -> Result<Loaded, Vec<Problem>> {
     let served = in_force.map(|in_force| &*in_force.model);
-    let Some((model, zones, files)) = place_clients(&settings, read, served, &mut problems) else {
+    let Some((mut model, zones, files)) = place_clients(&settings, read, served, &mut problems) else {
         return Err(problems.into_sorted());
     };
+    model.regional_view = settings.fleet.is_some();
     let bad_files = SideFile::ALL.into_iter().filter(|file| problems.is_bad(*file));
     let effects: Vec<Problem> = bad_files.filter_map(|file| effect_without(file, &settings)).collect();
     let (mut refused, warnings): (Vec<_>, Vec<_>) =

@@ -24,6 +24,7 @@ pub mod overrides;
 mod page;
 mod patient;
 mod problem;
+pub mod regions;
 mod request;
 mod request_log;
 mod serve;

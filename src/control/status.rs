@@ -12,6 +12,7 @@ use crate::config::{VersionStatus, ZoneState};
 use crate::control::fleet::FleetReport;
 use crate::control::leases::{LeaseReport, leases};
 use crate::control::overrides::OverrideReport;
+use crate::control::regions::{RegionReport, basis_text, regions};
 use crate::control::unsaved::{DiskState, UnsavedFile};
 use crate::model::{
     AdminState, AnswerRdata, Answerable, CheckId, Endpoint, EndpointId, Evidence, Model, Moment, VantageState,
@@ -85,6 +86,13 @@ pub struct EndpointStatus {
     /// The addresses that came back recently and have a part of their weight; absent if there are none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ramps: Vec<RampReport>,
+    /// The endpoint as each region sees it that measured it, in the order of the regions; absent if none did.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub regions: Vec<RegionReport>,
+    /// Present while the health is only the last one that is known: `last_verdicts` if all vantages that report are
+    /// blind, `static` if none reports.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub basis: Option<String>,
     /// `drain` or `disabled`, if the policy file says so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<String>,
@@ -305,12 +313,6 @@ pub fn status(snapshot: &Snapshot, reload: &ReloadStatus, now: Moment) -> Status
     }
 }
 
-/// What the vantages report of a check; empty without a check.
-pub(crate) fn evidence(check: Option<CheckId>, view: &WorldView) -> &[Evidence] {
-    let seen = check.and_then(|check| view.checks.get(check.0 as usize));
-    seen.map_or(&[], |seen| &seen.evidence)
-}
-
 fn files_status(zone: Option<&ZoneState>) -> FilesStatus {
     // A model that was not loaded from files has no other version.
     let Some(zone) = zone else { return FilesStatus { state: "current".to_owned(), ..FilesStatus::default() } };
@@ -333,10 +335,9 @@ fn endpoint_status(
     let verdicts = endpoint.answerables.iter().flat_map(|answerable| {
         answerable.named_checks().flat_map(move |(monitor, check)| {
             let address = judged_address(model, answerable, Some(check));
-            let all = evidence(Some(check), view).iter();
-            all.map(move |seen| CheckReport {
+            view.evidence.of(model, check, now).into_iter().map(move |seen| CheckReport {
                 monitor: monitor.map(str::to_owned),
-                ..check_report(model, seen, &address, now)
+                ..check_report(model, &seen, &address, now)
             })
         })
     });
@@ -350,6 +351,8 @@ fn endpoint_status(
         health: view.endpoint(endpoint).as_str().to_owned(),
         verdicts: verdicts.collect(),
         ramps: ramps.collect(),
+        regions: regions(model, view, endpoint),
+        basis: basis_text(view.basis_of(endpoint)),
         state: match endpoint.state {
             AdminState::Enabled => None,
             AdminState::Drain => Some("drain".to_owned()),

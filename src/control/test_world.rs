@@ -77,24 +77,21 @@ fn check(target: &str) -> Check {
 
 /// The report of `ns1` in eu-west: fra1 is up over IPv4 only, nyc is down.
 pub(crate) fn view() -> WorldView {
-    let seen = |health, rtt: Option<u64>| CheckView {
+    let all = [(Health::Up, Some(1250)), (Health::Down, None), (Health::Down, Some(80_000))];
+    let seen = |(health, rtt): (Health, Option<u64>)| Evidence {
+        vantage: "ns1".into(),
+        region: RegionId(0),
         health,
-        tried: true,
-        evidence: vec![Evidence {
-            vantage: "ns1".into(),
-            region: RegionId(0),
-            health,
-            rtt: rtt.map(Duration::from_micros),
-            probed_at: Some(PROBED_AT),
-            why: None,
-            hold: None,
-            doubt: Doubt::None,
-        }],
-        ..CheckView::default()
+        rtt: rtt.map(Duration::from_micros),
+        probed_at: Some(PROBED_AT),
+        why: None,
+        hold: None,
+        doubt: Doubt::None,
     };
     WorldView {
         at: PROBED_AT,
-        checks: vec![seen(Health::Up, Some(1250)), seen(Health::Down, None), seen(Health::Down, Some(80_000))],
+        checks: all.map(|(health, _)| CheckView { health, tried: true, ..CheckView::default() }).to_vec().into(),
+        evidence: EvidenceBook::Listed(all.map(|of| vec![seen(of)]).to_vec()),
         vantages: vec![VantageView {
             name: "ns1".into(),
             region: RegionId(0),

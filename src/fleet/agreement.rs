@@ -8,6 +8,7 @@ mod layout;
 mod pending;
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::fleet::ballots::{Ballots, Effect, KeyCache, Slot, VantageBallots};
@@ -18,7 +19,8 @@ use crate::fleet::{Received, Report, Vantage};
 use crate::model::monitor::composite::Rule;
 use crate::model::quorum::{MAX_STALE_AFTER, STALE_AFTER};
 use crate::model::{
-    CheckId, CheckView, Evidence, Health, Model, Moment, RegionId, VantageState, VantageView, WorldView,
+    CheckId, CheckTable, CheckView, Evidence, EvidenceBook, EvidenceSource, Health, Model, Moment, RegionId,
+    VantageState, VantageView, WorldView,
 };
 use layout::Layout;
 use pending::PendingChecks;
@@ -37,8 +39,7 @@ pub struct Agreement {
     layout: Layout,
     /// By vantage, then by the layout's `stale_after` times.
     rights: Vec<Vec<VoteRight>>,
-    /// By check.
-    views: Vec<CheckView>,
+    views: CheckTable,
     pending: PendingChecks,
 }
 
@@ -54,7 +55,7 @@ impl Agreement {
         let layout = Layout::of(model);
         let rights = ballots.vantages.iter().map(|_| layout.no_rights()).collect();
         let pending = PendingChecks::all(model.checks.len());
-        let views = vec![CheckView::default(); model.checks.len()];
+        let views = model.checks.iter().map(|_| CheckView::default()).collect();
         Agreement { ballots, cache: KeyCache::default(), layout, rights, views, pending }
     }
 
@@ -137,14 +138,17 @@ impl Agreement {
         gone.slots().for_each(|slot| self.pending.note(slot, Effect::Verdict, None));
     }
 
-    /// What is agreed on at `now`, without overrides. Costs what changed since the last call. A vantage whose region is
-    /// not in the model is left out.
+    /// What is agreed on at `now`, without overrides. Costs what changed since the last call; the view shares the rest
+    /// with the one before. A vantage whose region is not in the model is left out.
     pub fn view(&mut self, model: &Model, now: Moment) -> WorldView {
         self.update(model, now);
-        let evidence = |id| evidence_of(model, &self.ballots, id, now);
-        let ids = (0..self.views.len() as u32).map(CheckId);
-        let checks = self.views.iter().zip(ids).map(|(view, id)| CheckView { evidence: evidence(id), ..view.clone() });
-        WorldView { at: now, checks: checks.collect(), vantages: vantages(&self.ballots, now), ..WorldView::default() }
+        WorldView {
+            at: now,
+            checks: self.views.clone(),
+            vantages: vantages(&self.ballots, now),
+            evidence: EvidenceBook::Reported(Arc::new(self.ballots.clone())),
+            ..WorldView::default()
+        }
     }
 
     fn update(&mut self, model: &Model, now: Moment) {
@@ -153,9 +157,13 @@ impl Agreement {
         let changes = self.pending.take();
         let mut wholes = BTreeSet::new();
         for (check, region) in changes.rtts {
-            let found = rtt_from(self.voters_in(Some(region), check), &self.views[index(check)]);
-            let view = &mut self.views[index(check)];
+            let view = &self.views[index(check)];
+            let found = rtt_from(self.voters_in(Some(region), check), view);
             let place = view.rtts.binary_search_by_key(&region, |(of, _)| *of);
+            if place.ok().map(|at| view.rtts[at].1) == found {
+                continue;
+            }
+            let view = &mut self.views[index(check)];
             match (place, found) {
                 (Ok(at), Some(rtt)) => view.rtts[at].1 = rtt,
                 (Ok(at), None) => {
@@ -251,6 +259,13 @@ fn is_same(old: &CheckView, new: &CheckView) -> bool {
         && old.rtts == new.rtts
         && old.unreachable_from == new.unreachable_from
         && old.cause == new.cause
+}
+
+impl EvidenceSource for Ballots {
+    /// The ballots have to be in the ids of `model`.
+    fn evidence(&self, model: &Model, check: CheckId, now: Moment) -> Vec<Evidence> {
+        evidence_of(model, self, check, now)
+    }
 }
 
 /// What each vantage reports of a check. `ballots` are in the ids of `model`.

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use crate::model::monitor::composite::{PartKey, Rule};
-use crate::model::{Basis, CheckView, Composite, Evidence, Health, Recovery, RegionId};
+use crate::model::{Basis, CheckView, Composite, Evidence, Health, RegionId};
 
-/// The view of a composite without evidence; `views` are those of its parts, in their order.
+/// The view of a composite; `views` are those of its parts, in their order.
 ///
 /// Its round-trip times are those of the first part that has any. It may change as soon as any of its parts may, and
 /// rests on what the worst of them rests on.
@@ -16,12 +16,10 @@ pub(super) fn compose(composite: &Composite, views: &[&CheckView]) -> CheckView 
         health,
         tried: health != Health::Unknown || !waits,
         basis: views.iter().map(|view| view.basis).max().unwrap_or(Basis::Votes),
-        recovery: Recovery::None,
         may_change_in: views.iter().filter_map(|view| view.may_change_in).min(),
         rtts: views.iter().find(|view| !view.rtts.is_empty()).map(|view| view.rtts.clone()).unwrap_or_default(),
         unreachable_from: unreachable_from(composite.rule, health, views),
         cause: composite.parts.iter().zip(views).find_map(|(part, view)| cause(composite.rule, part, view, health)),
-        evidence: Vec::new(),
     }
 }
 

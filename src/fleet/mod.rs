@@ -18,7 +18,7 @@ mod test_checks;
 pub use agreement::{Agreement, agree};
 pub use ballots::Ballots;
 pub use collector::{Collector, RefusedBurst, RefusedMessages, RemoteVantage, Unaccepted};
-pub use exchange::{Exchange, ReportSender};
+pub use exchange::{Exchange, RemoteReports, ReportSender};
 pub use message::{Ask, BeatMessage, CheckHash, ReportMessage};
 pub use report::{Extent, Received, Report, Vantage};
 pub use reporter::VantageReporter;

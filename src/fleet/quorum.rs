@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::fleet::ballots::{Ballot, VantageBallots};
-use crate::model::{Basis, CheckView, Evidence, Health, Model, Moment, Quorum, Recovery, RegionId};
+use crate::model::{Basis, CheckView, Evidence, Health, Model, Moment, Quorum, RegionId};
 
 pub(crate) use votes::VoteCount;
 
@@ -78,7 +78,7 @@ fn count<'q>(quorum: &'q Quorum, voters: &[Voter<'_>]) -> VoteCount<'q> {
     VoteCount::of(quorum, counted(voters).map(|voter| (voter.region, voter.ballot.health)))
 }
 
-/// What is agreed on a check, without evidence. With `is_regional` also from which regions it is out of reach.
+/// What is agreed on a check. With `is_regional` also from which regions it is out of reach.
 pub(crate) fn agree_on(quorum: &Quorum, voters: &[Voter<'_>], is_regional: bool) -> CheckView {
     let count = count(quorum, voters);
     let health = count.health();
@@ -88,14 +88,12 @@ pub(crate) fn agree_on(quorum: &Quorum, voters: &[Voter<'_>], is_regional: bool)
         health,
         tried: counted(voters).any(|voter| voter.ballot.tried),
         basis,
-        recovery: Recovery::None,
         // The least of all vantages. The verdict may change later than that, if the quorum needs several, but never
         // sooner. Without an observation it may change at any moment.
         may_change_in: Some(soonest.unwrap_or_default()),
         rtts: rtts(voters),
         unreachable_from: if is_regional && basis == Basis::Votes { count.unreachable_from() } else { Arc::default() },
         cause: counted(voters).find_map(|voter| cause(voter, health)),
-        evidence: Vec::new(),
     }
 }
 

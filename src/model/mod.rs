@@ -1,8 +1,10 @@
 //! What the files say once it is known to be valid, and what is known of the world. Values only. A [`Model`] is built
 //! by `config` and read by all other modules. It is never changed, only replaced.
 
+pub mod checks;
 pub mod client;
 pub mod country;
+pub mod evidence;
 pub mod facts;
 pub mod glob;
 pub mod health;
@@ -21,11 +23,14 @@ pub mod steering;
 pub mod time;
 pub mod timing;
 pub mod tree;
+pub mod verdict;
 pub mod view;
 pub mod zone;
 
+pub use checks::CheckTable;
 pub use client::{ClassRanges, ClientClass, ClientRule, ClientSources, Clients, Placement, Region, Selector};
 pub use country::{Continent, Country};
+pub use evidence::{Evidence, EvidenceBook, EvidenceSource};
 pub use facts::{Database, Facts, FileStamp, Point};
 pub use health::Health;
 pub use heartbeat::HeartbeatSpec;
@@ -47,9 +52,8 @@ pub use rate_limit::RateLimit;
 pub use steering::{Gives, RankedBy, Steering};
 pub use time::Moment;
 pub use timing::Timing;
-pub use view::{
-    Basis, CheckView, Doubt, Evidence, Hold, Override, OverrideState, VantageState, VantageView, WorldView,
-};
+pub use verdict::{Basis, CheckView, Doubt, Hold};
+pub use view::{Override, OverrideState, VantageState, VantageView, WorldView};
 pub use zone::{Ecs, Rrset, SteeredName, Zone};
 
 use std::sync::Arc;

@@ -1,11 +1,14 @@
 //! The WorldView: agreed health, and round-trip times by region. Built by `fleet`, read by `steering`, which meet only
 //! here.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::model::{Answerable, CheckId, Endpoint, EndpointId, Growth, Health, LeaseView, Moment, Recovery, RegionId};
+use crate::model::{
+    Answerable, Basis, CheckId, CheckTable, CheckView, Endpoint, EndpointId, EvidenceBook, Growth, Health, LeaseView,
+    Moment, Recovery, RegionId,
+};
 use crate::wire::Name;
 
 /// Agreed health and measured distances of one moment.
@@ -16,7 +19,12 @@ pub struct WorldView {
     /// The same in Unix seconds, where it is needed for the ends of overrides.
     pub at_unix: Option<f64>,
     /// One for each check of the model, indexed by [`CheckId`].
-    pub checks: Vec<CheckView>,
+    pub checks: CheckTable,
+    /// The recoveries of checks that were down; of all others it is [`Recovery::None`]. Set when the view is published,
+    /// from the view before it.
+    pub recoveries: Arc<BTreeMap<CheckId, Recovery>>,
+    /// What each vantage reports. It explains a decision and never changes it.
+    pub evidence: EvidenceBook,
     /// Every known vantage.
     pub vantages: Vec<VantageView>,
     /// Overrides by endpoint; they go before measured health.
@@ -102,133 +110,6 @@ impl VantageState {
     }
 }
 
-/// What is known of one check.
-#[derive(Debug, Clone, Default)]
-pub struct CheckView {
-    /// The verdict.
-    pub health: Health,
-    /// Whether probes could have found out: until then Unknown counts as up.
-    pub tried: bool,
-    /// What the verdict rests on.
-    pub basis: Basis,
-    /// Whether it was down before; set when the view is published, from the view before it.
-    pub recovery: Recovery,
-    /// The least time until the verdict could change; `None` when it never does. It bounds the TTL.
-    pub may_change_in: Option<Duration>,
-    /// Smoothed RTT by region of the vantages that measured it, the median where a region has several; each region
-    /// once.
-    pub rtts: Vec<(RegionId, Duration)>,
-    /// The regions from which it is out of reach although it is Up, in order. Empty unless the model has
-    /// [`regional_view`](crate::model::Model::regional_view).
-    pub unreachable_from: Arc<[RegionId]>,
-    /// The reason of a verdict other than Up, and the vantage that reported it.
-    pub cause: Option<(Arc<str>, Arc<str>)>,
-    /// What each vantage reports. It explains a decision and never changes it.
-    pub evidence: Vec<Evidence>,
-}
-
-/// What a verdict rests on. Also that a verdict is only the last one that is known.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
-pub enum Basis {
-    /// The votes of vantages that see and report; or nothing at all, while it is Unknown.
-    #[default]
-    Votes,
-    /// No vantage that has a vote has a verdict: the last verdicts of the others stay. Some of them report, but are
-    /// blind.
-    LastVerdicts,
-    /// The same, and all reports are older than the monitor's `stale_after`: the answers stay as they are until
-    /// vantages report again.
-    Static,
-}
-
-impl Basis {
-    /// Its name in JSON.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Basis::Votes => "votes",
-            Basis::LastVerdicts => "last_verdicts",
-            Basis::Static => "static",
-        }
-    }
-}
-
-/// The state of a held connection (`hold = true`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Hold {
-    /// Not open: it is being opened, or the endpoint is down.
-    NotOpen,
-    /// Open: its end will be noticed at once.
-    Open,
-    /// The server closes it although it is up: only probes count, until it is tried again.
-    ClosedByServer,
-    /// The server sends too much without a request: only probes count.
-    ServerTalks,
-    /// This vantage has as many held connections as it may have: only probes count.
-    NoRoom,
-}
-
-impl Hold {
-    /// Its text in `status` and JSON.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Hold::NotOpen => "not open",
-            Hold::Open => "open",
-            Hold::ClosedByServer => "closed by server: interval probing",
-            Hold::ServerTalks => "server talks: interval probing",
-            Hold::NoRoom => "too many connections: interval probing",
-        }
-    }
-}
-
-/// Whether a vantage's verdict differs from its last probes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Doubt {
-    /// It does not.
-    #[default]
-    None,
-    /// Up, with failures that are not enough for Down.
-    Suspect,
-    /// Down, because it flaps.
-    HeldDown,
-}
-
-/// What one vantage reports of one check.
-#[derive(Debug, Clone)]
-pub struct Evidence {
-    /// The vantage's name.
-    pub vantage: Arc<str>,
-    /// Its region.
-    pub region: RegionId,
-    /// Its verdict.
-    pub health: Health,
-    /// Smoothed RTT, where a probe ever succeeded.
-    pub rtt: Option<Duration>,
-    /// When the verdict's last probe ended; `None` before the first.
-    pub probed_at: Option<Moment>,
-    /// The reason of the last failure, while it matters; and why other vantages were believed, where they were.
-    pub why: Option<Arc<str>>,
-    /// The held connection; `None` where the monitor has none.
-    pub hold: Option<Hold>,
-    /// Whether the verdict differs from the last probes.
-    pub doubt: Doubt,
-}
-
-impl CheckView {
-    /// Whether what this check stands for may be answered with.
-    pub fn is_eligible(&self) -> bool {
-        match self.health {
-            Health::Up => true,
-            Health::Down => false,
-            Health::Unknown => !self.tried,
-        }
-    }
-
-    /// Smoothed RTT as measured from `region`.
-    pub fn rtt_from(&self, region: RegionId) -> Option<Duration> {
-        self.rtts.iter().find(|(r, _)| *r == region).map(|(_, rtt)| *rtt)
-    }
-}
-
 impl WorldView {
     /// How long after `at` an override ends; `None` where it holds until it is cleared.
     pub fn override_ends_in(&self, entry: &Override) -> Option<Duration> {
@@ -246,11 +127,46 @@ impl WorldView {
         &self.checks[id.0 as usize]
     }
 
+    /// Whether a check was down before.
+    pub fn recovery(&self, id: CheckId) -> Recovery {
+        self.recoveries.get(&id).copied().unwrap_or_default()
+    }
+
     /// The growth of a side of an endpoint that `check` judges at `now`, where its ramp is under way. An endpoint that
     /// is forced up has its full weight at once.
     pub fn growth(&self, id: EndpointId, endpoint: &Endpoint, check: Option<CheckId>, now: Moment) -> Option<Growth> {
         let is_forced = self.override_of(id).is_some_and(|entry| entry.state == OverrideState::Up);
-        if is_forced { None } else { Growth::of(endpoint.ramp, self.check(check?).recovery, now) }
+        if is_forced { None } else { Growth::of(endpoint.ramp, self.recovery(check?), now) }
+    }
+
+    /// The round-trip time of each region to an endpoint, in the order of the regions: to its first side that the
+    /// region measured, by the endpoint's own monitor.
+    pub fn rtts_of(&self, endpoint: &Endpoint) -> Vec<(RegionId, Duration)> {
+        let checks = endpoint.answerables.iter().filter_map(|side| side.check);
+        let mut rtts = BTreeMap::new();
+        for (region, rtt) in checks.flat_map(|check| &self.check(check).rtts) {
+            rtts.entry(*region).or_insert(*rtt);
+        }
+        rtts.into_iter().collect()
+    }
+
+    /// The regions from which no side of an endpoint that is Up can be reached, in order, by its own monitor.
+    pub fn unreachable_from(&self, endpoint: &Endpoint) -> Vec<RegionId> {
+        let sides = endpoint.answerables.iter().map(|side| side.check.map(|check| self.check(check)));
+        let mut up = sides.filter(|view| view.is_none_or(|view| view.health == Health::Up));
+        let first = up.next().flatten().map(|view| view.unreachable_from.to_vec());
+        let mut regions = first.unwrap_or_default();
+        for view in up {
+            let is_far = |from: &RegionId| view.is_some_and(|view| view.unreachable_from.contains(from));
+            regions.retain(is_far);
+        }
+        regions
+    }
+
+    /// What the verdict on an endpoint rests on: the worst of its sides, by its own monitor.
+    pub fn basis_of(&self, endpoint: &Endpoint) -> Basis {
+        let checks = endpoint.answerables.iter().filter_map(|side| side.check);
+        checks.map(|check| self.check(check).basis).max().unwrap_or_default()
     }
 
     /// Health of an endpoint: Up while any of its answerables is (one without a check always is), else Down if any is.

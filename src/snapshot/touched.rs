@@ -2,13 +2,13 @@
 //! whose override changed or ends soon, exclusive names whose lease changed, those with an endpoint whose weight grows,
 //! and those whose choice has a challenger that is due now or soon.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::model::{
-    Answerable, CheckView, Endpoint, EndpointId, Growth, LeaseView, Model, Moment, PolicyId, Pool, RankedBy, Recovery,
-    WorldView,
+    Answerable, CheckId, CheckView, Endpoint, EndpointId, Growth, LeaseView, Model, Moment, PolicyId, Pool, RankedBy,
+    Recovery, WorldView,
 };
 use crate::snapshot::Snapshot;
 use crate::snapshot::policies::PolicyCells;
@@ -24,6 +24,8 @@ pub(crate) struct Dependencies {
     by_endpoint: Vec<Vec<PolicyId>>,
     /// The exclusive names.
     exclusive: Vec<(Name, PolicyId)>,
+    /// By check: the endpoints that it judges.
+    judged: Vec<Vec<EndpointId>>,
     /// By check: the ramps of the endpoints that it judges, each once; the longest first.
     ramps: Vec<Vec<Duration>>,
 }
@@ -49,7 +51,11 @@ impl Dependencies {
         let exclusive = model.policies.iter().zip(0..).filter_map(|(policy, at)| {
             policy.exclusive.as_ref().map(|exclusive| (exclusive.owner.clone(), PolicyId(at)))
         });
-        Dependencies { by_check, by_endpoint, exclusive: exclusive.collect(), ramps: ramps(model) }
+        let mut judged = vec![Vec::new(); model.checks.len()];
+        for (endpoint, id) in model.endpoints.iter().zip(0..) {
+            checks_of(endpoint).for_each(|check| judged[check].push(EndpointId(id)));
+        }
+        Dependencies { by_check, by_endpoint, exclusive: exclusive.collect(), judged, ramps: ramps(model) }
     }
 
     /// The longest ramp of what a check judges; 0 where there is none.
@@ -58,9 +64,15 @@ impl Dependencies {
     }
 
     /// When a check that recovered gives an endpoint more of its weight, for each ramp that is under way.
-    fn growing(&self, check: usize, view: &CheckView, now: Moment) -> impl Iterator<Item = Moment> {
-        let ramps = self.ramps.get(check).into_iter().flatten();
-        ramps.filter_map(move |ramp| Some(Growth::of(*ramp, view.recovery, now)?.next))
+    fn growing(&self, check: CheckId, view: &WorldView) -> impl Iterator<Item = Moment> {
+        let ramps = self.ramps.get(check.0 as usize).into_iter().flatten();
+        let (recovery, now) = (view.recovery(check), view.at);
+        ramps.filter_map(move |ramp| Some(Growth::of(*ramp, recovery, now)?.next))
+    }
+
+    /// The endpoints that these checks judge, in order, each once.
+    pub(crate) fn endpoints_of(&self, checks: impl Iterator<Item = usize>) -> BTreeSet<EndpointId> {
+        checks.filter_map(|check| self.judged.get(check)).flatten().copied().collect()
     }
 }
 
@@ -70,20 +82,22 @@ fn ranks_by_rtt(pool: &Pool) -> bool {
 
 /// The policies whose decisions could differ under `view`, each once.
 pub(crate) fn touched(previous: &Snapshot, view: &WorldView) -> HashSet<PolicyId> {
-    let mut touched = HashSet::new();
-    for (at, (old, new)) in previous.view.checks.iter().zip(&view.checks).enumerate() {
-        let of_check = &previous.dependencies.by_check[at];
-        if old.is_eligible() != new.is_eligible() || whole_seconds(old) != whole_seconds(new) {
-            touched.extend(of_check.iter().map(|&(policy, _)| policy));
+    let (mut touched, before) = (HashSet::new(), &previous.view);
+    let policies_of = |check: usize| previous.dependencies.by_check[check].iter();
+    for (at, old, new) in view.checks.changed_since(&before.checks) {
+        let is_other = old.is_eligible() != new.is_eligible() || old.unreachable_from != new.unreachable_from;
+        if is_other || whole_seconds(old) != whole_seconds(new) {
+            touched.extend(policies_of(at).map(|&(policy, _)| policy));
         } else if old.rtts != new.rtts {
-            touched.extend(of_check.iter().filter(|&&(_, ranks)| ranks).map(|&(policy, _)| policy));
+            touched.extend(policies_of(at).filter(|&&(_, ranks)| ranks).map(|&(policy, _)| policy));
         }
-        if (old.recovery, new.recovery) != (Recovery::None, Recovery::None) {
-            touched.extend(growing(previous, view, at));
-        }
+    }
+    for check in with_ramp(before).chain(with_ramp(view)) {
+        touched.extend(growing(previous, view, check));
         // Down and up again between the two views.
-        if matches!((old.recovery, new.recovery), (Recovery::Since(old), Recovery::Since(new)) if old != new) {
-            touched.extend(of_check.iter().map(|&(policy, _)| policy));
+        let recoveries = (before.recovery(check), view.recovery(check));
+        if matches!(recoveries, (Recovery::Since(old), Recovery::Since(new)) if old != new) {
+            touched.extend(policies_of(check.0 as usize).map(|&(policy, _)| policy));
         }
     }
     for endpoint in changed_overrides(&previous.view, view) {
@@ -101,10 +115,15 @@ pub(crate) fn touched(previous: &Snapshot, view: &WorldView) -> HashSet<PolicyId
     touched
 }
 
+/// The checks that recovered and may have a ramp.
+fn with_ramp(view: &WorldView) -> impl Iterator<Item = CheckId> {
+    view.recoveries.iter().filter(|(_, recovery)| matches!(recovery, Recovery::Since(_))).map(|(check, _)| *check)
+}
+
 /// The policies of a check that recovered whose endpoints have grown since, or will grow within a TTL.
-fn growing(previous: &Snapshot, view: &WorldView, check: usize) -> impl Iterator<Item = PolicyId> {
+fn growing(previous: &Snapshot, view: &WorldView, check: CheckId) -> impl Iterator<Item = PolicyId> {
     let dependencies = &previous.dependencies;
-    let dues = |view: &WorldView| dependencies.growing(check, &view.checks[check], view.at).collect::<Vec<_>>();
+    let dues = |view: &WorldView| dependencies.growing(check, view).collect::<Vec<_>>();
     let (old, new) = (dues(&previous.view), dues(view));
     let ends_in = move |policy: PolicyId, dues: &[Moment], now: Moment| {
         let ttl = previous.model.policy(policy).ttl;
@@ -112,7 +131,7 @@ fn growing(previous: &Snapshot, view: &WorldView, check: usize) -> impl Iterator
         left.collect::<Vec<_>>()
     };
     let (before, now) = (previous.view.at, view.at);
-    let of_check = dependencies.by_check[check].iter().map(|&(policy, _)| policy);
+    let of_check = dependencies.by_check[check.0 as usize].iter().map(|&(policy, _)| policy);
     of_check.filter(move |policy| old != new || ends_in(*policy, &old, before) != ends_in(*policy, &new, now))
 }
 

@@ -1,6 +1,9 @@
 //! Whose health changed from one snapshot to the next, for logs, events and counters. Pure.
 
-use crate::model::{Answerable, CheckId, Endpoint, Health, WorldView};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use crate::model::{Answerable, CheckId, Endpoint, EndpointId, Health, WorldView};
 use crate::snapshot::Snapshot;
 use crate::snapshot::remap::{Map, endpoints_by_name};
 
@@ -27,17 +30,19 @@ pub struct Transition {
     pub monitor: Option<String>,
 }
 
-/// Every endpoint that both snapshots know and whose health differs: by its own monitor, and by those of names.
+/// Every endpoint that both snapshots know and whose health differs: by its own monitor, and by those of names. Within
+/// one model it costs what changed.
 pub(crate) fn between(old: &Snapshot, new: &Snapshot, at: f64) -> Vec<Transition> {
-    let same_model = std::sync::Arc::ptr_eq(&old.model, &new.model);
+    let same_model = Arc::ptr_eq(&old.model, &new.model);
     let by_name = if same_model { Map::default() } else { endpoints_by_name(&old.model) };
-    let earlier = |index: usize, endpoint: &Endpoint| match same_model {
-        true => old.model.endpoints.get(index),
+    let earlier = |id: EndpointId, endpoint: &Endpoint| match same_model {
+        true => old.model.endpoints.get(id.0 as usize),
         false => by_name.get(&(&new.model.zone(endpoint.zone).apex, &*endpoint.name)).map(|id| old.model.endpoint(*id)),
     };
     let mut changed = Vec::new();
-    for (index, endpoint) in new.model.endpoints.iter().enumerate() {
-        let Some(earlier) = earlier(index, endpoint) else { continue };
+    for id in candidates(old, new, same_model) {
+        let endpoint = new.model.endpoint(id);
+        let Some(earlier) = earlier(id, endpoint) else { continue };
         for monitor in monitors(endpoint) {
             let (from, to) = (health(&old.view, earlier, monitor), health(&new.view, endpoint, monitor));
             let Some((from, to)) = from.zip(to).filter(|(from, to)| from != to) else { continue };
@@ -48,13 +53,23 @@ pub(crate) fn between(old: &Snapshot, new: &Snapshot, at: f64) -> Vec<Transition
                 region: endpoint.region.map(|id| new.model.region(id).name.clone()),
                 from,
                 to,
-                why: why(&new.view, endpoint, monitor, to),
+                why: why(new, endpoint, monitor, to),
                 generation: new.generation,
                 monitor: monitor.map(str::to_owned),
             });
         }
     }
     changed
+}
+
+/// The endpoints of `new` whose health may differ, in the order of the files.
+fn candidates(old: &Snapshot, new: &Snapshot, same_model: bool) -> BTreeSet<EndpointId> {
+    if !same_model {
+        return (0..new.model.endpoints.len() as u32).map(EndpointId).collect();
+    }
+    let changed = new.view.checks.changed_since(&old.view.checks);
+    let others = changed.filter(|(_, old, new)| old.health != new.health).map(|(check, ..)| check);
+    new.dependencies.endpoints_of(others)
 }
 
 /// The monitors that judge an endpoint: `None` for its own, then those of names.
@@ -83,11 +98,12 @@ fn checks<'e>(endpoint: &'e Endpoint, monitor: Option<&'e str>) -> impl Iterator
 }
 
 /// The first reason that a vantage reports for `health`, or else the vantages that report it.
-fn why(view: &WorldView, endpoint: &Endpoint, monitor: Option<&str>, health: Health) -> String {
-    let checks = checks(endpoint, monitor).map(|id| view.check(id));
-    let evidence: Vec<_> = checks.flat_map(|check| &check.evidence).filter(|e| e.health == health).collect();
+fn why(snapshot: &Snapshot, endpoint: &Endpoint, monitor: Option<&str>, health: Health) -> String {
+    let (model, view) = (&snapshot.model, &snapshot.view);
+    let evidence = checks(endpoint, monitor).flat_map(|id| view.evidence.of(model, id, view.at));
+    let evidence: Vec<_> = evidence.filter(|e| e.health == health).collect();
     let reason = evidence.iter().find_map(|e| Some(format!("{} (seen by {})", e.why.as_deref()?, e.vantage)));
-    let vantages = || evidence.iter().map(|e| &*e.vantage).collect::<std::collections::BTreeSet<_>>();
+    let vantages = || evidence.iter().map(|e| &*e.vantage).collect::<BTreeSet<_>>();
     reason.unwrap_or_else(|| match evidence.is_empty() {
         true => "no vantage has a fresh verdict".to_string(),
         false => format!("seen {} by {}", health.as_str(), vantages().into_iter().collect::<Vec<_>>().join(", ")),

@@ -76,6 +76,12 @@ impl PoolsChoice {
         std::mem::take(&mut self.tiers)
     }
 
+    /// The tiers; the choices that resist change are not remembered.
+    pub(super) fn for_now(mut self, prospects: &mut Prospects) -> Vec<Tier> {
+        prospects.ramps.append(&mut self.ramps.dues);
+        self.tiers
+    }
+
     /// `rank`, where something was ranked, and `tiers`.
     pub(super) fn stages(&self, scene: &Scene, eligible: &[EndpointId]) -> Vec<Stage> {
         let mut stages = Vec::with_capacity(2);

@@ -1,12 +1,13 @@
 //! What a policy can ever read of a client: whether its region matters, and which selectors do. Classes that agree on
 //! it are one class to the policy, so a snapshot decides once for all of them.
 
-use crate::model::{Model, OnEmpty, Policy, PolicyId, SelectorId};
+use crate::model::{EndpointId, Model, OnEmpty, Policy, PolicyId, SelectorId};
 
 /// What of a client class can matter to one policy, however the world is.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct Interest {
-    /// Whether the client's region matters: a pool below ranks by distance.
+    /// Whether the client's region matters: a pool below ranks by distance, or an endpoint may be out of reach for a
+    /// region.
     pub region: bool,
     /// The selectors that matter, in the order of their ids, each once: of geo members and of the fence.
     pub selectors: Vec<SelectorId>,
@@ -32,10 +33,18 @@ pub(super) fn of(model: &Model, policy: &Policy) -> Interest {
         interest.region |= pool.steering.ranked_by().is_some() && pool.members.len() > 1;
         interest.selectors.extend(pool.members.iter().filter_map(|member| pool.selector(member)));
     }
+    interest.region |= model.regional_view && has_several_monitored(model, policy);
     interest.selectors.extend(fence_of(model, policy));
     interest.selectors.sort_unstable();
     interest.selectors.dedup();
     interest
+}
+
+/// Whether an endpoint may be out of reach for a region, and there are others for its clients.
+fn has_several_monitored(model: &Model, policy: &Policy) -> bool {
+    let sides = |id: &EndpointId| model.endpoint(*id).answerables.iter();
+    let is_monitored = |id: &EndpointId| sides(id).any(|side| policy.check_of(*id, side).is_some());
+    policy.endpoints.len() > 1 && policy.endpoints.iter().any(is_monitored)
 }
 
 /// The selector of the fence, if the fence can make a difference: an endpoint is outside, or `on_empty` may give the
@@ -70,6 +79,9 @@ mod tests {
         check("weights are the same for all", world().pool("p", Weighted, "a b"), "");
         check("an endpoint alone too", SteeringWorld::new().endpoint("a", "eu"), "");
         check("latency asks for the region", world().pool("p", Latency, "a b"), "region");
+        let fleet = |world: SteeringWorld| world.regional_view();
+        check("in a fleet all do", fleet(world().pool("p", Weighted, "a b")), "region");
+        check("but for an endpoint alone", fleet(SteeringWorld::new().endpoint("a", "eu")), "");
         check("so does nearest", world().pool("p", Nearest, "a b"), "region");
         check("one member is the nearest to all", world().pool("p", Latency, "a"), "");
         let deep = world().pool("x", Latency, "a b").pool("y", Failover, "c x").pool("p", Weighted, "y c");

@@ -57,6 +57,8 @@ mod test_cases_preference;
 #[cfg(test)]
 mod test_cases_ramp;
 #[cfg(test)]
+mod test_cases_reach;
+#[cfg(test)]
 mod test_cases_time;
 #[cfg(test)]
 mod test_cases_worlds;
@@ -84,7 +86,7 @@ use why::{OutOfService, Unhealthy};
 
 use crate::model::{
     Answerable, CheckView, ClientClass, EndpointId, Facet, Fence, MAX_ANSWERS, Model, Moment, OnEmpty, Policy,
-    PolicyId, Pool, PoolId, WorldView,
+    PolicyId, Pool, PoolId, RegionId, WorldView,
 };
 
 /// Decides what `policy` answers clients of `class` who ask for `facet`, in the world `view` at `view.at`. `memory` is
@@ -193,6 +195,10 @@ impl<'a> Scene<'a> {
         prospects: &mut Prospects,
     ) {
         let root = self.policy.root;
+        if let Some((stages, tiers)) = self.choose_within_reach(sieved, decision, prospects) {
+            decision.stages = stages;
+            return self.give(tiers, decision);
+        }
         let mut choice = choice::choose(self, root, sieved);
         let mut stages = [sieved.stages.clone(), choice.stages(self, &sieved.eligible)].concat();
         let mut tiers = choice.hand_over(decision, prospects);
@@ -214,6 +220,38 @@ impl<'a> Scene<'a> {
             decision.last_good = last_good.cloned();
             return on_empty::fill(self, sieved, last_good, decision, prospects);
         }
+        self.give(tiers, decision);
+    }
+
+    /// What the pools give of the endpoints within reach of the client's region, with the stages. `None` where that is
+    /// nothing, or all that are eligible are within reach.
+    fn choose_within_reach(
+        &self,
+        sieved: &Sieved,
+        decision: &mut Decision,
+        prospects: &mut Prospects,
+    ) -> Option<(Vec<Stage>, Vec<Tier>)> {
+        // All are looked at: whether a decision depends on the client must not depend on the class.
+        let measured = sieved.eligible.iter().filter(|endpoint| sieved.considered.contains(endpoint));
+        let out_of_reach = measured.filter(|endpoint| self.out_of_reach(**endpoint).is_some()).count();
+        if out_of_reach == 0 {
+            return None;
+        }
+        let near = sieve::sieve(self, self.policy.root, Admit::WithinReach);
+        let choice = choice::choose(self, self.policy.root, &near);
+        if choice.tiers.is_empty() {
+            return None;
+        }
+        // What a pool stays on is chosen without regard to reach: a choice that one region had to make must not outlast
+        // the reason for it, nor become that of all clients.
+        choice::choose(self, self.policy.root, sieved).hand_over(decision, prospects);
+        let stages = [near.stages, choice.stages(self, &near.eligible)].concat();
+        Some((stages, choice.for_now(prospects)))
+    }
+
+    /// Gives what is up.
+    fn give(&self, tiers: Vec<Tier>, decision: &mut Decision) {
+        decision.is_good = true;
         decision.source = AnswerSource::Endpoints(distribution(self.policy, tiers));
         for other in self.policy.on_empty.iter().filter_map(OnEmpty::other) {
             choice::remember(self, other, decision);
@@ -258,6 +296,19 @@ impl<'a> Scene<'a> {
     /// Whether a side of an endpoint may be answered with.
     fn is_side_up(&self, endpoint: EndpointId, side: &Answerable) -> bool {
         self.check_of(endpoint, side).is_none_or(CheckView::is_eligible)
+    }
+
+    /// The client's region, if an endpoint that is up is out of reach for it: for every side that is up. The client is
+    /// read only if some region can't reach them, and the policy has other endpoints.
+    fn out_of_reach(&self, endpoint: EndpointId) -> Option<RegionId> {
+        let sides = || self.sides(endpoint).map(|side| self.check_of(endpoint, side));
+        let up = || sides().filter(|view| view.is_none_or(CheckView::is_eligible));
+        let is_anywhere = up().all(|view| view.is_some_and(|view| !view.unreachable_from.is_empty()));
+        if !is_anywhere || up().next().is_none() || self.policy.endpoints.len() < 2 {
+            return None;
+        }
+        let region = self.client.region()?;
+        up().flatten().all(|view| view.unreachable_from.contains(&region)).then_some(region)
     }
 
     /// The verdict on an endpoint; `None` without a monitor. For a service it is the best of its addresses.

@@ -219,20 +219,35 @@ impl Empty<'_> {
     /// Gives what `other` gives of the endpoints that `admit` lets through, if it gives anything.
     fn try_other(&self, other: MemberRef, admit: Admit, decision: &mut Decision, prospects: &mut Prospects) -> bool {
         let scene = &self.scene;
+        let is_far = |endpoint: &EndpointId| scene.out_of_reach(*endpoint).is_some();
+        if admit == Admit::Up
+            && scene.model.endpoints_below(other).iter().filter(|endpoint| is_far(endpoint)).count() > 0
+            && self.try_other(other, Admit::WithinReach, decision, prospects)
+        {
+            return true;
+        }
         let sieved = sieve(scene, other, admit);
         prospects.considered.extend(&sieved.considered);
         prospects.inside.extend(&sieved.inside);
         let mut choice = choice::choose(scene, other, &sieved);
         let mut stages = sieved.stages;
         stages.extend(choice.stages(scene, &sieved.eligible));
-        let tiers = choice.hand_over(decision, prospects);
+        let tiers = match admit {
+            Admit::WithinReach if choice.tiers.is_empty() => return false,
+            Admit::WithinReach => {
+                // As for the name's own pool.
+                choice::choose(scene, other, &sieve(scene, other, Admit::Up)).hand_over(decision, prospects);
+                choice.for_now(prospects)
+            }
+            Admit::Up | Admit::UpOrDrained | Admit::InService | Admit::Any => choice.hand_over(decision, prospects),
+        };
         if tiers.is_empty() {
             return false;
         }
         let (entered, left) =
             (stages.first().map_or(0, |stage| stage.entered), stages.last().map_or(0, |stage| stage.left));
         let despite = match admit {
-            Admit::Up => Despite::Nothing,
+            Admit::WithinReach | Admit::Up => Despite::Nothing,
             Admit::UpOrDrained => Despite::Drain,
             Admit::InService | Admit::Any => Despite::Health,
         };

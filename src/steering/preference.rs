@@ -65,11 +65,12 @@ fn is_of_band(model: &Model, standing: &Standing) -> bool {
     model.pool(standing.pool).steering.ranked_by().is_some()
 }
 
-/// Whether every side of every endpoint that the policy could name is up, and nothing is overridden.
+/// Whether every side of every endpoint that the policy could name is up for every region, and nothing is overridden.
 fn is_whole(model: &Model, policy: PolicyId, view: &WorldView) -> bool {
     let policy = model.policy(policy);
-    let is_up =
-        |id: EndpointId| model.endpoint(id).answerables.iter().all(|side| is_eligible(view, policy.check_of(id, side)));
+    let is_near = |check: Option<CheckId>| check.is_none_or(|check| view.check(check).unreachable_from.is_empty());
+    let is_whole = |check: Option<CheckId>| is_eligible(view, check) && is_near(check);
+    let is_up = |id: EndpointId| model.endpoint(id).answerables.iter().all(|side| is_whole(policy.check_of(id, side)));
     policy.endpoints.iter().all(|id| view.override_of(*id).is_none() && is_up(*id))
 }
 

@@ -8,6 +8,8 @@ use crate::steering::{Note, Reason, Scene, Sides, Stage, StageName, Unhealthy, W
 /// pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Admit {
+    /// Those that are up and in service, and within reach of the client's region.
+    WithinReach,
     /// Those that are up and in service.
     Up,
     /// Those that are up, drained or not.
@@ -21,14 +23,14 @@ pub(super) enum Admit {
 impl Admit {
     fn admits_drained(self) -> bool {
         match self {
-            Admit::Up | Admit::InService => false,
+            Admit::WithinReach | Admit::Up | Admit::InService => false,
             Admit::UpOrDrained | Admit::Any => true,
         }
     }
 
     fn admits_down(self) -> bool {
         match self {
-            Admit::Up | Admit::UpOrDrained => false,
+            Admit::WithinReach | Admit::Up | Admit::UpOrDrained => false,
             Admit::InService | Admit::Any => true,
         }
     }
@@ -109,12 +111,18 @@ fn by_health(
 ) -> (Vec<EndpointId>, Stage) {
     let is_forced = |endpoint: EndpointId| forced.contains(&endpoint);
     let objection = |endpoint| if is_forced(endpoint) { None } else { unhealthy(scene, endpoint) };
-    let (eligible, mut health) = drop_where(StageName::Health, in_service, |endpoint| {
-        Some(Why::Unhealthy(objection(endpoint).filter(|_| !admit.admits_down())?))
+    let out_of_reach = |endpoint| if is_forced(endpoint) { None } else { scene.out_of_reach(endpoint) };
+    let (eligible, mut health) = drop_where(StageName::Health, in_service, |endpoint| match objection(endpoint) {
+        Some(unhealthy) => (!admit.admits_down()).then_some(Why::Unhealthy(unhealthy)),
+        None if admit == Admit::WithinReach => out_of_reach(endpoint).map(Why::OutOfReach),
+        None => None,
     });
     let why = |endpoint| match objection(endpoint) {
         Some(unhealthy) => Why::UnhealthyButGiven(unhealthy),
-        None => healthy(scene, endpoint, is_forced(endpoint)),
+        None => match out_of_reach(endpoint) {
+            Some(region) => Why::OutOfReachButGiven(region),
+            None => healthy(scene, endpoint, is_forced(endpoint)),
+        },
     };
     health.passed = eligible.iter().map(|id| Reason::new(*id, why(*id))).collect();
     health.note = scene.policy.monitor.is_some().then_some(Note::OwnMonitor);
@@ -151,10 +159,7 @@ fn no_record(scene: &Scene, endpoint: EndpointId) -> Option<Why> {
 
 fn unhealthy(scene: &Scene, endpoint: EndpointId) -> Option<Unhealthy> {
     let check = scene.check(endpoint).filter(|check| !check.is_eligible())?;
-    // The vantages with this verdict know the reason.
-    let of_verdict = check.evidence.iter().filter(|evidence| evidence.health == check.health);
-    let cause = of_verdict.into_iter().find_map(|evidence| Some((evidence.why.clone()?, evidence.vantage.clone())));
-    Some(Unhealthy { health: check.health, cause })
+    Some(Unhealthy { health: check.health, cause: check.cause.clone() })
 }
 
 fn healthy(scene: &Scene, endpoint: EndpointId, is_forced: bool) -> Why {

@@ -215,7 +215,8 @@ proptest! {
 #[test]
 fn a_recovery_that_is_awaited_is_no_ramp() {
     let mut world = back(pool(Weighted, "a b"), "");
-    world.view.checks.iter_mut().for_each(|check| check.recovery = Recovery::Awaited);
+    let all = (0..world.view.checks.len() as u32).map(|check| (crate::model::CheckId(check), Recovery::Awaited));
+    world.view.recoveries = std::sync::Arc::new(all.collect());
     check("up by a word that isn't the publisher's", world.clone(), "eu", "a=50 b=50");
     world.view.at = Moment::START;
     check("at the very start", world, "eu", "a=50 b=50");

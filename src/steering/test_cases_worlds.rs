@@ -23,7 +23,7 @@ pub(super) fn any_world() -> impl Strategy<Value = SteeringWorld> {
     let state = prop::option::weighted(0.2, overrides);
     let endpoint = (
         0_usize..4,
-        0_u8..6,
+        0_u8..9,
         prop::option::of(1_u64..5),
         prop::bool::weighted(0.2),
         state,
@@ -47,6 +47,8 @@ fn build((endpoints, pools, policy): (Vec<AnyEndpoint>, Vec<AnyPool>, AnyPolicy)
             0 | 1 => world.down(&name),
             2 => world.state(&name, Drain),
             3 => world.state(&name, Disabled),
+            4 => world.out_of_reach(&name, "eu").regional_view(),
+            5 => world.out_of_reach(&name, "us moon").regional_view(),
             _ => world,
         };
         world = if let Some(rtt) = rtt { world.rtt(&name, region, rtt) } else { world };

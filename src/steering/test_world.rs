@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use crate::model::{
     AdminState, AffinityNet, AnswerRdata, Answerable, Band, Check, CheckId, CheckKey, CheckView, ClientClass, Country,
-    Doubt, Endpoint, EndpointId, Evidence, Facet, Failback, Fence, FenceId, Health, Location, Member, MemberRef, Model,
-    Moment, Monitor, OnEmpty, Override, OverrideState, Policy, PolicyId, Pool, PoolId, ProbeKind, ProbeTarget,
-    Recovery, Region, Selector, SelectorId, Steering, Ttl, WorldView, ZoneId,
+    Endpoint, EndpointId, Facet, Failback, Fence, FenceId, Health, Location, Member, MemberRef, Model, Moment, Monitor,
+    OnEmpty, Override, OverrideState, Policy, PolicyId, Pool, PoolId, ProbeKind, ProbeTarget, Recovery, Region,
+    Selector, SelectorId, Steering, Ttl, WorldView, ZoneId,
 };
 use crate::steering::{Decision, Distribution, Memory, decide};
 
@@ -163,20 +163,10 @@ impl SteeringWorld {
     }
 
     pub(super) fn down(self, names: &str) -> SteeringWorld {
-        let evidence = Evidence {
-            vantage: "ns1".into(),
-            region: self.model.region_named("eu").unwrap(),
-            health: Health::Down,
-            rtt: None,
-            probed_at: None,
-            why: Some("connection refused".into()),
-            hold: None,
-            doubt: Doubt::None,
-        };
         names.split_whitespace().fold(self, |world, name| {
             world.each_check(name, None, |check| {
                 check.health = Health::Down;
-                check.evidence = vec![evidence.clone()];
+                check.cause = Some(("connection refused".into(), "ns1".into()));
             })
         })
     }
@@ -197,15 +187,31 @@ impl SteeringWorld {
         })
     }
 
+    pub(super) fn regional_view(mut self) -> SteeringWorld {
+        self.model.regional_view = true;
+        self
+    }
+
+    /// Up, and out of reach for these regions.
+    pub(super) fn out_of_reach(self, name: &str, regions: &str) -> SteeringWorld {
+        let regions: Arc<[_]> = regions.split_whitespace().map(|name| self.model.region_named(name).unwrap()).collect();
+        self.each_check(name, None, |check| check.unreachable_from = regions.clone())
+    }
+
     pub(super) fn ramp(mut self, names: &str, seconds: u64) -> SteeringWorld {
         names.split_whitespace().for_each(|name| self.endpoint_mut(name).ramp = Duration::from_secs(seconds));
         self
     }
 
     /// Up since so many seconds after the start, and down before.
-    pub(super) fn came_up(self, name: &str, facet: Option<Facet>, seconds: u64) -> SteeringWorld {
+    pub(super) fn came_up(mut self, name: &str, facet: Option<Facet>, seconds: u64) -> SteeringWorld {
         let since = Recovery::Since(Moment::from_start(Duration::from_secs(seconds)));
-        self.each_check(name, facet, |check| check.recovery = since)
+        for answerable in self.endpoint_mut(name).answerables.clone() {
+            if facet.is_none_or(|facet| facet == answerable.facet) {
+                Arc::make_mut(&mut self.view.recoveries).insert(answerable.check.unwrap(), since);
+            }
+        }
+        self
     }
 
     pub(super) fn may_change(self, name: &str, millis: u64) -> SteeringWorld {

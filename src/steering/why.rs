@@ -40,6 +40,10 @@ pub enum Why {
     Unhealthy(Unhealthy),
     /// `health`: it is not up, and nothing better is left.
     UnhealthyButGiven(Unhealthy),
+    /// `health`: it is up, but most vantages of this region, which is the client's, can't reach it.
+    OutOfReach(RegionId),
+    /// `health`: the same, and nothing better is left.
+    OutOfReachButGiven(RegionId),
     /// `health`: it is not up, but an override makes it eligible.
     UnhealthyButForcedUp(Unhealthy),
     /// `health`: it has no monitor.

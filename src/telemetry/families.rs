@@ -92,7 +92,11 @@ families! {
     TRANSITIONS Counter "portolan_transitions_total" ["zone" "endpoint" "to"]
         "Transitions of an endpoint's agreed health, by the health after.";
     RTT Gauge "portolan_rtt_seconds" ["vantage" "zone" "endpoint"]
-        "Smoothed round-trip time from a vantage to an endpoint.";
+        "Smoothed round-trip time from a vantage to an endpoint; none where there would be over 100,000 of them.";
+    REGION_RTT Gauge "portolan_region_rtt_seconds" ["region" "zone" "endpoint"]
+        "Round-trip time from a region to an endpoint: the median of the region's vantages.";
+    REGION_UNREACHABLE Gauge "portolan_region_unreachable" ["region" "zone" "endpoint"]
+        "1 while most vantages of a region can't reach an endpoint that is up for the others; absent otherwise.";
 
     VANTAGE_UP Gauge "portolan_vantage_up" ["vantage" "region"] "Whether a vantage's reports count.";
     VANTAGE_BLIND Gauge "portolan_vantage_blind" ["vantage" "region"]

@@ -103,10 +103,9 @@ fn every_metric_is_there_with_its_labels() {
     metrics.reload_ended(false);
     metrics.health_written(true);
     let mut snapshot = snapshot(model());
-    Arc::make_mut(&mut snapshot.view).checks[0].evidence[0].hold = Some(Hold::Open);
-    Arc::make_mut(&mut snapshot.view).checks[1].evidence[0].hold = Some(Hold::NotOpen);
-    Arc::make_mut(&mut snapshot.view).checks[0].evidence[0].doubt = Doubt::Suspect;
-    Arc::make_mut(&mut snapshot.view).checks[1].evidence[0].doubt = Doubt::HeldDown;
+    let evidence = &mut Arc::make_mut(&mut snapshot.view).evidence;
+    evidence.change(0, |all| (all[0].hold, all[0].doubt) = (Some(Hold::Open), Doubt::Suspect));
+    evidence.change(1, |all| (all[0].hold, all[0].doubt) = (Some(Hold::NotOpen), Doubt::HeldDown));
     let lines = scraped(&metrics, &snapshot);
     for expected in [
         "portolan_fleet_connected 1",

@@ -105,7 +105,7 @@ fn load(dir: &Path, scene: Scene) -> Option<Loaded> {
     fs::write(dir.join("zones/z.zone"), &scene.master).ok()?;
     fs::write(dir.join("zones/z.policy.toml"), &scene.policy).ok()?;
     let loaded = config::load(Some(&dir.join("portolan.toml")), &Flags::default()).ok()?;
-    let checks = vec![CheckView::default(); loaded.model.checks.len()];
+    let checks = vec![CheckView::default(); loaded.model.checks.len()].into();
     let view = WorldView { checks, ..WorldView::default() };
     let cookies = CookieSecrets { current: [7; 16], other: None };
     let identity = Identity { nsid: b"bench".to_vec(), cookies: Some(cookies), ..Identity::default() };

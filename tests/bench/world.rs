@@ -37,7 +37,7 @@ pub(crate) fn snapshot(dir: &Path) -> Snapshot {
     }
     let loaded = config::load(Some(&dir.join("portolan.toml")), &Flags::default())
         .unwrap_or_else(|problems| panic!("{}", source::to_human(&problems)));
-    let checks = vec![CheckView::default(); loaded.model.checks.len()];
+    let checks = vec![CheckView::default(); loaded.model.checks.len()].into();
     let view = WorldView { checks, ..WorldView::default() };
     let identity = Identity { nsid: b"bench".to_vec(), cookies: Some(SECRETS), ..Identity::default() };
     compile(Arc::new(loaded.model), Arc::new(view), Arc::new(identity), 1, None)

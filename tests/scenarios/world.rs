@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use portolan::config::{self, Flags};
 use portolan::model::{
-    CheckView, Doubt, Endpoint, EndpointId, Evidence, Facet, Health, Model, Moment, Override, OverrideState, WorldView,
+    CheckId, CheckView, Doubt, Endpoint, EndpointId, Evidence, EvidenceBook, Facet, Health, Model, Moment, Override,
+    OverrideState, RegionId, WorldView,
 };
 use portolan::snapshot::{Identity, Publisher, Snapshot, SteeringState, compile::compile};
 use portolan::source;
@@ -34,12 +35,12 @@ pub(crate) struct World {
 impl World {
     /// Everything is up, and nothing was served before. The files of the script must be without an error.
     pub(crate) fn new(script: &Script) -> World {
-        let model = Arc::new(load(script));
-        let health =
-            |region| CheckView { health: Health::Up, tried: true, evidence: evidence(region), ..CheckView::default() };
+        let model = Arc::new(Model { regional_view: true, ..load(script) });
+        let up = CheckView { health: Health::Up, tried: true, ..CheckView::default() };
         let at = Moment::from_start(BEGIN);
-        let checks = model.checks.iter().map(|_| health(&model)).collect();
-        let view = WorldView { at, checks, ..WorldView::default() };
+        let checks = vec![up; model.checks.len()].into();
+        let evidence = EvidenceBook::Listed(vec![evidence(&model); model.checks.len()]);
+        let view = WorldView { at, checks, evidence, ..WorldView::default() };
         let first = compile(model.clone(), Arc::new(view.clone()), Arc::new(Identity::default()), 1, None);
         World {
             model,
@@ -87,6 +88,15 @@ impl World {
                 let time = duration(time)?;
                 self.each_check(target, |check| check.may_change_in = Some(time))
             }
+            "OUT_OF_REACH" => {
+                let [target, regions @ ..] = rest else {
+                    return Err("expected OUT_OF_REACH ENDPOINT REGION ...".to_owned());
+                };
+                let id =
+                    |name: &String| self.model.region_named(name).ok_or_else(|| format!("no region is called {name}"));
+                let regions = regions.iter().map(id).collect::<Result<Vec<RegionId>, String>>()?;
+                self.each_check(target, |check| check.unreachable_from = regions.clone().into())
+            }
             "OVERRIDE" => {
                 let [target, state, why] = rest else { return Err("expected OVERRIDE TARGET STATE WHY".to_owned()) };
                 self.set_override(target, state, why)
@@ -108,14 +118,17 @@ impl World {
     }
 
     fn set_health(&mut self, targets: &[String], health: Health) -> Result<(), String> {
+        let why: Option<Arc<str>> = (health == Health::Down).then(|| "connection refused".into());
         for target in targets {
             self.each_check(target, |check| {
                 check.health = health;
-                check.evidence.iter_mut().for_each(|evidence| {
-                    evidence.health = health;
-                    evidence.why = (health == Health::Down).then(|| "connection refused".into());
-                });
+                check.cause = why.clone().map(|why| (why, "ns1".into()));
             })?;
+            for id in self.checks_of(target)? {
+                self.view.evidence.change(id.0 as usize, |all| {
+                    all.iter_mut().for_each(|evidence| (evidence.health, evidence.why) = (health, why.clone()));
+                });
+            }
         }
         Ok(())
     }
@@ -162,6 +175,12 @@ impl World {
     /// Changes every check of an endpoint. `/v4` and `/v6` select one of its addresses, `@MONITOR` the check by a
     /// monitor of names, and `@` alone the check by its own monitor.
     fn each_check(&mut self, target: &str, change: impl Fn(&mut CheckView)) -> Result<(), String> {
+        self.checks_of(target)?.into_iter().for_each(|id| change(&mut self.view.checks[id.0 as usize]));
+        self.is_changed = true;
+        Ok(())
+    }
+
+    fn checks_of(&self, target: &str) -> Result<Vec<CheckId>, String> {
         let (name, family) = target.split_once('/').map_or((target, None), |(name, family)| (name, Some(family)));
         let (name, monitor) = name.split_once('@').map_or((name, None), |(name, monitor)| (name, Some(monitor)));
         let facet = match family {
@@ -183,9 +202,7 @@ impl World {
         if checks.is_empty() {
             return Err(format!("{target} has no monitor"));
         }
-        checks.into_iter().for_each(|id| change(&mut self.view.checks[id.0 as usize]));
-        self.is_changed = true;
-        Ok(())
+        Ok(checks)
     }
 }
 

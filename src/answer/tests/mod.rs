@@ -64,7 +64,7 @@ fn loaded(files: &[(&str, &str)]) -> Model {
 
 fn compiled(model: Model, health: Health) -> Snapshot {
     let check = CheckView { health, tried: true, ..CheckView::default() };
-    let view = WorldView { checks: vec![check; model.checks.len()], ..WorldView::default() };
+    let view = WorldView { checks: vec![check; model.checks.len()].into(), ..WorldView::default() };
     let identity = Identity { nsid: b"node".to_vec(), cookies: Some(SECRETS), ..Identity::default() };
     compile(Arc::new(model), Arc::new(view), Arc::new(identity), 1, None)
 }

@@ -140,7 +140,7 @@ fn by_files(
     };
     let view = |model: &Model| match &status {
         Some(status) => as_measured(model, status),
-        None => WorldView { checks: vec![CheckView::default(); model.checks.len()], ..WorldView::default() },
+        None => WorldView { checks: vec![CheckView::default(); model.checks.len()].into(), ..WorldView::default() },
     };
     let snapshot = |model: Model, generation, previous: Option<&Snapshot>| {
         let view = Arc::new(view(&model));

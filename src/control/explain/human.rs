@@ -31,6 +31,8 @@ pub fn human(explanation: &Explanation) -> String {
             format!("{} ({}) has {share} of its weight, all of it in {left}", ramp.endpoint, ramp.address)
         }),
     );
+    let unvoted = e.last_verdicts.iter().map(|of| format!("{}: {}", of.endpoint, of.why));
+    lines_of(&mut text, "verdict   ", unvoted);
     if e.stale {
         text.push_str("stale     nothing is eligible: replies carry EDE 3 (Stale Answer)\n");
     }

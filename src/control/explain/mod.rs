@@ -8,6 +8,7 @@ mod note;
 mod numbers;
 mod present;
 mod reason;
+mod seen;
 mod selector;
 #[cfg(test)]
 mod tests;
@@ -18,7 +19,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::control::status::{self, RampReport};
+use crate::control::status::RampReport;
 use crate::model::{ClassId, EndpointId, Facet, Model, Moment, Policy, PolicyId, RegionId, SteeredName, ZoneId};
 use crate::snapshot::names::{LookupResult, RrsetRef};
 use crate::snapshot::{Cell, LocalClass, Snapshot};
@@ -27,9 +28,10 @@ use crate::wire::{Name, NameBuf, NameError};
 
 use client::locate_address;
 pub use human::human;
-use numbers::millis;
 use present::present;
 pub(crate) use reason::Renderer;
+pub use seen::EvidenceReport;
+use seen::{evidence, last_verdicts, ramps};
 
 /// The client for which an answer is explained.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -114,6 +116,10 @@ pub struct Explanation {
     /// The endpoints of this name that came back recently and have a part of their weight; left out if there are none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ramps: Vec<RampReport>,
+    /// The endpoints of this name whose health is only the last one that is known, because no vantage has a vote; left
+    /// out if there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub last_verdicts: Vec<ReasonReport>,
     /// The observations of the vantages for the endpoints of this name.
     pub evidence: Vec<EvidenceReport>,
 }
@@ -156,27 +162,6 @@ pub struct AnswerReport {
     pub endpoint: Option<String>,
     /// The probability that it is in a reply, 0 to 1.
     pub probability: f64,
-}
-
-/// The observation of one vantage for one endpoint.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct EvidenceReport {
-    /// The endpoint.
-    pub endpoint: String,
-    /// The address whose health this is; for a cname, the probed address.
-    pub address: String,
-    /// The vantage.
-    pub vantage: String,
-    /// The vantage's region.
-    pub region: String,
-    /// `up`, `down` or `unknown`.
-    pub health: String,
-    /// Smoothed round-trip time in milliseconds, if it was measured.
-    pub rtt_ms: Option<f64>,
-    /// How long ago the last probe ended, in milliseconds; none before the first.
-    pub age_ms: Option<u64>,
-    /// The reason of the last failure, while the endpoint is down or suspect.
-    pub why: Option<String>,
 }
 
 /// Explains the answer to a query of `client` for `name` and `rtype` (without one: the first type that the name has).
@@ -240,6 +225,7 @@ fn explain_steered(
         ttl_why,
         affinity_endpoint: affinity::endpoint(&snapshot.model, policy, client, cell),
         ramps: ramps(snapshot, policy, decision.map_or(facet, |decision| decision.facet), now),
+        last_verdicts: last_verdicts(snapshot, policy, decision.map_or(facet, |decision| decision.facet)),
         evidence: evidence(snapshot, policy, decision.map_or(facet, |decision| decision.facet), now),
     })
 }
@@ -413,34 +399,4 @@ fn static_answers(snapshot: &Snapshot, zone: ZoneId, name: &SteeredName, facet: 
     let answer = |wire: &[u8]| AnswerReport { rdata: present(facet.rtype(), wire), endpoint: None, probability: 1.0 };
     let rrset = safe_default(snapshot, zone, name, facet);
     rrset.map_or_else(Vec::new, |rrset| rrset.rdatas().map(answer).collect())
-}
-
-fn ramps(snapshot: &Snapshot, policy: &Policy, facet: Facet, now: Moment) -> Vec<RampReport> {
-    let (model, view) = (&snapshot.model, &snapshot.view);
-    let sides =
-        policy.endpoints.iter().flat_map(|id| model.endpoint(*id).answering(facet).map(move |side| (*id, side)));
-    sides.filter_map(|(id, side)| status::ramp(model, view, (id, side, policy.check_of(id, side)), now)).collect()
-}
-
-fn evidence(snapshot: &Snapshot, policy: &Policy, facet: Facet, now: Moment) -> Vec<EvidenceReport> {
-    let model = &snapshot.model;
-    let reports = policy.endpoints.iter().flat_map(|endpoint| {
-        let judged = model.endpoint(*endpoint).answering(facet);
-        let evidence = judged.flat_map(|side| {
-            let check = policy.check_of(*endpoint, side);
-            let all = status::evidence(check, &snapshot.view).iter();
-            all.map(move |one| (status::judged_address(model, side, check), one))
-        });
-        evidence.map(move |(address, one)| EvidenceReport {
-            endpoint: model.endpoint(*endpoint).name.clone(),
-            address,
-            vantage: one.vantage.to_string(),
-            region: region_name(model, one.region),
-            health: one.health.as_str().to_owned(),
-            rtt_ms: one.rtt.map(millis),
-            age_ms: one.probed_at.map(|at| now.since(at).as_millis() as u64),
-            why: one.why.as_deref().map(str::to_owned),
-        })
-    });
-    reports.collect()
 }

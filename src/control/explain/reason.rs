@@ -5,7 +5,9 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use crate::control::explain::numbers::{milliseconds, plain};
 use crate::control::explain::selector::selector_text;
-use crate::model::{AdminState, EndpointId, Facet, Failback, Health, MemberRef, Model, Override, Policy, PoolId};
+use crate::model::{
+    AdminState, EndpointId, Facet, Failback, Health, MemberRef, Model, Override, Policy, PoolId, RegionId,
+};
 use crate::printable::escaped;
 use crate::steering::why::{InBand, InTier, Nearness, OutOfService, Ramping, Ranked, Turn, Undrawn, Unhealthy};
 use crate::steering::{Decision, HOLD_DOWN, Reason, Why};
@@ -57,6 +59,10 @@ impl Renderer<'_> {
                 format!("{}; given because nothing better is left", unhealthy(measured))
             }
             Why::UnhealthyButForcedUp(measured) => format!("up by override; measured {}", unhealthy(measured)),
+            Why::OutOfReach(region) => self.out_of_reach(*region),
+            Why::OutOfReachButGiven(region) => {
+                format!("{}; given because nothing better is left", self.out_of_reach(*region))
+            }
             Why::Unmonitored => "no monitor: always up".to_owned(),
             Why::Up => UP.to_owned(),
             Why::NotProbedYet => "unknown: not probed yet, so counted as up".to_owned(),
@@ -174,6 +180,11 @@ impl Renderer<'_> {
             text.push_str(&format!(", until {until}"));
         }
         text
+    }
+
+    fn out_of_reach(&self, region: RegionId) -> String {
+        let region = &self.model.region(region).name;
+        format!("up, but most vantages of {region} can't reach it")
     }
 
     fn ranked(&self, ranked: &Arc<Ranked>) -> String {

@@ -177,7 +177,8 @@ fn an_explanation_shows_ramps_and_when_they_end() {
     model.policies[0].facets = vec![Facet::V4, Facet::V6];
     let snapshot = test_world::snapshot(model);
     let mut view = (*snapshot.view).clone();
-    view.checks[0].recovery = Recovery::Since(test_world::PROBED_AT - Duration::from_secs(30));
+    let recovery = Recovery::Since(test_world::PROBED_AT - Duration::from_secs(30));
+    view.recoveries = Arc::new([(crate::model::CheckId(0), recovery)].into());
     let ramping = Snapshot { view: Arc::new(view), ..snapshot.clone() };
     let explained = explain_www(&ramping, Some("A"), dublin()).unwrap();
     let json = serde_json::to_value(&explained.ramps).unwrap();

@@ -7,8 +7,8 @@ use std::time::Duration;
 use crate::config::{Flags, load};
 use crate::control::explain::{Client, Explanation, explain, human};
 use crate::model::{
-    CheckView, Doubt, EndpointId, Evidence, Health, Model, Moment, Override, OverrideState, RegionId, VantageState,
-    VantageView, WorldView,
+    CheckView, Doubt, EndpointId, Evidence, EvidenceBook, Health, Model, Moment, Override, OverrideState, RegionId,
+    VantageState, VantageView, WorldView,
 };
 use crate::snapshot::compile::compile;
 use crate::snapshot::{Identity, Snapshot};
@@ -96,6 +96,7 @@ fn snapshot() -> Snapshot {
 
 fn view(model: &Model) -> WorldView {
     let mut checks = vec![CheckView::default(); model.checks.len()];
+    let mut evidence = vec![Vec::new(); model.checks.len()];
     let mut overrides = std::collections::HashMap::new();
     for (id, endpoint) in (0..).map(EndpointId).zip(&model.endpoints) {
         let health = if endpoint.name == "ams1" { Health::Down } else { Health::Up };
@@ -105,23 +106,25 @@ fn view(model: &Model) -> WorldView {
             _ => 80,
         });
         let check = endpoint.answerables[0].check.unwrap();
+        let why: Option<Arc<str>> = (health == Health::Down).then(|| "connection refused".into());
         checks[check.0 as usize] = CheckView {
             health,
             tried: true,
             may_change_in: Some(Duration::from_secs(7)),
             rtts: vec![(RegionId(0), rtt)],
-            evidence: vec![Evidence {
-                vantage: "ns1".into(),
-                region: RegionId(0),
-                health,
-                rtt: Some(rtt),
-                probed_at: Some(NOW),
-                why: (health == Health::Down).then(|| "connection refused".into()),
-                hold: None,
-                doubt: Doubt::None,
-            }],
+            cause: why.clone().map(|why| (why, "ns1".into())),
             ..CheckView::default()
         };
+        evidence[check.0 as usize] = vec![Evidence {
+            vantage: "ns1".into(),
+            region: RegionId(0),
+            health,
+            rtt: Some(rtt),
+            probed_at: Some(NOW),
+            why,
+            hold: None,
+            doubt: Doubt::None,
+        }];
         if endpoint.name == "fra2" {
             let entry = Override {
                 target: "fra2".into(),
@@ -141,7 +144,14 @@ fn view(model: &Model) -> WorldView {
         why: None,
         reported_at: NOW,
     }];
-    WorldView { at: NOW, checks, vantages, overrides: Arc::new(overrides), at_unix: None, leases: Arc::default() }
+    WorldView {
+        at: NOW,
+        checks: checks.into(),
+        vantages,
+        overrides: Arc::new(overrides),
+        evidence: EvidenceBook::Listed(evidence),
+        ..WorldView::default()
+    }
 }
 
 fn explained(client: &str) -> Explanation {

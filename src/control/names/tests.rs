@@ -67,7 +67,7 @@ fn at(seconds: u64) -> Moment {
 /// A world in which the endpoints with these names are down.
 fn view(model: &Model, down: &[&str], seconds: u64) -> Arc<WorldView> {
     let up = CheckView { health: Health::Up, tried: true, ..CheckView::default() };
-    let mut view = WorldView { at: at(seconds), checks: vec![up; model.checks.len()], ..WorldView::default() };
+    let mut view = WorldView { at: at(seconds), checks: vec![up; model.checks.len()].into(), ..WorldView::default() };
     for endpoint in model.endpoints.iter().filter(|endpoint| down.contains(&endpoint.name.as_str())) {
         for check in endpoint.answerables.iter().filter_map(|side| side.check) {
             view.checks[check.0 as usize].health = Health::Down;

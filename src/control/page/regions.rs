@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use super::escape;
 use crate::control::overrides::{OverrideReport, utc};
+use crate::control::regions::{RegionReport, basis_why};
 use crate::control::status::{CheckReport, EndpointStatus, RampReport, Status};
 
 /// Most endpoints of a region on the page (judgment). Endpoints with a problem come first.
@@ -64,6 +65,13 @@ fn row(html: &mut String, zone: &str, endpoint: &EndpointStatus) {
     if let Some(why) = why_down(endpoint) {
         let _ = write!(html, "<div class=\"why\">{}</div>", escape(&why));
     }
+    if let Some(basis) = &endpoint.basis {
+        let _ = write!(html, "<div class=\"why\">{}</div>", basis_why(basis));
+    }
+    for of in endpoint.regions.iter().filter(|of| !of.reachable) {
+        let region = escape(&of.region);
+        let _ = write!(html, "<div class=\"why\">out of reach for {region}: not for clients of that region</div>");
+    }
     if let Some(entry) = &endpoint.overridden {
         let _ = write!(html, "<div class=\"override\">{}</div>", escape(&override_text(entry)));
     } else if let Some(state) = &endpoint.state {
@@ -71,6 +79,9 @@ fn row(html: &mut String, zone: &str, endpoint: &EndpointStatus) {
     }
     for ramp in &endpoint.ramps {
         let _ = write!(html, "<div class=\"ramp\">{}</div>", escape(&ramp_text(ramp)));
+    }
+    if endpoint.regions.len() > 1 {
+        let _ = write!(html, "<div class=\"rtts\">{}</div>", escape(&rtts_text(&endpoint.regions)));
     }
     if endpoint.verdicts.is_empty() {
         html.push_str("not probed");
@@ -119,6 +130,15 @@ pub(super) fn override_text(entry: &OverrideReport) -> String {
 pub(super) fn ramp_text(ramp: &RampReport) -> String {
     let (share, left) = (ramp.share * 100.0, ramp.full_in_ms.div_ceil(1000));
     format!("ramping: {} has {share:.0} % of its weight, all of it in {left} s", ramp.address)
+}
+
+/// `round trips: eu 12.0 ms, us 80.5 ms`
+fn rtts_text(regions: &[RegionReport]) -> String {
+    let text = |of: &RegionReport| {
+        let rtt = of.rtt_ms.map_or("not measured".to_owned(), |ms| format!("{ms:.1} ms"));
+        format!("{} {rtt}", of.region)
+    };
+    format!("round trips: {}", regions.iter().map(text).collect::<Vec<_>>().join(", "))
 }
 
 fn report_text(report: &CheckReport) -> String {

@@ -1,12 +1,12 @@
 //! The loss of vantages in a simulation: their reports go, and the remaining vantages agree again.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use crate::control::simulate::request::SimulationError;
-use crate::fleet::{Received, Report, Vantage, agree};
+use crate::fleet::{Agreement, Report, Vantage};
 use crate::health::Observation;
-use crate::model::{Evidence, Health, Model, RegionId, VantageView, WorldView};
+use crate::model::{Check, CheckId, CheckView, Evidence, Health, Model, RegionId, WorldView};
 
 /// The lost vantages: by name, and all of a region.
 #[derive(Debug, Clone, Default)]
@@ -45,44 +45,69 @@ impl LostVantages {
             return;
         }
         world.vantages.retain(|vantage| !self.contains(&vantage.name, vantage.region));
-        let agreed = agree(model, &reports(model, view, &world.vantages), view.at);
-        for (check, agreed) in world.checks.iter_mut().zip(agreed.checks) {
-            let is_lost = |evidence: &Evidence| self.contains(&evidence.vantage, evidence.region);
-            let changed: Vec<RegionId> = check.evidence.iter().filter(|e| is_lost(e)).map(|e| e.region).collect();
-            check.evidence.retain(|evidence| !is_lost(evidence));
-            if !changed.is_empty() && check.evidence.iter().any(|evidence| evidence.health != Health::Unknown) {
-                (check.health, check.tried) = (agreed.health, agreed.tried);
+        let mut agreement = Agreement::new(model);
+        let mut changed: Vec<(usize, Vec<RegionId>, bool)> = Vec::new();
+        let mut observations: HashMap<Arc<str>, Vec<Observation>> = HashMap::new();
+        for (at, check) in model.checks.iter().enumerate() {
+            let evidence = view.evidence.of(model, CheckId(at as u32), view.at);
+            let (lost, left): (Vec<_>, Vec<_>) =
+                evidence.into_iter().partition(|one| self.contains(&one.vantage, one.region));
+            let is_judged = left.iter().any(|evidence| evidence.health != Health::Unknown);
+            changed.push((at, lost.iter().map(|evidence| evidence.region).collect(), is_judged));
+            // What is agreed on a composite follows from its parts.
+            for evidence in left.into_iter().filter(|_| check.parts.is_empty()) {
+                let vantage = evidence.vantage.clone();
+                observations.entry(vantage).or_default().push(observation(check, &view.checks[at], evidence));
             }
-            check.rtts.retain(|(region, _)| !self.regions.contains(region) && !changed.contains(region));
-            check.rtts.extend(agreed.rtts.into_iter().filter(|(region, _)| changed.contains(region)));
+            if at % TOGETHER == TOGETHER - 1 {
+                deliver(&mut agreement, model, world, &mut observations);
+            }
+        }
+        deliver(&mut agreement, model, world, &mut observations);
+        let agreed = agreement.view(model, view.at);
+        for (at, regions, is_judged) in changed {
+            let (check, agreed) = (&mut world.checks[at], &agreed.checks[at]);
+            if !regions.is_empty() && is_judged {
+                (check.health, check.tried) = (agreed.health, agreed.tried);
+                check.unreachable_from = agreed.unreachable_from.clone();
+            }
+            check.rtts.retain(|(region, _)| !self.regions.contains(region) && !regions.contains(region));
+            check.rtts.extend(agreed.rtts.iter().filter(|(region, _)| regions.contains(region)));
         }
     }
 }
 
-/// The reports of these vantages, as far as `view` still has them.
-fn reports(model: &Model, view: &WorldView, vantages: &[VantageView]) -> Vec<Received> {
-    let report = |vantage: &VantageView| {
-        let observations = model.checks.iter().zip(&view.checks).filter_map(|(check, seen)| {
-            let evidence = seen.evidence.iter().find(|evidence| evidence.vantage == vantage.name)?;
-            Some(Observation {
-                key: check.key.clone(),
-                health: evidence.health,
-                tried: evidence.health != Health::Unknown || evidence.probed_at.is_some(),
-                srtt: evidence.rtt,
-                rttvar: None,
-                probed_at: evidence.probed_at,
-                may_change_in: seen.may_change_in.unwrap_or_default(),
-                why: evidence.why.clone(),
-                hold: evidence.hold,
-                doubt: evidence.doubt,
-                state: None,
-            })
-        });
+/// How many checks are reported together. Judgment: the observations of 50 vantages take 5 MB.
+const TOGETHER: usize = 500;
+
+/// Delivers these observations to the agreement, as reports of the vantages of `world`.
+fn deliver(
+    agreement: &mut Agreement,
+    model: &Model,
+    world: &WorldView,
+    observations: &mut HashMap<Arc<str>, Vec<Observation>>,
+) {
+    for vantage in &world.vantages {
         let region = model.region(vantage.region).name.as_str().into();
         let of = Vantage { name: vantage.name.clone(), region };
-        Report { blind: vantage.why.clone(), ..Report::whole(of, view.at, observations.collect()) }
-    };
-    let received =
-        vantages.iter().map(|vantage| Received { report: Arc::new(report(vantage)), received_at: vantage.reported_at });
-    received.collect()
+        let seen = observations.remove(&vantage.name).unwrap_or_default();
+        let report = Report { blind: vantage.why.clone(), ..Report::part(of, vantage.reported_at, seen) };
+        agreement.receive(&report, vantage.reported_at);
+    }
+}
+
+fn observation(check: &Check, view: &CheckView, evidence: Evidence) -> Observation {
+    Observation {
+        key: check.key.clone(),
+        health: evidence.health,
+        tried: evidence.health != Health::Unknown || evidence.probed_at.is_some(),
+        srtt: evidence.rtt,
+        rttvar: None,
+        probed_at: evidence.probed_at,
+        may_change_in: view.may_change_in.unwrap_or_default(),
+        why: evidence.why,
+        hold: evidence.hold,
+        doubt: evidence.doubt,
+        state: None,
+    }
 }

@@ -115,8 +115,8 @@ fn report(event: &Event, now: Moment) -> Option<Report> {
     // The fourth region is not in the model.
     let region = REGIONS.get(region % 4).copied().unwrap_or("atlantis");
     let vantage = Vantage { name: format!("v{vantage}").into(), region: region.into() };
-    let observations =
-        seen.iter().map(|(check, health, rtt, secs)| observation(*check, *health, *rtt, *secs)).collect();
+    let seen = seen.iter();
+    let observations = seen.map(|(check, health, rtt, secs)| observation(*check, *health, *rtt, *secs)).collect();
     let part = Report::part(vantage, now, observations);
     let extent = if *is_whole { Extent::Whole } else { Extent::Part };
     let blind = is_blind.then(|| "all is dark".into());
@@ -130,7 +130,9 @@ fn text(model: &Model, view: &WorldView) -> String {
         let cause = view.cause.clone().filter(|_| !is_not);
         format!("{:?}\n", CheckView { cause, ..view.clone() })
     });
-    format!("{:?}\n{}", view.vantages, checks.collect::<String>())
+    let ids = (0..model.checks.len() as u32).map(CheckId);
+    let evidence: Vec<_> = ids.map(|id| view.evidence.of(model, id, view.at)).collect();
+    format!("{:?}\n{}{evidence:#?}", view.vantages, checks.collect::<String>())
 }
 
 proptest! {
@@ -233,6 +235,12 @@ fn a_report_that_changes_nothing_counts_nothing_again() {
     agreement.receive(&Report::whole(vantage("a"), at(1000), all(10_100)), at(1000));
     let changes = agreement.pending.take();
     assert!(changes.verdicts.is_empty() && changes.rtts.is_empty(), "1 % is the same");
+    let before = agreement.view(&model, at(1000));
+    agreement.receive(&Report::whole(vantage("a"), at(1500), all(10_100)), at(1500));
+    let after = agreement.view(&model, at(1500));
+    assert_eq!(after.checks.changed_since(&before.checks).count(), 0, "the views share all checks");
+    let rtt = |view: &WorldView| view.evidence.of(&model, CheckId(0), at(1500))[0].rtt;
+    assert_eq!((rtt(&after), after.checks[0].rtts[0].1), (Some(101 * MS / 10), 10 * MS), "the evidence is that of now");
     agreement.receive(&Report::whole(vantage("a"), at(2000), all(10_200)), at(2000));
     let changes = agreement.pending.take();
     assert_eq!((changes.verdicts.len(), changes.rtts.len()), (0, 3), "2 % is not, also in small steps");

@@ -11,7 +11,8 @@ use std::sync::Arc;
 
 use crate::config::{self, Flags};
 use crate::model::{
-    CheckView, Doubt, Evidence, Facet, Health, Model, PolicyId, RegionId, VantageState, VantageView, WorldView,
+    CheckView, Doubt, Evidence, EvidenceBook, Facet, Health, Model, PolicyId, RegionId, VantageState, VantageView,
+    WorldView,
 };
 use crate::snapshot::compile::{compile, refresh};
 use crate::snapshot::{Cell, Identity, LocalClass, Publisher, Snapshot};
@@ -58,22 +59,26 @@ fn two_names() -> Arc<Model> {
 
 /// A view in which the endpoints called `down` are down and the others up.
 fn view(model: &Model, down: &[&str]) -> WorldView {
-    let check_view = |at: usize| {
+    let seen = |at: usize| {
         let is_of =
             |e: &&crate::model::Endpoint| e.answerables.iter().any(|a| a.check.is_some_and(|c| c.0 as usize == at));
         let is_down = model.endpoints.iter().filter(is_of).any(|e| down.contains(&e.name.as_str()));
-        let health = if is_down { Health::Down } else { Health::Up };
-        let evidence = Evidence {
+        Evidence {
             vantage: "v".into(),
             region: RegionId(0),
-            health,
+            health: if is_down { Health::Down } else { Health::Up },
             rtt: None,
             probed_at: None,
             why: is_down.then(|| "connection refused".into()),
             hold: None,
             doubt: Doubt::None,
-        };
-        CheckView { health, tried: true, evidence: vec![evidence], ..CheckView::default() }
+        }
+    };
+    let check_view = |seen: &Evidence| CheckView {
+        health: seen.health,
+        tried: true,
+        cause: seen.why.clone().map(|why| (why, seen.vantage.clone())),
+        ..CheckView::default()
     };
     let vantage = VantageView {
         name: "v".into(),
@@ -82,8 +87,10 @@ fn view(model: &Model, down: &[&str]) -> WorldView {
         why: None,
         reported_at: Default::default(),
     };
-    let checks = (0..model.checks.len()).map(check_view).collect();
-    WorldView { checks, vantages: vec![vantage], ..WorldView::default() }
+    let all: Vec<Evidence> = (0..model.checks.len()).map(seen).collect();
+    let checks = all.iter().map(check_view).collect();
+    let evidence = EvidenceBook::Listed(all.into_iter().map(|seen| vec![seen]).collect());
+    WorldView { checks, vantages: vec![vantage], evidence, ..WorldView::default() }
 }
 
 fn first(model: &Arc<Model>, down: &[&str]) -> Snapshot {

@@ -74,7 +74,7 @@ fn names_are_decided_again_at_each_step_and_not_between() {
     let expected: Vec<_> = (2..=20).map(|step| (10 * step, own)).collect();
     assert_eq!(decided, expected, "the TTL is 5 s at most and at least, so that nothing else shows");
     assert_eq!(part(&before, "one"), 50);
-    assert_eq!(before.view.check(CheckId(0)).recovery, Recovery::None, "forgotten");
+    assert_eq!(before.view.recovery(CheckId(0)), Recovery::None, "forgotten");
 }
 
 #[test]

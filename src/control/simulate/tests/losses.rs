@@ -88,10 +88,9 @@ fn the_remaining_vantages_agree_again() {
     let mut view = WorldView::clone(&snapshot.view);
     // Two of three see nyc down, so it is; without one of them it is a tie, which keeps it up.
     let nyc = snapshot.model.endpoints.iter().find(|endpoint| endpoint.name == "nyc").unwrap();
-    for check in nyc.answerables.iter().map(|answerable| answerable.check.unwrap()) {
-        let check = &mut view.checks[check.0 as usize];
-        check.health = Health::Down;
-        check.evidence.iter_mut().take(2).for_each(|evidence| evidence.health = Health::Down);
+    for check in nyc.answerables.iter().map(|answerable| answerable.check.unwrap().0 as usize) {
+        view.checks[check].health = Health::Down;
+        view.evidence.change(check, |all| all.iter_mut().take(2).for_each(|one| one.health = Health::Down));
     }
     let split = crate::snapshot::compile::refresh(&snapshot, view.into());
     assert_eq!(row(&simulated(&split, ""), "nyc").after, 0.0);
@@ -153,14 +152,14 @@ fn measurements_of_a_server_are_matched_by_name_and_address() {
     let mut view = WorldView::clone(&snapshot.view);
     let down = snapshot.model.endpoints[0].answerables[0].check.unwrap().0 as usize;
     view.checks[down].health = Health::Down;
-    view.checks[down].evidence.iter_mut().for_each(|evidence| evidence.health = Health::Down);
+    view.evidence.change(down, |all| all.iter_mut().for_each(|one| one.health = Health::Down));
     let half = crate::snapshot::compile::refresh(&snapshot, view.into());
     let matched = crate::control::simulate::as_measured(&snapshot.model, &seen(&half));
     let vantages = |view: &WorldView| -> Vec<_> {
         view.vantages.iter().map(|v| (v.name.clone(), v.region, v.state, v.why.clone())).collect()
     };
     assert_eq!(vantages(&matched), vantages(&half.view));
-    for (found, own) in matched.checks.iter().zip(&half.view.checks) {
+    for (found, own) in matched.checks.iter().zip(half.view.checks.iter()) {
         assert_eq!((found.health, found.tried, &found.rtts), (own.health, own.tried, &own.rtts));
     }
 }

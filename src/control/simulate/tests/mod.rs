@@ -18,7 +18,8 @@ use super::{
 use crate::config::{Flags, load};
 use crate::control::status::Status;
 use crate::model::{
-    CheckView, Doubt, Evidence, Health, Model, Moment, Recovery, RegionId, VantageState, VantageView, WorldView,
+    CheckView, Doubt, Evidence, EvidenceBook, Health, Model, Moment, Recovery, RegionId, VantageState, VantageView,
+    WorldView,
 };
 use crate::snapshot::compile::compile;
 use crate::snapshot::{Identity, Snapshot};
@@ -147,6 +148,7 @@ fn view(model: &Model) -> WorldView {
         })
         .collect();
     let mut checks = vec![CheckView::default(); model.checks.len()];
+    let mut listed = vec![Vec::new(); model.checks.len()];
     for endpoint in &model.endpoints {
         for check in endpoint.answerables.iter().filter_map(|answerable| answerable.check) {
             let place = |region: RegionId| REGIONS.iter().position(|name| at(name) == region).unwrap();
@@ -166,12 +168,13 @@ fn view(model: &Model) -> WorldView {
                 tried: true,
                 may_change_in: Some(Duration::from_secs(1)),
                 rtts: vantages.iter().map(|vantage| (vantage.region, rtt(vantage.region))).collect(),
-                evidence: evidence.collect(),
                 ..CheckView::default()
             };
+            listed[check.0 as usize] = evidence.collect();
         }
     }
-    WorldView { at: NOW, checks, vantages, ..WorldView::default() }
+    let evidence = EvidenceBook::Listed(listed);
+    WorldView { at: NOW, checks: checks.into(), vantages, evidence, ..WorldView::default() }
 }
 
 fn compiled(policy: &str) -> Snapshot {

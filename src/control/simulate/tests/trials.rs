@@ -35,7 +35,7 @@ fn an_endpoint_that_ramps_counts_with_its_present_weight_and_a_note_says_so() {
     let model = model(&POLICY.replace("weight = 2\n", "weight = 2\nramp = \"190s\"\n"));
     let mut view = view(&model);
     let checks = model.endpoints[0].answerables.iter().filter_map(|side| side.check);
-    checks.for_each(|check| view.checks[check.0 as usize].recovery = Recovery::Since(NOW));
+    view.recoveries = Arc::new(checks.map(|check| (check, Recovery::Since(NOW))).collect());
     let snapshot = compile(Arc::new(model), Arc::new(view), Arc::new(Identity::default()), 1, None);
     let report = simulated(&snapshot, "");
     let note = "fra1: back a moment ago, with a part of the weight (`ramp`): the shares are those of this moment";

@@ -43,13 +43,19 @@ impl Oracle {
     }
 
     pub(super) fn view(&self, model: &Model, now: Moment) -> WorldView {
-        let mut checks: Vec<CheckView> = Vec::new();
+        let (mut checks, mut evidence): (Vec<CheckView>, Vec<Vec<Evidence>>) = Default::default();
         for check in &model.checks {
-            let view = match check.key.monitor.kind.composite() {
+            let parts = || check.parts.iter().map(|id| id.0 as usize);
+            let (view, of_check) = match check.key.monitor.kind.composite() {
                 None => self.agree_on(model, &check.key, now),
-                Some(rule) => whole(rule, check.parts.iter().map(|id| &checks[id.0 as usize]).collect()),
+                Some(rule) => {
+                    let views: Vec<&CheckView> = parts().map(|at| &checks[at]).collect();
+                    let of_parts = parts().map(|at| evidence[at].clone()).collect();
+                    (composite::compose(rule, &views), composite::evidence(rule, of_parts))
+                }
             };
             checks.push(view);
+            evidence.push(of_check);
         }
         let known = self.vantages.iter().filter_map(|of| Some((of, model.region_named(&of.vantage.region)?)));
         let vantages = known.map(|(of, region)| {
@@ -61,10 +67,11 @@ impl Oracle {
             let (name, why) = (of.vantage.name.clone(), of.blind.clone());
             VantageView { name, region, state, why, reported_at: of.received_at }
         });
-        WorldView { at: now, checks, vantages: vantages.collect(), ..WorldView::default() }
+        let evidence = EvidenceBook::Listed(evidence);
+        WorldView { at: now, checks: checks.into(), vantages: vantages.collect(), evidence, ..WorldView::default() }
     }
 
-    fn agree_on(&self, model: &Model, key: &CheckKey, now: Moment) -> CheckView {
+    fn agree_on(&self, model: &Model, key: &CheckKey, now: Moment) -> (CheckView, Vec<Evidence>) {
         let quorum = &key.monitor.quorum;
         let age = |ballot: &Ballot<'_>| now.since(ballot.of.received_at);
         let has_vote = |ballot: &Ballot<'_>| ballot.of.blind.is_none() && age(ballot) <= quorum.stale_after;
@@ -109,7 +116,7 @@ impl Oracle {
             };
             ballot.evidence(reason)
         });
-        CheckView {
+        let view = CheckView {
             health,
             tried: counted.iter().any(|ballot| ballot.seen.tried),
             basis,
@@ -117,19 +124,13 @@ impl Oracle {
             rtts: regions.clone().filter_map(rtt).collect(),
             unreachable_from: regions.filter(|region| is_regional && is_cut_off(region)).collect(),
             cause: causes.filter_map(|b| Some((b.seen.why.clone()?, b.of.vantage.name.clone()))).next(),
-            evidence: evidence.collect(),
-            ..CheckView::default()
-        }
+        };
+        (view, evidence.collect())
     }
 }
 
 fn ballot<'a>(model: &Model, of: &'a Reported, key: &CheckKey) -> Option<Ballot<'a>> {
     Some(Ballot { of, region: model.region_named(&of.vantage.region)?, seen: of.observations.get(key)? })
-}
-
-fn whole(rule: &Composite, parts: Vec<&CheckView>) -> CheckView {
-    let evidence = composite::evidence(rule, parts.iter().map(|part| part.evidence.clone()).collect());
-    CheckView { evidence, ..composite::compose(rule, &parts) }
 }
 
 impl Ballot<'_> {

@@ -1,6 +1,7 @@
 //! The verdict of each quorum rule on the same reports, and what no rule ever does.
 
 use super::*;
+use crate::model::EvidenceBook;
 use crate::model::Need::{self, All, Any, AtLeast, Majority};
 use crate::model::quorum::{MAX_STALE_AFTER, MIN_STALE_AFTER};
 
@@ -14,7 +15,9 @@ fn agreed(quorum: Quorum, mut reports: Vec<Received>) -> WorldView {
         received.report = Arc::new(report);
     }
     let model = Model { checks: vec![Check::new(key)], ..model(&[]) };
-    agree(&model, &reports, NOW)
+    let view = agree(&model, &reports, NOW);
+    let evidence = EvidenceBook::Listed(vec![view.evidence.of(&model, CheckId(0), NOW)]);
+    WorldView { evidence, ..view }
 }
 
 fn quorum(per_region: Need, regions_down: Need) -> Quorum {
@@ -79,7 +82,8 @@ fn a_report_has_a_vote_until_it_is_older_than_the_monitor_says() {
 fn a_verdict_that_is_outvoted_or_not_counted_has_a_reason() {
     let whys = |quorum, text: &str| -> Vec<String> {
         let view = agreed(quorum, reports(text));
-        view.checks[0].evidence.iter().map(|evidence| evidence.why.as_deref().unwrap_or_default().to_owned()).collect()
+        let evidence = evidence_on(&view, 0).into_iter();
+        evidence.map(|evidence| evidence.why.as_deref().unwrap_or_default().to_owned()).collect()
     };
     let usual = Quorum::default();
     assert_eq!(whys(usual, "eu- eu-"), ["", ""], "of one mind");
@@ -115,7 +119,7 @@ fn a_verdict_that_is_outvoted_or_not_counted_has_a_reason() {
     let mut reports = reports("eu- eu+ eu+");
     let refused = Observation { why: Some("connection refused".into()), ..observation(80, Health::Down) };
     reports[0].report = Arc::new(Report { observations: vec![refused], ..Report::clone(&reports[0].report) });
-    let why = agreed(usual, reports).checks[0].evidence[0].why.clone();
+    let why = evidence_on(&agreed(usual, reports), 0)[0].why.clone();
     let expected = "connection refused (outvoted: 1 of 3 vantages of eu says down, a majority is needed)";
     assert_eq!(why.as_deref(), Some(expected));
 }

@@ -1,0 +1,71 @@
+//! What the vantages see of the endpoints of a name.
+
+use serde::{Deserialize, Serialize};
+
+use crate::control::explain::numbers::millis;
+use crate::control::explain::{ReasonReport, region_name, report};
+use crate::control::regions::{basis_text, basis_why};
+use crate::control::status::{self, RampReport};
+use crate::model::{EndpointId, Facet, Moment, Policy};
+use crate::snapshot::Snapshot;
+
+/// The observation of one vantage for one endpoint.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EvidenceReport {
+    /// The endpoint.
+    pub endpoint: String,
+    /// The address whose health this is; for a cname, the probed address.
+    pub address: String,
+    /// The vantage.
+    pub vantage: String,
+    /// The vantage's region.
+    pub region: String,
+    /// `up`, `down` or `unknown`.
+    pub health: String,
+    /// Smoothed round-trip time in milliseconds, if it was measured.
+    pub rtt_ms: Option<f64>,
+    /// How long ago the last probe ended, in milliseconds; none before the first.
+    pub age_ms: Option<u64>,
+    /// The reason of the last failure, while the endpoint is down or suspect.
+    pub why: Option<String>,
+}
+
+pub(super) fn ramps(snapshot: &Snapshot, policy: &Policy, facet: Facet, now: Moment) -> Vec<RampReport> {
+    let (model, view) = (&snapshot.model, &snapshot.view);
+    let sides =
+        policy.endpoints.iter().flat_map(|id| model.endpoint(*id).answering(facet).map(move |side| (*id, side)));
+    sides.filter_map(|(id, side)| status::ramp(model, view, (id, side, policy.check_of(id, side)), now)).collect()
+}
+
+pub(super) fn last_verdicts(snapshot: &Snapshot, policy: &Policy, facet: Facet) -> Vec<ReasonReport> {
+    let model = &snapshot.model;
+    let why = |id: &EndpointId| {
+        let checks = model.endpoint(*id).answering(facet).filter_map(|side| policy.check_of(*id, side));
+        let basis = checks.map(|check| snapshot.view.check(check).basis).max().and_then(basis_text)?;
+        Some(report(model, *id, basis_why(&basis).to_owned()))
+    };
+    policy.endpoints.iter().filter_map(why).collect()
+}
+
+pub(super) fn evidence(snapshot: &Snapshot, policy: &Policy, facet: Facet, now: Moment) -> Vec<EvidenceReport> {
+    let model = &snapshot.model;
+    let reports = policy.endpoints.iter().flat_map(|endpoint| {
+        let judged = model.endpoint(*endpoint).answering(facet);
+        let evidence = judged.flat_map(|side| {
+            let check = policy.check_of(*endpoint, side);
+            let all = check.map_or_else(Vec::new, |check| snapshot.view.evidence.of(model, check, now));
+            all.into_iter().map(move |one| (status::judged_address(model, side, check), one))
+        });
+        evidence.map(move |(address, one)| EvidenceReport {
+            endpoint: model.endpoint(*endpoint).name.clone(),
+            address,
+            vantage: one.vantage.to_string(),
+            region: region_name(model, one.region),
+            health: one.health.as_str().to_owned(),
+            rtt_ms: one.rtt.map(millis),
+            age_ms: one.probed_at.map(|at| now.since(at).as_millis() as u64),
+            why: one.why.as_deref().map(str::to_owned),
+        })
+    });
+    reports.collect()
+}

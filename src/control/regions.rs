@@ -1,0 +1,55 @@
+//! Endpoints as each region sees them: the matrix of round-trip times, and who is out of reach for whom; and what a
+//! verdict rests on.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::{Basis, Endpoint, Model, RegionId, WorldView};
+
+/// An endpoint as the vantages of one region see it, by its own monitor.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RegionReport {
+    /// The region.
+    pub region: String,
+    /// The round-trip time in milliseconds: the median of the region's vantages, to the endpoint's first address that
+    /// they measured.
+    pub rtt_ms: Option<f64>,
+    /// `false` while the endpoint is up and most of the region's vantages can't reach it: it is not given to the
+    /// clients of that region, while there is something else for them.
+    pub reachable: bool,
+}
+
+/// Of each region that measured an endpoint or can't reach it.
+pub(super) fn regions(model: &Model, view: &WorldView, endpoint: &Endpoint) -> Vec<RegionReport> {
+    let (rtts, unreachable) = (view.rtts_of(endpoint), view.unreachable_from(endpoint));
+    let regions: BTreeSet<RegionId> = rtts.iter().map(|(region, _)| *region).chain(unreachable.clone()).collect();
+    let report = |region: RegionId| RegionReport {
+        region: model.region(region).name.clone(),
+        rtt_ms: rtts.iter().find(|(of, _)| *of == region).map(|(_, rtt)| millis(*rtt)),
+        reachable: !unreachable.contains(&region),
+    };
+    regions.into_iter().map(report).collect()
+}
+
+/// What a verdict rests on; `None` for votes.
+pub(super) fn basis_text(basis: Basis) -> Option<String> {
+    match basis {
+        Basis::Votes => None,
+        Basis::LastVerdicts | Basis::Static => Some(basis.as_str().to_owned()),
+    }
+}
+
+/// Why a verdict is only the last one that is known, by the word of [`basis_text`].
+pub fn basis_why(basis: &str) -> &'static str {
+    match basis {
+        "last_verdicts" => "the last verdict: all vantages that report are blind",
+        _ => "the last verdict: no vantage reports",
+    }
+}
+
+/// Milliseconds with three decimals: an RTT is measured in microseconds.
+fn millis(time: Duration) -> f64 {
+    (time.as_secs_f64() * 1e6).round() / 1e3
+}
