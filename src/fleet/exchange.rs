@@ -222,7 +222,7 @@ mod tests {
         let mut exchange = Exchange::new();
         exchange.sender(vantage("one")).publish(at(1), Vec::new(), None);
         exchange.next().await;
-        assert_eq!(names_and_times(&exchange.next().await), []);
+        assert!(exchange.next().await.is_empty());
     }
 
     #[tokio::test]

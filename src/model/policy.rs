@@ -74,6 +74,11 @@ impl Policy {
         }
     }
 
+    /// Whether all clients get the same endpoint: it has one, or it is exclusive.
+    pub fn has_one_for_all(&self) -> bool {
+        self.endpoints.len() < 2 || self.exclusive.is_some()
+    }
+
     /// A policy that answers from `endpoints`, all of them below `root`, with the defaults of everything else.
     pub fn new(zone: ZoneId, root: MemberRef, endpoints: Vec<EndpointId>, facets: Vec<Facet>) -> Policy {
         Policy {

@@ -44,7 +44,7 @@ pub(super) fn of(model: &Model, policy: &Policy) -> Interest {
 fn has_several_monitored(model: &Model, policy: &Policy) -> bool {
     let sides = |id: &EndpointId| model.endpoint(*id).answerables.iter();
     let is_monitored = |id: &EndpointId| sides(id).any(|side| policy.check_of(*id, side).is_some());
-    policy.endpoints.len() > 1 && policy.endpoints.iter().any(is_monitored)
+    !policy.has_one_for_all() && policy.endpoints.iter().any(is_monitored)
 }
 
 /// The selector of the fence, if the fence can make a difference: an endpoint is outside, or `on_empty` may give the

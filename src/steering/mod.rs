@@ -299,12 +299,13 @@ impl<'a> Scene<'a> {
     }
 
     /// The client's region, if an endpoint that is up is out of reach for it: for every side that is up. The client is
-    /// read only if some region can't reach them, and the policy has other endpoints.
+    /// read only if some region can't reach them, and the policy has other endpoints. An exclusive name has one active
+    /// endpoint for all.
     fn out_of_reach(&self, endpoint: EndpointId) -> Option<RegionId> {
         let sides = || self.sides(endpoint).map(|side| self.check_of(endpoint, side));
         let up = || sides().filter(|view| view.is_none_or(CheckView::is_eligible));
         let is_anywhere = up().all(|view| view.is_some_and(|view| !view.unreachable_from.is_empty()));
-        if !is_anywhere || up().next().is_none() || self.policy.endpoints.len() < 2 {
+        if !is_anywhere || up().next().is_none() || self.policy.has_one_for_all() {
             return None;
         }
         let region = self.client.region()?;
