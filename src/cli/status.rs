@@ -313,6 +313,7 @@ mod tests {
                 endpoint("nyc", vec![of("us", Some(1.0), true)]),
                 endpoint("plain", vec![]),
             ],
+            exclusive: vec![],
             files: FilesStatus::default(),
         };
         let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
