@@ -56,7 +56,7 @@ def test_the_active_endpoint_moves_with_the_verdict_and_stays_when_the_old_one_i
     assert fleet.runs() == [(2, "fra1", "ams1")], "once, at the holder"
     fleet.endpoints["fra1"].start()
     for node in fleet.nodes:
-        node.wait_health("fra1", "up")
+        node.wait_health("fra1", "up", 40)
         assert node.addresses(NAME) == [ENDPOINTS["ams1"]], "no failback by itself"
         explained = node.command("explain", NAME).stdout
         assert re.search(r"lease +2 +1\n.*fra1: not active: the lease names \"ams1\", epoch 2", explained), explained
@@ -74,9 +74,9 @@ def test_an_active_endpoint_without_a_successor_stays_in_the_answer(fleet):
     fleet = fleet()
     fleet.wait_lease(endpoint="fra1", epoch=1)
     fleet.endpoints["ams1"].kill()
-    [node.wait_health("ams1", "down") for node in fleet.nodes]
+    [node.wait_health("ams1", "down", 40) for node in fleet.nodes]
     fleet.endpoints["fra1"].kill()
-    [node.wait_health("fra1", "down") for node in fleet.nodes]
+    [node.wait_health("fra1", "down", 40) for node in fleet.nodes]
     for node in fleet.nodes:
         assert node.addresses(NAME) == [ENDPOINTS["fra1"]]
     fleet.endpoints["ams1"].start()
@@ -92,8 +92,9 @@ def test_without_nats_nobody_promotes_and_a_restart_of_everything_changes_nothin
     fleet.endpoints["fra1"].start()
     fleet.endpoints["ams1"].kill()
     for i, node in enumerate(fleet.nodes):
-        node.wait_health("ams1", "down")
-        node.wait_health("fra1", "up")
+        # The other vantage's last report counts until it is stale.
+        node.wait_health("ams1", "down", 40)
+        node.wait_health("fra1", "up", 40)
         wait_until(lambda: "holder" not in fleet.lease(i), 20)
         assert (fleet.lease(i)["endpoint"], fleet.lease(i)["epoch"]) == ("ams1", 2)
         refused = fleet.operate(i, "failback", NAME)
@@ -121,7 +122,7 @@ def test_a_store_that_lost_everything_gets_the_highest_epoch_back(fleet, dir):
     fleet.wait_lease(endpoint="ams1", epoch=2, bound=60)
     fleet.holder(60)
     fleet.endpoints["fra1"].start()
-    [node.wait_health("fra1", "up") for node in fleet.nodes]
+    [node.wait_health("fra1", "up", 40) for node in fleet.nodes]
     fleet.endpoints["ams1"].kill()
     leases = fleet.wait_lease(endpoint="fra1", bound=60)
     assert leases[0]["epoch"] > 1000, leases
