@@ -72,14 +72,15 @@ impl<'a> Query<'a> {
     /// Reads `body`, which follows the header; `None` if the message is malformed.
     fn read_body(&mut self, packet: &'a [u8], body: &'a [u8], counts: [u16; 4]) -> Option<()> {
         let [questions, answers, authorities, additionals] = counts;
-        let mut rest = body;
-        for _ in 0..questions {
-            let question = Question::parse(rest)?;
-            rest = &rest[question.wire.len()..];
-            self.question = Some(question).filter(|_| questions == 1);
+        let mut records = Records::new(packet, HEADER_LEN);
+        if questions == 1 {
+            let question = Question::parse(body)?;
+            records = Records::new(packet, HEADER_LEN + question.wire.len());
+            self.question = Some(question);
+        } else {
+            (0..questions).try_for_each(|_| records.skip_question())?;
         }
         let mut is_sound = questions <= 1;
-        let mut records = Records::new(packet, packet.len() - rest.len());
         // Only IXFR has a record here, its SOA (RFC 1995, 3). All records are ignored, as other servers do.
         for _ in 0..u32::from(answers) + u32::from(authorities) {
             let record = records.next()?;
