@@ -9,12 +9,13 @@ mod race;
 mod rdata;
 #[cfg(test)]
 mod tests;
+mod weights;
 
 use std::sync::Arc;
 
 use rdata::Rdata;
 
-use crate::model::{Facet, MAX_ANSWERS, MAX_ENDPOINTS, Model, Policy};
+use crate::model::{Facet, MAX_ANSWERS, Model, Policy};
 use crate::placing::mix;
 use crate::steering::{AnswerSource, Decision, Distribution, NameKind};
 
@@ -46,6 +47,8 @@ pub struct Cell {
     is_whole: bool,
     /// Whether a draw may choose an endpoint without a record of this type.
     has_blanks: bool,
+    /// Whether an endpoint has several records, so that a draw may choose it again.
+    has_twins: bool,
     tiers: Box<[CellTier]>,
     records: Box<[StoredRecord]>,
     bytes: Box<[u8]>,
@@ -58,6 +61,8 @@ struct CellTier {
     /// Sum of the shares' weights.
     total: u64,
     shares: Box<[CellShare]>,
+    /// Sums of weights, where the shares are many.
+    sums: weights::Sums,
     /// How they are drawn where the client's net decides.
     race: Option<race::Race>,
 }
@@ -139,6 +144,7 @@ impl Cell {
             limit: 0,
             is_whole: decision.facet == Facet::Srv && decision.kind != Some(NameKind::ByNet),
             has_blanks: false,
+            has_twins: false,
             tiers: Box::new([]),
             records: Box::new([]),
             bytes: Box::new([]),
@@ -179,7 +185,8 @@ impl Cell {
                 }
             }
             let total = shares.iter().map(|share| share.weight).sum();
-            let mut tier = CellTier { total, shares: shares.into(), race: None };
+            let sums = weights::Sums::of(shares.iter().map(|share| share.weight));
+            let mut tier = CellTier { total, shares: shares.into(), sums, race: None };
             // One draw never gets beyond the first tier, and what is given whole is not drawn.
             let is_drawn = !self.is_whole && (tiers.is_empty() || distribution.draws > 1);
             if is_drawn && self.decision.affinity.is_some() {
@@ -188,6 +195,9 @@ impl Cell {
             tiers.push(tier);
         }
         self.has_blanks = records.iter().any(StoredRecord::is_blank);
+        let mut slots: Vec<u16> = records.iter().map(|record| record.slot).collect();
+        slots.sort_unstable();
+        self.has_twins = slots.windows(2).any(|pair| pair[0] == pair[1]);
         (self.tiers, self.records, self.bytes) = (tiers.into(), records.into(), bytes.into());
         self.keys = self.affinity_keys(rdata);
     }
@@ -224,6 +234,12 @@ impl Cell {
         PreparedRecord { bytes, rtype: stored.rtype, slot: stored.slot }
     }
 
+    /// The place of the only record, where every reply has that one.
+    pub fn only(&self) -> Option<u16> {
+        let is_only = self.records.len() == 1 && self.draws > 0 && self.limit > 0 && !self.has_blanks;
+        is_only.then_some(0)
+    }
+
     /// Every record that a reply could have.
     pub fn records(&self) -> impl Iterator<Item = PreparedRecord<'_>> {
         let there = self.records.iter().zip(0..).filter(|(record, _)| !record.is_blank());
@@ -242,18 +258,6 @@ impl Cell {
             self.draw_by_weight(tier, &mut draw);
         }
         draw.picks
-    }
-
-    fn draw_by_weight(&self, tier: &CellTier, draw: &mut Draw) {
-        let mut used = Used::default();
-        let mut left = tier.total;
-        while left > 0 && !self.is_complete(draw) {
-            let Some(at) = tier.draw(draw.chance.below(left), &used) else { break };
-            let share = tier.shares[at];
-            used.mark(at);
-            left -= share.weight;
-            self.take(share, draw);
-        }
     }
 
     /// Whether nothing can be added.
@@ -276,7 +280,8 @@ impl Cell {
         for step in 0..share.count {
             let index = share.first + (turn + step) % share.count;
             let record = self.records[usize::from(index)];
-            let is_picked = picks.iter().any(|&pick| self.records[usize::from(pick)].slot == record.slot);
+            let is_twin = |pick: &u16| self.records[usize::from(*pick)].slot == record.slot;
+            let is_picked = self.has_twins && picks.iter().any(is_twin);
             draw.has_blank |= record.is_blank();
             if picks.len >= self.limit || is_picked || (record.is_alone && picks.len > 0) {
                 continue;
@@ -314,36 +319,6 @@ impl Draw {
             net,
             has_blank: false,
         }
-    }
-}
-
-impl CellTier {
-    /// The share that `point`, below the weight of all unused shares, falls on.
-    fn draw(&self, mut point: u64, used: &Used) -> Option<usize> {
-        for (at, share) in self.shares.iter().enumerate() {
-            if used.is_marked(at) {
-                continue;
-            }
-            if point < share.weight {
-                return Some(at);
-            }
-            point -= share.weight;
-        }
-        None
-    }
-}
-
-/// Shares of one tier that were drawn, a bit each. A tier has at most one share an endpoint of its policy.
-#[derive(Default)]
-struct Used([u64; MAX_ENDPOINTS / 64]);
-
-impl Used {
-    fn mark(&mut self, share: usize) {
-        self.0[share / 64] |= 1 << (share % 64);
-    }
-
-    fn is_marked(&self, share: usize) -> bool {
-        self.0[share / 64] & (1 << (share % 64)) != 0
     }
 }
 

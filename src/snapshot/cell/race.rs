@@ -111,7 +111,13 @@ impl Race {
     fn soonest(&self, members: Range<u16>, net: u64, chance: &mut Chance) -> usize {
         let (mut soonest, mut least) = (usize::from(members.start), f64::INFINITY);
         for member in members.map(usize::from) {
-            let time = self.nodes[member].time(net, chance);
+            let node = &self.nodes[member];
+            let number = node.number(net, chance);
+            // Most members need no logarithm: they can't be soonest.
+            if least_exponential(number) >= least * node.rate {
+                continue;
+            }
+            let time = exponential(number) / node.rate;
             if time < least {
                 (soonest, least) = (member, time);
             }
@@ -126,21 +132,38 @@ impl Race {
 }
 
 impl Node {
+    /// Its random bits among its siblings.
+    fn number(&self, net: u64, chance: &mut Chance) -> u64 {
+        if self.by_net { mix(net ^ self.key) } else { chance.next() }
+    }
+
     /// Its number X among its siblings.
     fn time(&self, net: u64, chance: &mut Chance) -> f64 {
-        let number = if self.by_net { mix(net ^ self.key) } else { chance.next() };
-        exponential(number) / self.rate
+        exponential(self.number(net, chance)) / self.rate
     }
 }
 
 /// An exponential time of rate 1 from 64 random bits, of which it uses 53. The logarithm is not that of the C library,
 /// whose last bit may differ between libraries and processors: the nodes of a fleet must agree.
 fn exponential(number: u64) -> f64 {
-    const TWO_TO_53: f64 = (1_u64 << 53) as f64;
-    -libm::log(((number >> 11) + 1) as f64 / TWO_TO_53)
+    -libm::log(uniform(number))
 }
 
-/// A race in progress: the nodes whose parents have been reached, with their times.
+/// A number that [`exponential`] is not below, for less work: -ln(x) is at least 1 - x. A little less than that,
+/// because both are rounded.
+fn least_exponential(number: u64) -> f64 {
+    const ROUNDING: f64 = 1e-9;
+    (1.0 - uniform(number)) * (1.0 - ROUNDING)
+}
+
+/// A number over 0 and at most 1.
+fn uniform(number: u64) -> f64 {
+    const TWO_TO_53: f64 = (1_u64 << 53) as f64;
+    ((number >> 11) + 1) as f64 / TWO_TO_53
+}
+
+/// A race in progress: the nodes whose parents have been reached, with their times. A heap: none is before its parent,
+/// which is at half its place.
 pub(super) struct Order<'r, const N: usize> {
     race: &'r Race,
     net: u64,
@@ -154,11 +177,10 @@ impl<const N: usize> Order<'_, N> {
     /// The share with the next time.
     pub(super) fn next(&mut self, chance: &mut Chance) -> Option<usize> {
         loop {
-            let next = (0..self.len).min_by(|a, b| self.times[*a].total_cmp(&self.times[*b]))?;
-            let (time, node) = (self.times[next], usize::from(self.nodes[next]));
-            self.len -= 1;
-            self.times[next] = self.times[self.len];
-            self.nodes[next] = self.nodes[self.len];
+            self.len = self.len.checked_sub(1)?;
+            let (time, node) = (self.times[0], usize::from(self.nodes[0]));
+            let last = (self.times[self.len], self.nodes[self.len]);
+            self.sink(0, last);
             match self.race.nodes[node].below {
                 Below::Share(share) => return Some(usize::from(share)),
                 Below::Choice { first, count } => self.open(time, first..first + count, chance),
@@ -176,6 +198,40 @@ impl<const N: usize> Order<'_, N> {
         }
         let least = self.times[start..self.len].iter().copied().fold(f64::INFINITY, f64::min);
         self.times[start..self.len].iter_mut().for_each(|own| *own = time + (*own - least));
+        if start == 0 {
+            (0..self.len / 2).rev().for_each(|at| self.sink(at, (self.times[at], self.nodes[at])));
+        } else {
+            (start..self.len).for_each(|at| self.rise(at));
+        }
+    }
+
+    /// Puts an entry at the place `at`, which is free, or below.
+    fn sink(&mut self, mut at: usize, (time, node): (f64, u16)) {
+        loop {
+            let mut below = 2 * at + 1;
+            if below >= self.len {
+                break;
+            }
+            if below + 1 < self.len && self.times[below + 1] < self.times[below] {
+                below += 1;
+            }
+            if time <= self.times[below] {
+                break;
+            }
+            (self.times[at], self.nodes[at]) = (self.times[below], self.nodes[below]);
+            at = below;
+        }
+        (self.times[at], self.nodes[at]) = (time, node);
+    }
+
+    /// Moves the entry at the place `at` up to where it belongs.
+    fn rise(&mut self, mut at: usize) {
+        while at > 0 && self.times[at] < self.times[(at - 1) / 2] {
+            let above = (at - 1) / 2;
+            self.times.swap(at, above);
+            self.nodes.swap(at, above);
+            at = above;
+        }
     }
 }
 
