@@ -2,13 +2,16 @@
 //! steered ones too. Addresses that do not fit are left out, and TC is not set. Exception: without its glue a
 //! delegation cannot be followed, so that a reply without room for it is truncated (RFC 9471).
 
-use super::answering::Answering;
-use crate::model::{Facet, ZoneId};
-use crate::snapshot::names::{Extra, LookupResult, RrsetRef, SteeredNode};
+use super::answering::{Answering, PREPARED_HEAD};
+use crate::model::{Facet, MAX_ANSWERS};
+use crate::snapshot::names::{Extra, LookupResult, NO_TARGETS, RrsetRef, SteeredNode};
 use crate::snapshot::{Cell, CellContent, PreparedRecord};
-use crate::wire::NameBuf;
-use crate::wire::code::rtype;
-use crate::wire::reply::{Full, Owner, Section};
+use crate::wire::code::{rtype, target_offset};
+use crate::wire::reply::{Full, Owner, ReplyWriter, Section};
+
+/// Most steered names whose addresses are added to one reply where nothing needs them: each is a draw, and resolvers
+/// ask for the addresses of the name that they choose.
+const MAX_STEERED: usize = 8;
 
 /// An RRset whose records point at names, by its section.
 #[derive(Clone, Copy)]
@@ -20,12 +23,22 @@ pub(super) enum Pending<'t> {
 }
 
 impl<'q> Answering<'q> {
-    /// Adds the addresses; an error when required ones do not fit.
-    pub(super) fn add_extras(&mut self, pending: Pending<'q>) -> Result<(), Full> {
+    /// Adds the addresses of names in the RRset whose first record is at octet `first`; an error when required ones do
+    /// not fit.
+    pub(super) fn add_extras(&mut self, pending: Pending<'q>, first: usize) -> Result<(), Full> {
         match pending {
             Pending::Answer(rrset, owner_at) => {
+                let mut names = Names::of(rrset.rtype(), first);
+                let mut left = MAX_STEERED;
                 for extra in rrset.extras() {
-                    let owner = extra.name.map_or(Owner::At(owner_at), Owner::Name);
+                    if extra.node.steered().is_some() {
+                        let Some(fewer) = left.checked_sub(1) else { continue };
+                        left = fewer;
+                    }
+                    let owner = match extra.name {
+                        Some(name) => names.owner(&self.reply, extra.record, name),
+                        None => Owner::At(owner_at),
+                    };
                     if self.add_extra(&extra, owner).is_err() {
                         break;
                     }
@@ -33,13 +46,14 @@ impl<'q> Answering<'q> {
                 Ok(())
             }
             Pending::Referral(ns) => {
-                let mut glue = Ok(());
-                let named = |extra: Extra<'q>| extra.name.map(|name| (extra, Owner::Name(name)));
-                for (extra, owner) in ns.extras().filter(|extra| extra.is_in_domain).filter_map(named) {
-                    glue = glue.and(self.add_extra(&extra, owner));
+                let mut names = Names::of(rtype::NS, first);
+                for (extra, name) in ns.extras().filter(|extra| extra.is_in_domain).filter_map(named) {
+                    let owner = names.owner(&self.reply, extra.record, name);
+                    self.add_extra(&extra, owner)?;
                 }
-                glue?;
-                for (extra, owner) in ns.extras().filter(|extra| !extra.is_in_domain).filter_map(named) {
+                let mut names = Names::of(rtype::NS, first);
+                for (extra, name) in ns.extras().filter(|extra| !extra.is_in_domain).filter_map(named) {
+                    let owner = names.owner(&self.reply, extra.record, name);
                     if self.add_extra(&extra, owner).is_err() {
                         break;
                     }
@@ -50,21 +64,36 @@ impl<'q> Answering<'q> {
     }
 
     /// Adds the addresses of the names that steered records point at (RFC 2782; RFC 9460, 4.1), each name once. A
-    /// record that points at its own owner has the addresses of its endpoint as hints already.
-    pub(super) fn add_targets(&mut self, zone: ZoneId, cell: &'q Cell, picks: &[u16]) {
+    /// record that points at its own owner has the addresses of its endpoint as hints already. The first record is at
+    /// octet `first`.
+    pub(super) fn add_targets(&mut self, steered: &'q SteeredNode, cell: &'q Cell, picks: &[u16], first: usize) {
+        if steered.services == NO_TARGETS {
+            return;
+        }
+        let (mut seen, mut len) = ([0; MAX_ANSWERS], 0);
+        let mut left = MAX_STEERED;
+        let mut names: Option<Names> = None;
         for (at, &pick) in picks.iter().enumerate() {
-            let Some(target) = target_of(cell.record(pick)) else { continue };
-            if picks[..at].iter().any(|&before| target_of(cell.record(before)) == Some(target)) {
+            let record = cell.record(pick);
+            let Some(target) = self.snapshot.zones.steered_target(steered.services, record.slot) else { continue };
+            // If two names ever had one hash, the resolver would ask for the addresses of one of them.
+            if seen[..len].contains(&target.hash) || len == MAX_ANSWERS {
                 continue;
             }
-            let Some(name) = NameBuf::parse(target) else { continue };
+            (seen[len], len) = (target.hash, len + 1);
             let (LookupResult::Exact(node) | LookupResult::Wildcard(node)) =
-                self.snapshot.zones.find_within(zone, &name, false)
+                self.snapshot.zones.at(target.position, false)
             else {
                 continue;
             };
-            let extra = Extra { name: Some(target), node, is_in_domain: false };
-            if self.add_extra(&extra, Owner::Name(target)).is_err() {
+            if node.steered().is_some() {
+                let Some(fewer) = left.checked_sub(1) else { continue };
+                left = fewer;
+            }
+            let Some(name) = target_of(record) else { continue };
+            let extra = Extra { name: Some(name), node, record: at, is_in_domain: false };
+            let owner = names.get_or_insert_with(|| Names::of(record.rtype, first)).owner(&self.reply, at, name);
+            if self.add_extra(&extra, owner).is_err() {
                 break;
             }
         }
@@ -119,20 +148,48 @@ impl<'q> Answering<'q> {
                 if picks.is_empty() || !are_addresses {
                     return Ok(());
                 }
-                self.records(Section::Additional, owner, steered, cell, &picks)
+                self.records(Section::Additional, owner, steered, cell, &picks).map(|_| ())
             }
         }
     }
 }
 
+/// The names in the RDATA of an RRset of the reply.
+struct Names {
+    /// The octet of a record, and the record's place.
+    at: usize,
+    record: usize,
+    /// Octets before the name in RDATA.
+    before: usize,
+}
+
+impl Names {
+    /// Of the RRset whose first record is at this octet.
+    fn of(rtype: u16, first: usize) -> Names {
+        Names { at: first, record: 0, before: target_offset(rtype).unwrap_or(0) }
+    }
+
+    /// The name in a record, as an owner: `name` itself where no pointer reaches it. The records are in rising order.
+    fn owner<'n>(&mut self, reply: &ReplyWriter<'_>, record: usize, name: &'n [u8]) -> Owner<'n> {
+        while self.record < record {
+            self.at = reply.next_record(self.at);
+            self.record += 1;
+        }
+        reply.owner_at(self.at + PREPARED_HEAD + self.before).unwrap_or(Owner::Name(name))
+    }
+}
+
+/// With the name, where it has one.
+fn named(extra: Extra<'_>) -> Option<(Extra<'_>, &[u8])> {
+    Some((extra, extra.name?))
+}
+
 /// The name that a steered record points at; `None` where that is its owner.
 fn target_of(record: PreparedRecord<'_>) -> Option<&[u8]> {
-    let before = match record.rtype {
-        rtype::SRV => 6,
-        rtype::SVCB | rtype::HTTPS => 2,
-        _ => return None,
-    };
-    let rest = record.rdata().get(before..)?;
+    let rest = record.rdata().get(target_offset(record.rtype)?..)?;
+    if record.rtype == rtype::SRV {
+        return Some(rest).filter(|target| target.len() > 1);
+    }
     let mut end = 0;
     while let Some(&len) = rest.get(end).filter(|len| **len != 0) {
         end += 1 + usize::from(len);

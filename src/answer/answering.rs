@@ -5,11 +5,12 @@
 use super::edns::{ExtendedError, OptReply};
 use super::subject::NO_ZONE;
 use super::{RawQuery, Reply, Tallies, reply_limit};
+use crate::snapshot::names::RecordTarget;
 use crate::snapshot::{ClassGroup, LocalClass, Snapshot};
 use crate::wire::code::{flag, rcode};
 use crate::wire::query::Query;
 use crate::wire::reply::ReplyWriter;
-use crate::wire::{NameBuf, tsig};
+use crate::wire::{MAX_NAME, Pieces, tsig};
 
 /// Octets of a prepared record before its RDATA: owner pointer, type, class, TTL, RDLENGTH.
 pub(super) const PREPARED_HEAD: usize = 12;
@@ -23,8 +24,8 @@ pub(super) struct Answering<'q> {
     pub(super) tallies: Tallies,
     pub(super) client: Option<ClientInGroup>,
     pub(super) opt: Option<OptReply<'q>>,
-    /// The name that the chain has reached; `None`: the question's.
-    pub(super) name: Option<NameBuf>,
+    /// The name that the chain has reached.
+    pub(super) name: Reached<'q>,
     /// How many steered cells were drawn from, so that each draw has random bits of its own.
     draws: u64,
     /// Most octets of the reply.
@@ -35,12 +36,32 @@ pub(super) struct Answering<'q> {
     pub(super) zone_counter: Option<u32>,
 }
 
+/// The name that a chain has reached.
+pub(super) enum Reached<'q> {
+    /// The question's.
+    Question,
+    /// The target of a CNAME record, uncompressed wire form, as the record has it.
+    Target(&'q [u8]),
+    /// A name that a DNAME has made, lower case: so many octets of these.
+    Made([u8; MAX_NAME], usize),
+}
+
 /// What follows after a node.
 pub(super) enum ChainStep {
     /// The reply's answer section is complete, with this response code.
     Done(u16),
-    /// Go on with [`Answering::name`], which the reply has at this octet.
-    Follow(u16),
+    /// Go on with [`Answering::name`].
+    Follow(Next),
+}
+
+/// Where a chain goes on.
+pub(super) struct Next {
+    /// The name in the reply.
+    pub(super) owner: Pieces,
+    /// The name in the zone.
+    pub(super) target: RecordTarget,
+    /// For how many steps this one counts.
+    pub(super) steps: usize,
 }
 
 /// The question to one node of a chain.
@@ -48,8 +69,8 @@ pub(super) enum ChainStep {
 pub(super) struct NodeQuestion {
     /// QTYPE.
     pub(super) qtype: u16,
-    /// The octet of the reply that has the node's name.
-    pub(super) owner: u16,
+    /// The node's name in the reply, which a pointer can lead to.
+    pub(super) owner: Pieces,
 }
 
 /// The client in the classes of one group of policies. Reused within a reply: a chain stays in its zone, and mostly in
@@ -86,7 +107,7 @@ impl<'q> Answering<'q> {
             tallies: Tallies::default(),
             client: None,
             opt,
-            name: None,
+            name: Reached::Question,
             draws: 0,
             limit,
             flags: flag::QR,

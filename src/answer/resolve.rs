@@ -2,18 +2,21 @@
 //! records of its reply, step by step along CNAMEs and DNAMEs inside one zone.
 
 use super::additional::Pending;
-use super::answering::{Answering, ChainStep, NodeQuestion, PREPARED_HEAD};
+use super::answering::{Answering, ChainStep, Next, NodeQuestion, PREPARED_HEAD, Reached};
 use super::edns::{CookieReply, CookieStatus, ExtendedError};
 use super::subject::subject;
 use crate::model::ZoneId;
-use crate::snapshot::names::{LookupResult, NodeRef, RrsetRef, hash_of};
+use crate::snapshot::names::{LookupResult, NodeRef, RecordTarget, RrsetRef, hash_of};
 use crate::wire::code::{class, flag, rcode, rtype};
 use crate::wire::question::Question;
-use crate::wire::reply::{Full, Owner, QUESTION_AT, Section};
-use crate::wire::{MAX_NAME, NameBuf};
+use crate::wire::reply::{Full, Naming, Owner, QUESTION_AT, Section};
+use crate::wire::{MAX_NAME, NameBuf, Pieces, SharedEnd, common_end_of};
 
-/// Most CNAMEs and DNAMEs that one reply follows: resolvers give up at 8 to 16, so more would not help.
-const MAX_CHAIN: usize = 16;
+/// Most CNAMEs and DNAMEs that one reply follows. BIND and Unbound follow 11 in all (`max-query-restarts`), so more
+/// would not help them; another resolver asks for the rest.
+const MAX_CHAIN: usize = 11;
+/// A steered CNAME counts as this many, because a draw is more work than a copy.
+const STEERED_STEP: usize = 2;
 
 impl<'q> Answering<'q> {
     /// Answers a query without a question (RFC 7873, 5.4): the cookie goes out in the OPT record. Without a cookie
@@ -34,7 +37,7 @@ impl<'q> Answering<'q> {
         }
         let for_ds = question.qtype == rtype::DS;
         let zones = &self.snapshot.zones;
-        let mut found = zones.find(&question.name, for_ds);
+        let found = zones.find(&question.name, for_ds);
         let zone = match found {
             LookupResult::Outside => {
                 self.note(ExtendedError::NotAuthoritative);
@@ -54,54 +57,97 @@ impl<'q> Answering<'q> {
         if !matches!(found, LookupResult::Referral(_)) && question.qclass != class::ANY {
             self.flags |= flag::AA;
         }
-        let first = found;
-        let rcode = self.walk(zone, question, &mut found, for_ds).unwrap_or_else(|Full| {
+        let rcode = self.walk(zone, question, found, for_ds).unwrap_or_else(|Full| {
             self.flags |= flag::TC;
             rcode::NOERROR
         });
         let is_negative = !self.reply.has(Section::Answer) && self.flags & flag::TC == 0;
-        self.subject = subject(first, question.qtype, is_negative, self.name.is_some());
+        self.subject = subject(found, question.qtype, is_negative, !matches!(self.name, Reached::Question));
         rcode
     }
 
-    /// Follows the chain from `found`. An error means that a record that the reply needs did not fit.
+    /// Answers with what was found, and with the chain that begins there. An error means that a record that the reply
+    /// needs did not fit.
     fn walk(
         &mut self,
         zone: ZoneId,
-        question: &Question<'q>,
-        found: &mut LookupResult<'q>,
+        question: &'q Question<'q>,
+        found: LookupResult<'q>,
+        for_ds: bool,
+    ) -> Result<u16, Full> {
+        let owner = Pieces::whole(QUESTION_AT, question.name.as_wire().len());
+        let wanted = NodeQuestion { qtype: question.qtype, owner };
+        let mut redirects = None;
+        match self.step(zone, found, wanted, &mut redirects)? {
+            ChainStep::Done(rcode) => Ok(rcode),
+            ChainStep::Follow(next) => self.chain(zone, wanted, next, redirects, for_ds),
+        }
+    }
+
+    /// Follows a chain from its second name on. Not inlined, so that its stack is used and cleared only where it is
+    /// needed.
+    #[inline(never)]
+    fn chain(
+        &mut self,
+        zone: ZoneId,
+        mut wanted: NodeQuestion,
+        mut next: Next,
+        mut redirect: Option<Redirect>,
         for_ds: bool,
     ) -> Result<u16, Full> {
         let zones = &*self.snapshot.zones;
         let mut visited = Visited::default();
-        let mut redirected = Visited::default();
-        let mut wanted = NodeQuestion { qtype: question.qtype, owner: QUESTION_AT };
+        let mut redirects = [const { None }; MAX_CHAIN + 1];
+        visited.add(self.query.question.as_ref().map_or(0, |question| hash_of(question.name.as_wire())));
+        let (mut used, mut left) = (0, MAX_CHAIN + 1);
         loop {
             // A loop: the reply has all of its records already (RFC 1034, 3.6.2).
-            if !visited.add(self.name.as_ref().unwrap_or(&question.name).as_wire()) {
+            left = left.saturating_sub(next.steps);
+            if !visited.add(next.target.hash) || left == 0 {
                 return Ok(rcode::NOERROR);
             }
-            let step = match *found {
-                LookupResult::Outside => ChainStep::Done(rcode::NOERROR),
-                // The reply has this DNAME already, because the chain went through it.
-                LookupResult::Exact(node)
-                    if matches!(wanted.qtype, rtype::DNAME | rtype::ANY) && redirected.has(node.name()) =>
-                {
-                    ChainStep::Done(rcode::NOERROR)
-                }
-                LookupResult::Exact(node) | LookupResult::Wildcard(node) => self.node(node, wanted)?,
-                LookupResult::Referral(cut) => self.refer(cut)?,
-                LookupResult::Redirected(node) => {
-                    let again = !redirected.add(node.name());
-                    self.redirect(node, &question.name, wanted, again)?
-                }
-                LookupResult::Missing(_) => self.negative(zone, rcode::NXDOMAIN, None)?,
-            };
-            match step {
-                ChainStep::Done(rcode) => return Ok(rcode),
-                ChainStep::Follow(at) => wanted.owner = at,
+            if let Some(entry) = redirects.get_mut(used).filter(|_| redirect.is_some()) {
+                *entry = redirect.take();
+                used += 1;
             }
-            *found = zones.find_within(zone, self.name.as_ref().unwrap_or(&question.name), for_ds);
+            wanted.owner = next.owner;
+            let found = zones.at(next.target.position, for_ds);
+            redirect = match found {
+                LookupResult::Exact(node) | LookupResult::Redirected(node) => {
+                    redirects[..used].iter().flatten().find(|before| before.node == node.id()).copied()
+                }
+                LookupResult::Outside
+                | LookupResult::Wildcard(_)
+                | LookupResult::Referral(_)
+                | LookupResult::Missing(_) => None,
+            };
+            // The reply has this DNAME already, because the chain went through it.
+            let is_exact = matches!(found, LookupResult::Exact(_));
+            if is_exact && redirect.is_some() && matches!(wanted.qtype, rtype::DNAME | rtype::ANY) {
+                return Ok(rcode::NOERROR);
+            }
+            match self.step(zone, found, wanted, &mut redirect)? {
+                ChainStep::Done(rcode) => return Ok(rcode),
+                ChainStep::Follow(following) => next = following,
+            }
+        }
+    }
+
+    /// Answers with what was found of one name of a chain. `redirect`: the DNAME that was found, where the reply has it
+    /// already; afterwards the DNAME that was used.
+    fn step(
+        &mut self,
+        zone: ZoneId,
+        found: LookupResult<'q>,
+        wanted: NodeQuestion,
+        redirect: &mut Option<Redirect>,
+    ) -> Result<ChainStep, Full> {
+        match found {
+            LookupResult::Outside => Ok(ChainStep::Done(rcode::NOERROR)),
+            LookupResult::Exact(node) | LookupResult::Wildcard(node) => self.node(node, wanted),
+            LookupResult::Referral(cut) => self.refer(cut, wanted),
+            LookupResult::Redirected(node) => self.redirect(zone, node, wanted, redirect),
+            LookupResult::Missing(_) => self.negative(zone, rcode::NXDOMAIN, wanted, None),
         }
     }
 
@@ -123,69 +169,176 @@ impl<'q> Answering<'q> {
         // For ANY one RRset is enough (RFC 8482, 4.1).
         let rrset = if wanted.qtype == rtype::ANY { node.rrsets().next() } else { node.rrset(wanted.qtype) };
         if let Some(rrset) = rrset {
-            self.reply.rrset(Section::Answer, Owner::At(wanted.owner), rrset.records(), ttl_cap)?;
-            self.add_extras(Pending::Answer(rrset, wanted.owner))?;
+            let at = self.add_rrset(Section::Answer, &wanted.owner, rrset, ttl_cap)?;
+            self.add_extras(Pending::Answer(rrset, wanted.owner.at()), at)?;
             return Ok(ChainStep::Done(rcode::NOERROR));
         }
         // RRSIG and NSEC exist next to a CNAME and belong to its name: it is not followed (RFC 2181, 10.1; RFC 4034).
         let is_about_alias = matches!(wanted.qtype, rtype::RRSIG | rtype::NSEC);
         match node.rrset(rtype::CNAME).filter(|_| !is_about_alias) {
-            Some(cname) => self.alias(wanted.owner, cname.records()),
-            None => self.negative(node.zone(), rcode::NOERROR, ttl_cap),
+            Some(cname) => self.alias(wanted.owner, cname.records(), cname.ends().first(), cname.target(), 1),
+            None => self.negative(node.zone(), rcode::NOERROR, wanted, ttl_cap),
         }
     }
 
-    /// Answers with a prepared CNAME record, and goes on to its target.
-    pub(super) fn alias(&mut self, owner: u16, record: &[u8]) -> Result<ChainStep, Full> {
-        let at = self.reply.rrset(Section::Answer, Owner::At(owner), record, None)?;
-        let target = record.get(PREPARED_HEAD..).and_then(NameBuf::parse);
-        Ok(self.follow(target, at))
+    /// Adds a static RRset; returns the octet of its first record.
+    fn add_rrset(
+        &mut self,
+        section: Section,
+        owner: &Pieces,
+        rrset: RrsetRef<'q>,
+        ttl_cap: Option<u32>,
+    ) -> Result<usize, Full> {
+        let (records, ends) = (rrset.records(), rrset.ends());
+        if ends.is_empty() {
+            return self.reply.rrset(section, Owner::At(owner.at()), records, ttl_cap);
+        }
+        let at = self.reply.end();
+        self.reply.rrset_naming(section, owner, Naming { records, ends }, ttl_cap).map(|_| at)
+    }
+
+    /// Answers with a CNAME record, and goes on to its target. `end`: how much of its end the target shares with the
+    /// owner. `steps`: for how many the step counts.
+    fn alias(
+        &mut self,
+        owner: Pieces,
+        record: &'q [u8],
+        end: Option<&SharedEnd>,
+        target: Option<RecordTarget>,
+        steps: usize,
+    ) -> Result<ChainStep, Full> {
+        let name = record.get(PREPARED_HEAD..).unwrap_or_default();
+        let end = end.copied().unwrap_or(SharedEnd::with_owner(name.len(), 1));
+        let written = self.reply.cname(&owner, record, end)?;
+        Ok(match target.filter(|_| written.is_reachable()) {
+            Some(target) => {
+                self.name = Reached::Target(name);
+                ChainStep::Follow(Next { owner: written, target, steps })
+            }
+            // No pointer reaches the next owner.
+            None => ChainStep::Done(rcode::NOERROR),
+        })
+    }
+
+    /// Answers with a prepared CNAME record whose target is `target`, at a name of `zone`.
+    pub(super) fn steered_alias(
+        &mut self,
+        zone: ZoneId,
+        owner: Pieces,
+        record: &'q [u8],
+        target: Option<RecordTarget>,
+    ) -> Result<ChainStep, Full> {
+        let name = record.get(PREPARED_HEAD..).unwrap_or_default();
+        let zone_len = match target.is_some_and(|target| !target.position.is_outside()) {
+            true => self.snapshot.zones.apex(zone).map_or(1, |apex| apex.name().len()),
+            false => 1,
+        };
+        let end = SharedEnd::with_owner(name.len(), common_end_of(self.reached(), name, zone_len));
+        self.alias(owner, record, Some(&end), target, STEERED_STEP)
+    }
+
+    /// The name that the chain has reached.
+    fn reached(&self) -> &[u8] {
+        match &self.name {
+            Reached::Question => self.query.question.as_ref().map_or(&[0], |question| question.name.as_wire()),
+            Reached::Target(name) => name,
+            Reached::Made(octets, len) => octets.get(..*len).unwrap_or(&[0]),
+        }
     }
 
     /// A referral (RFC 1034, 4.3.2 step 3b).
-    fn refer(&mut self, cut: NodeRef<'q>) -> Result<ChainStep, Full> {
+    fn refer(&mut self, cut: NodeRef<'q>, wanted: NodeQuestion) -> Result<ChainStep, Full> {
         if let Some(ns) = cut.rrset(rtype::NS) {
-            self.reply.rrset(Section::Authority, Owner::Name(cut.name()), ns.records(), None)?;
-            self.add_extras(Pending::Referral(ns))?;
+            let owner = wanted.owner.end(cut.name().len());
+            let at = self.add_rrset(Section::Authority, &owner, ns, None)?;
+            self.add_extras(Pending::Referral(ns), at)?;
         }
         Ok(ChainStep::Done(rcode::NOERROR))
     }
 
-    /// A DNAME above the name: the CNAME that follows from it (RFC 6672, 3.1), and on to its target. `again`: the
-    /// reply has this DNAME already. `first` is the question's name.
+    /// A DNAME above the name: the CNAME that follows from it (RFC 6672, 3.1), and on to its target. `redirect`: the
+    /// reply has this DNAME already; afterwards this DNAME.
     fn redirect(
         &mut self,
+        zone: ZoneId,
         node: NodeRef<'q>,
-        first: &NameBuf,
         wanted: NodeQuestion,
-        again: bool,
+        redirect: &mut Option<Redirect>,
     ) -> Result<ChainStep, Full> {
         let Some(dname) = node.rrset(rtype::DNAME) else { return Ok(ChainStep::Done(rcode::NOERROR)) };
-        if !again {
-            self.reply.rrset(Section::Answer, Owner::Name(node.name()), dname.records(), None)?;
-        }
         let records = dname.records();
         let target = records.get(PREPARED_HEAD..).unwrap_or_default();
-        let Some(next) = self.name.as_ref().unwrap_or(first).substitute(node.name().len(), target) else {
-            return Ok(ChainStep::Done(rcode::YXDOMAIN));
+        let used = match *redirect {
+            Some(before) => before,
+            None => {
+                let owner = Owner::At(wanted.owner.end(node.name().len()).at());
+                let at = self.reply.rrset(Section::Answer, owner, records, None)?;
+                // Not compressed itself (RFC 6672, 2.5), but the CNAMEs that it makes point at it.
+                Redirect { node: node.id(), target: Pieces::whole((at + PREPARED_HEAD) as u16, target.len()) }
+            }
         };
-        let mut cname = [0; PREPARED_HEAD + MAX_NAME];
-        let made = synthesize(&mut cname, dname, next.as_wire());
-        let at = self.reply.rrset(Section::Answer, Owner::At(wanted.owner), made, None)?;
-        // The CNAME itself answers the question (RFC 6672, 3.2 step 3c).
-        if wanted.qtype == rtype::CNAME {
+        *redirect = Some(used);
+        let prefix = wanted.owner.name_len().saturating_sub(node.name().len());
+        if prefix + target.len() > MAX_NAME {
+            return Ok(ChainStep::Done(rcode::YXDOMAIN));
+        }
+        if !used.target.is_reachable() {
             return Ok(ChainStep::Done(rcode::NOERROR));
         }
-        Ok(self.follow(Some(next), at))
+        // The CNAME itself answers the question (RFC 6672, 3.2 step 3c).
+        if wanted.qtype == rtype::CNAME {
+            let mut labels = [0; MAX_NAME];
+            let labels = labels.get_mut(..prefix).unwrap_or_default();
+            labels.copy_from_slice(self.reached().get(..prefix).unwrap_or_default());
+            self.reply.cname_of_dname(wanted.owner.at(), dname.ttl(), labels, used.target)?;
+            return Ok(ChainStep::Done(rcode::NOERROR));
+        }
+        self.make_name(prefix, target);
+        let Reached::Made(octets, len) = &self.name else { return Ok(ChainStep::Done(rcode::NOERROR)) };
+        let labels = octets.get(..prefix).unwrap_or_default();
+        let owner = self.reply.cname_of_dname(wanted.owner.at(), dname.ttl(), labels, used.target)?;
+        let name = octets.get(..*len).unwrap_or_default();
+        let zones = &*self.snapshot.zones;
+        let below = dname.target().and_then(|target| zones.position_below(target.position));
+        let Some(position) = below.or_else(|| Some(zones.position_in(zone, &NameBuf::parse(name)?))) else {
+            return Ok(ChainStep::Done(rcode::NOERROR));
+        };
+        Ok(ChainStep::Follow(Next { owner, target: RecordTarget { position, hash: hash_of(name) }, steps: 1 }))
+    }
+
+    /// Makes the name that the chain has reached its first `prefix` octets before `target`, in lower case.
+    fn make_name(&mut self, prefix: usize, target: &[u8]) {
+        if !matches!(self.name, Reached::Made(..)) {
+            let mut octets = [0; MAX_NAME];
+            if let (Some(to), Some(from)) = (octets.get_mut(..prefix), self.reached().get(..prefix)) {
+                to.copy_from_slice(from);
+                // A length octet is 63 at most, so that folding case never changes one.
+                to.make_ascii_lowercase();
+            }
+            self.name = Reached::Made(octets, prefix);
+        }
+        let Reached::Made(octets, len) = &mut self.name else { return };
+        *len = prefix + target.len();
+        if let Some(end) = octets.get_mut(prefix..*len) {
+            end.copy_from_slice(target);
+            end.make_ascii_lowercase();
+        }
     }
 
     /// A negative answer: the zone's SOA with the TTL of RFC 2308, 5, at most `ttl_cap`.
-    pub(super) fn negative(&mut self, zone: ZoneId, rcode: u16, ttl_cap: Option<u32>) -> Result<ChainStep, Full> {
+    pub(super) fn negative(
+        &mut self,
+        zone: ZoneId,
+        rcode: u16,
+        wanted: NodeQuestion,
+        ttl_cap: Option<u32>,
+    ) -> Result<ChainStep, Full> {
         let zones = &*self.snapshot.zones;
         let apex = zones.apex(zone);
         if let Some((apex, soa)) = apex.and_then(|apex| Some((apex, apex.rrset(rtype::SOA)?))) {
             let ttl = zones.negative_ttl(zone).min(ttl_cap.unwrap_or(u32::MAX));
-            match self.reply.rrset(Section::Authority, Owner::Name(apex.name()), soa.records(), Some(ttl)) {
+            let owner = wanted.owner.end(apex.name().len());
+            match self.add_rrset(Section::Authority, &owner, soa, Some(ttl)) {
                 Ok(_) => {}
                 // The response code is true even when the SOA does not fit.
                 Err(Full) => self.flags |= flag::TC,
@@ -193,32 +346,18 @@ impl<'q> Answering<'q> {
         }
         Ok(ChainStep::Done(rcode))
     }
-
-    /// Goes on to `target`, unless it cannot be read or is where no pointer reaches.
-    fn follow(&mut self, target: Option<NameBuf>, at: usize) -> ChainStep {
-        match target {
-            Some(_) if at < 0x4000 => {
-                self.name = target;
-                ChainStep::Follow(at as u16)
-            }
-            _ => ChainStep::Done(rcode::NOERROR),
-        }
-    }
 }
 
-/// The CNAME that a DNAME makes, with the DNAME's TTL (RFC 6672, 3.1).
-fn synthesize<'b>(buffer: &'b mut [u8; PREPARED_HEAD + MAX_NAME], dname: RrsetRef<'_>, target: &[u8]) -> &'b [u8] {
-    buffer[..2].copy_from_slice(&[0xC0, 0x0C]);
-    buffer[2..4].copy_from_slice(&rtype::CNAME.to_be_bytes());
-    buffer[4..6].copy_from_slice(&class::IN.to_be_bytes());
-    buffer[6..10].copy_from_slice(&dname.ttl().to_be_bytes());
-    buffer[10..12].copy_from_slice(&(target.len() as u16).to_be_bytes());
-    let end = PREPARED_HEAD + target.len();
-    buffer[PREPARED_HEAD..end].copy_from_slice(target);
-    &buffer[..end]
+/// A DNAME that the reply has.
+#[derive(Clone, Copy)]
+struct Redirect {
+    /// The number of its node.
+    node: u32,
+    /// Its target in the reply.
+    target: Pieces,
 }
 
-/// The names that a chain went through.
+/// Hashes of the names that a chain went through.
 #[derive(Default)]
 struct Visited {
     hashes: [u64; MAX_CHAIN + 1],
@@ -226,20 +365,14 @@ struct Visited {
 }
 
 impl Visited {
-    /// Adds a name; false when it is there already or the chain is too long. Compares 64-bit hashes: if two names ever
-    /// had one hash, the chain would end early, and the resolver would ask for the rest.
-    fn add(&mut self, name: &[u8]) -> bool {
-        let hash = hash_of(name);
+    /// Adds a name; false when it is there already or the chain is too long. If two names ever had one hash, the chain
+    /// would end early, and the resolver would ask for the rest.
+    fn add(&mut self, hash: u64) -> bool {
         let is_new = self.len < self.hashes.len() && !self.hashes[..self.len].contains(&hash);
         if is_new {
             self.hashes[self.len] = hash;
             self.len += 1;
         }
         is_new
-    }
-
-    /// Whether a name was added.
-    fn has(&self, name: &[u8]) -> bool {
-        self.hashes[..self.len].contains(&hash_of(name))
     }
 }

@@ -8,7 +8,7 @@ use super::edns::ExtendedError;
 use crate::model::{Facet, ZoneId};
 use crate::placing::ClientNet;
 use crate::snapshot::names::{NodeRef, SteeredNode};
-use crate::snapshot::{Cell, CellContent, ClassGroup, KnownBy, Picks};
+use crate::snapshot::{Cell, CellContent, ClassGroup, KnownBy, Picks, PreparedRecord};
 use crate::wire::code::{rcode, rtype};
 use crate::wire::reply::{Full, Owner, Section};
 
@@ -31,7 +31,7 @@ impl<'q> Answering<'q> {
         }
         match cell.content() {
             CellContent::Static => self.static_node(node, wanted, Some(cell.ttl())),
-            CellContent::Nodata => self.negative(node.zone(), rcode::NOERROR, Some(cell.ttl())),
+            CellContent::Nodata => self.negative(node.zone(), rcode::NOERROR, wanted, Some(cell.ttl())),
             CellContent::Records => self.drawn(node, steered, cell, wanted),
         }
     }
@@ -39,27 +39,41 @@ impl<'q> Answering<'q> {
     fn drawn(
         &mut self,
         node: NodeRef<'q>,
-        steered: &SteeredNode,
+        steered: &'q SteeredNode,
         cell: &'q Cell,
         wanted: NodeQuestion,
     ) -> Result<ChainStep, Full> {
+        if let Some(only) = cell.only().filter(|only| cell.record(*only).rtype == rtype::CNAME) {
+            return self.drawn_alias(node, steered, cell.record(only), wanted);
+        }
         let picks = self.draw(node.zone(), cell);
         let Some(&first) = picks.first() else {
-            return self.negative(node.zone(), rcode::NOERROR, Some(cell.ttl()));
+            return self.negative(node.zone(), rcode::NOERROR, wanted, Some(cell.ttl()));
         };
-        let record = cell.record(first);
-        if record.rtype == rtype::CNAME {
-            let step = self.alias(wanted.owner, record.bytes)?;
-            self.tallies.add(steered.tally_base + u32::from(record.slot));
-            let is_answer = matches!(wanted.qtype, rtype::CNAME | rtype::ANY);
-            return Ok(if is_answer { ChainStep::Done(rcode::NOERROR) } else { step });
+        if cell.record(first).rtype == rtype::CNAME {
+            return self.drawn_alias(node, steered, cell.record(first), wanted);
         }
-        self.records(Section::Answer, Owner::At(wanted.owner), steered, cell, &picks)?;
-        self.add_targets(node.zone(), cell, &picks);
+        let at = self.records(Section::Answer, Owner::At(wanted.owner.at()), steered, cell, &picks)?;
+        self.add_targets(steered, cell, &picks, at);
         Ok(ChainStep::Done(rcode::NOERROR))
     }
 
-    /// Adds drawn records as one RRset, whole or not at all, and counts them.
+    /// Answers with a CNAME that was drawn.
+    fn drawn_alias(
+        &mut self,
+        node: NodeRef<'q>,
+        steered: &'q SteeredNode,
+        record: PreparedRecord<'q>,
+        wanted: NodeQuestion,
+    ) -> Result<ChainStep, Full> {
+        let target = self.snapshot.zones.steered_target(steered.aliases, record.slot);
+        let step = self.steered_alias(node.zone(), wanted.owner, record.bytes, target)?;
+        self.tallies.add(steered.tally_base + u32::from(record.slot));
+        let is_answer = matches!(wanted.qtype, rtype::CNAME | rtype::ANY);
+        Ok(if is_answer { ChainStep::Done(rcode::NOERROR) } else { step })
+    }
+
+    /// Adds drawn records as one RRset, whole or not at all, and counts them. Returns the octet of the first.
     pub(super) fn records(
         &mut self,
         section: Section,
@@ -67,12 +81,12 @@ impl<'q> Answering<'q> {
         steered: &SteeredNode,
         cell: &Cell,
         picks: &[u16],
-    ) -> Result<(), Full> {
-        self.reply.rrset_of(section, owner, picks.iter().map(|&pick| cell.record(pick).bytes))?;
+    ) -> Result<usize, Full> {
+        let at = self.reply.rrset_of(section, owner, picks.iter().map(|&pick| cell.record(pick).bytes))?;
         for &pick in picks {
             self.tallies.add(steered.tally_base + u32::from(cell.record(pick).slot));
         }
-        Ok(())
+        Ok(at)
     }
 
     /// The cell of a steered name for this client. The scope of the reply gets longer where the cell

@@ -9,15 +9,21 @@
 mod build;
 mod epochs;
 mod index;
+mod targets;
 
 use crate::model::{Ecs, Model, PolicyId, ZoneId};
-use crate::wire::{Name, NameBuf};
+use crate::wire::code::rtype;
+use crate::wire::{Name, NameBuf, SharedEnd};
 use epochs::EpochSlot;
 use index::NameIndex;
 pub(crate) use index::hash_of;
+pub use targets::{NO_TARGETS, Position, RecordTarget};
 
 /// No node.
 const NONE: u32 = u32::MAX;
+
+/// Octets of a prepared record before its RDATA: owner pointer, type, class, TTL, RDLENGTH.
+const PREPARED_HEAD: usize = 12;
 
 /// Every name of every zone.
 #[derive(Debug, Default, Clone)]
@@ -26,6 +32,10 @@ pub struct ZoneTable {
     nodes: Vec<Node>,
     rrsets: Vec<StoredRrset>,
     extras: Vec<StoredExtra>,
+    /// Of each CNAME and DNAME, and of the endpoints of each policy that gives names; `None` where there is no name.
+    targets: Vec<Option<RecordTarget>>,
+    /// Of each RRset whose names are compressed, in the order of the names.
+    ends: Vec<SharedEnd>,
     steered: Vec<SteeredNode>,
     zones: Vec<ZoneHead>,
     /// The records with the epochs of exclusive names.
@@ -42,7 +52,7 @@ struct Node {
     first_rrset: u32,
     rrsets: u16,
     kind: NodeKind,
-    has_dname: bool,
+    below: Below,
     /// Of a hidden node: the cut or DNAME that hides it. Of an apex: the node of the same name in the parent zone, if
     /// we serve that.
     link: u32,
@@ -65,6 +75,17 @@ enum NodeKind {
     Hidden,
 }
 
+/// The names below a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Below {
+    /// There is none, in this zone or in zones below it.
+    Nothing,
+    /// There are some.
+    Names,
+    /// The node has a DNAME, which redirects all of them.
+    Redirected,
+}
+
 #[derive(Debug, Clone, Copy, Default)]
 struct Span {
     start: usize,
@@ -76,14 +97,18 @@ struct StoredRrset {
     rtype: u16,
     ttl: u32,
     records: Span,
+    /// Of a CNAME or DNAME the place of its target, which has no extras.
     first_extra: u32,
-    extras: u32,
+    /// The place of the first of its shared ends.
+    first_end: u32,
+    extras: u16,
 }
 
 #[derive(Debug, Clone)]
 struct StoredExtra {
     name: Span,
     node: u32,
+    record: u16,
     is_in_domain: bool,
 }
 
@@ -107,6 +132,10 @@ pub struct SteeredNode {
     pub tally_base: u32,
     /// Its place in its zone's `steered`.
     pub index: usize,
+    /// What its CNAMEs lead to: for [`ZoneTable::steered_target`].
+    pub aliases: u32,
+    /// What its SRV, HTTPS and SVCB records point at: for [`ZoneTable::steered_target`].
+    pub services: u32,
     /// Whether the policy gives A records.
     pub has_v4: bool,
     /// Whether the policy gives AAAA records.
@@ -164,35 +193,10 @@ impl ZoneTable {
         }
     }
 
-    /// As [`ZoneTable::find`], but only in `zone`: for a name in a child zone that we serve too, the result is `zone`'s
-    /// delegation.
+    /// As [`ZoneTable::find`], but only in `zone`, for a chain that began there: for a name in a child zone that we
+    /// serve too, the result is `zone`'s delegation. The apex of `zone` is its own node, for DS too.
     pub fn find_within(&self, zone: ZoneId, name: &NameBuf, for_ds: bool) -> LookupResult<'_> {
-        let Some(head) = self.zones.get(zone.0 as usize) else { return LookupResult::Outside };
-        if !name.is_within(self.name_of(head.apex)) {
-            return LookupResult::Outside;
-        }
-        let Some((mut at, mut depth)) = self.closest(name) else { return LookupResult::Outside };
-        let mut has_climbed = false;
-        while self.nodes[at as usize].zone != zone.0 {
-            let Some(inner) = self.zones.get(self.nodes[at as usize].zone as usize) else {
-                return LookupResult::Outside;
-            };
-            depth = name.label_count() - label_count(self.name_of(inner.apex));
-            at = self.nodes[inner.apex as usize].link;
-            has_climbed = true;
-            if at == NONE {
-                return LookupResult::Outside;
-            }
-        }
-        match self.classify(at, depth, for_ds) {
-            // The zone below has no delegation, but this zone must not deny its names.
-            LookupResult::Exact(_) | LookupResult::Wildcard(_) | LookupResult::Missing(_)
-                if has_climbed && !(for_ds && depth == 0) =>
-            {
-                LookupResult::Outside
-            }
-            found => found,
-        }
+        self.at(self.position_in(zone, name), for_ds)
     }
 
     /// The node of `name` or of its closest ancestor that has one, and how many labels it is above.
@@ -235,7 +239,7 @@ impl ZoneTable {
             NodeKind::Void => LookupResult::Outside,
             NodeKind::Apex if for_ds && depth == 0 && node.link != NONE => self.classify(node.link, 0, true),
             NodeKind::Apex | NodeKind::Plain if depth == 0 => LookupResult::Exact(found),
-            NodeKind::Apex | NodeKind::Plain if node.has_dname => LookupResult::Redirected(found),
+            NodeKind::Apex | NodeKind::Plain if node.below == Below::Redirected => LookupResult::Redirected(found),
             NodeKind::Apex | NodeKind::Plain if node.wildcard != NONE => {
                 LookupResult::Wildcard(NodeRef { table: self, at: node.wildcard })
             }
@@ -325,7 +329,15 @@ impl<'t> NodeRef<'t> {
 
     /// Its static RRset of one type.
     pub fn rrset(&self, rtype: u16) -> Option<RrsetRef<'t>> {
-        self.rrsets().find(|rrset| rrset.rtype() == rtype)
+        /// Up to this many are passed one by one, which is as fast as a search.
+        const FEW: u16 = 8;
+        let (node, table) = (self.node(), self.table);
+        if node.rrsets <= FEW {
+            return self.rrsets().find(|rrset| rrset.rtype() == rtype);
+        }
+        let own = table.rrsets.get(node.first_rrset as usize..)?.get(..node.rrsets.into())?;
+        let at = own.binary_search_by_key(&rtype, |stored| stored.rtype).ok()?;
+        Some(RrsetRef { table, stored: own.get(at)? })
     }
 }
 
@@ -355,38 +367,56 @@ impl<'t> RrsetRef<'t> {
 
     /// The RDATA of each record, nothing in it compressed.
     pub fn rdatas(&self) -> impl Iterator<Item = &'t [u8]> + use<'t> {
-        /// Octets before the RDATA: owner pointer, type, class, TTL, RDLENGTH.
-        const HEAD: usize = 12;
-        let mut rest = self.records();
-        std::iter::from_fn(move || {
-            let head = rest.first_chunk::<HEAD>()?;
-            let len = HEAD + usize::from(u16::from_be_bytes([head[10], head[11]]));
-            let (record, next) = rest.split_at_checked(len)?;
-            rest = next;
-            record.get(HEAD..)
-        })
+        rdatas(self.records())
+    }
+
+    /// How the names in its records share their ends; empty where they are not compressed.
+    pub fn ends(&self) -> &'t [SharedEnd] {
+        self.table.ends.get(self.stored.first_end as usize..).unwrap_or_default()
+    }
+
+    /// What a CNAME or DNAME leads to; `None` of other types.
+    pub fn target(&self) -> Option<RecordTarget> {
+        match self.stored.rtype {
+            rtype::CNAME | rtype::DNAME => self.table.targets.get(self.stored.first_extra as usize).copied().flatten(),
+            _ => None,
+        }
     }
 
     /// The names its records point at whose addresses belong into the additional section, each once.
     pub fn extras(&self) -> impl Iterator<Item = Extra<'t>> + use<'t> {
         let first = self.stored.first_extra as usize;
         let table = self.table;
-        table.extras[first..first + self.stored.extras as usize].iter().map(move |stored| Extra {
+        table.extras[first..first + usize::from(self.stored.extras)].iter().map(move |stored| Extra {
             name: (stored.name.len > 0).then(|| table.slice(stored.name)),
             node: NodeRef { table, at: stored.node },
+            record: stored.record.into(),
             is_in_domain: stored.is_in_domain,
         })
     }
+}
+
+/// The RDATA of prepared records.
+fn rdatas(mut rest: &[u8]) -> impl Iterator<Item = &[u8]> {
+    std::iter::from_fn(move || {
+        let head = rest.first_chunk::<PREPARED_HEAD>()?;
+        let len = PREPARED_HEAD + usize::from(u16::from_be_bytes([head[10], head[11]]));
+        let (record, next) = rest.split_at_checked(len)?;
+        rest = next;
+        record.get(PREPARED_HEAD..)
+    })
 }
 
 /// A name that a record points at (RFC 1034, 4.3.2 step 6), and the node its addresses are at: its own, or a
 /// wildcard's.
 #[derive(Debug, Clone, Copy)]
 pub struct Extra<'t> {
-    /// The name in wire form, as the record has it; `None`: the owner that a wildcard's record is given for.
+    /// The name in wire form; `None`: the owner, which the record has as the root (RFC 9460, 2.5.2).
     pub name: Option<&'t [u8]>,
     /// Where its addresses are.
     pub node: NodeRef<'t>,
+    /// The place of the record in its RRset, from 0.
+    pub record: usize,
     /// Whether the name is at or below the delegation whose NS names it: without its addresses the delegation can't be
     /// followed (RFC 9471).
     pub is_in_domain: bool,

@@ -93,3 +93,13 @@ pub mod flag {
     /// Recursion desired: copied from the query.
     pub const RD: u16 = 0x0100;
 }
+
+/// Where RDATA has the name whose addresses belong into the additional section.
+pub fn target_offset(rtype: u16) -> Option<usize> {
+    match rtype {
+        rtype::NS => Some(0),
+        rtype::MX | rtype::AFSDB | rtype::RT | rtype::KX | rtype::SVCB | rtype::HTTPS => Some(2),
+        rtype::SRV => Some(6),
+        _ => None,
+    }
+}

@@ -1,343 +1,310 @@
-//! Name compression (RFC 1035, 4.1.4): which names a reply already has, so that later ones can point at them.
-//!
-//! The work for a name grows with its octets. Each label of the reply is stored with the length and a hash of the name
-//! that begins there, and a table finds it by that hash. For a new name, each of its labels is looked up once, from the
-//! left, so the longest name that matches is found first. Only names of equal length and hash are compared octet by
-//! octet, and at most [`MAX_COMPARISONS`] of them.
+//! Name compression (RFC 1035, 4.1.4). A name is written as some of its labels and a pointer to the rest of it, which
+//! the reply has already as the end of another name. With which name it shares an end, and how much of it, is known
+//! before there is a query: [`share_ends`] compares the names of an RRset with its owner and with each other when the
+//! zones are compiled. So a name of a reply costs what is written of it, however long it is and whatever else the reply
+//! has.
 
-use crate::wire::{MAX_NAME, namebuf::MAX_LABELS};
+use crate::wire::code::rtype;
 
-/// How many places are remembered: enough for a referral to 13 name servers with their glue; beyond, names are written
-/// whole.
-const MAX_PLACES: usize = 48;
-/// How many of the question's labels are remembered, from the right: the ones that other names share.
-const MAX_QUESTION_LABELS: usize = 16;
-/// Most pointers one after the other in a name of ours: some readers give up at a few, as a guard against loops.
-const MAX_HOPS: u8 = 3;
-/// Most names that are compared octet by octet for one name. Judgment: two different names with one hash are rare
-/// unless somebody searches for them, and then the name is written whole.
-const MAX_COMPARISONS: usize = 4;
-/// Slots of the table that finds a place by its hash: a power of two, and over twice [`MAX_PLACES`], so that a search
-/// ends after about one slot.
-const SLOTS: usize = 128;
+/// Most pieces of a name in a reply. A reader follows a pointer from each piece to the next, and some readers give up
+/// at a few pointers, as a guard against loops.
+const MAX_PIECES: usize = 4;
 /// A pointer has 14 bits.
 const POINTER_END: usize = 0x4000;
-/// The octet of the question's name: after the header.
-const QUESTION_AT: usize = 12;
+/// Names of one RRset that later names of it can share their ends with. Judgment: hosts of one provider share one end,
+/// and few RRsets have names of more providers than this.
+pub(super) const MAX_BASES: usize = 8;
+/// No base.
+const NONE: u8 = u8::MAX;
+/// Most labels that [`common_end_of`] passes over: more than two usual names have together.
+const MAX_STEPS: usize = 24;
 
-/// A label of the reply at which a name begins.
-#[derive(Debug, Clone, Copy, Default)]
-struct Place {
-    hash: u32,
-    at: u16,
-    /// Octets of the name that begins here, uncompressed.
+/// A name that a reply has, in pieces: labels, then a pointer to the next piece, where there is one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pieces {
+    /// Octets of the name, uncompressed.
     len: u8,
-    /// Pointers that a reader follows to its end.
-    hops: u8,
+    count: u8,
+    /// The octet of the name with which each piece begins, rising from 0.
+    starts: [u8; MAX_PIECES],
+    /// The octet of the reply that has it.
+    ats: [u16; MAX_PIECES],
 }
 
-/// The places in a reply at which a label of a name begins, in rising order.
-pub(super) struct Suffixes {
-    places: [Place; MAX_PLACES],
-    len: usize,
-    /// Indices into `places`, plus one; 0 is an empty slot. A place is in the slot of its hash, or in the next
-    /// empty one.
-    slots: [u8; SLOTS],
-    /// Octets of the question's name, which is added before the first name that could point at it: most replies have
-    /// none.
-    question: Option<u8>,
-}
-
-/// An uncompressed name with the hash of every name that ends it.
-pub(super) struct Hashed<'n> {
-    name: &'n [u8],
-    /// Where each label begins, from the left.
-    starts: [u8; MAX_LABELS],
-    /// The hash of the name that begins there.
-    hashes: [u32; MAX_LABELS],
-    /// How many labels there are, the root left out.
-    count: usize,
-}
-
-/// How a name is written.
-pub(super) struct Split {
-    /// How many octets are written as they are.
-    pub(super) literal: usize,
-    /// Where the reply has the rest; the rest is the root where there is none.
-    pub(super) pointer: Option<u16>,
-    hops: u8,
-}
-
-impl Default for Suffixes {
-    fn default() -> Suffixes {
-        Suffixes { places: [Place::default(); MAX_PLACES], len: 0, slots: [0; SLOTS], question: None }
-    }
-}
-
-impl Suffixes {
-    /// Notes that the question's name, of `len` octets, is after the header.
-    pub(super) fn note_question(&mut self, len: usize) {
-        self.question = u8::try_from(len).ok();
+impl Pieces {
+    /// A name of `len` octets that is written whole at octet `at`.
+    pub fn whole(at: u16, len: usize) -> Pieces {
+        Pieces { len: len as u8, count: 1, starts: [0; MAX_PIECES], ats: [at, 0, 0, 0] }
     }
 
-    /// Adds the question's name, once.
-    pub(super) fn add_question(&mut self, reply: &[u8]) {
-        let Some(len) = self.question.take() else { return };
-        let Some(name) = reply.get(QUESTION_AT..QUESTION_AT + usize::from(len)) else { return };
-        let hashed = Hashed::new(name);
-        for (label, hash) in hashed.labels().skip(hashed.count.saturating_sub(MAX_QUESTION_LABELS)) {
-            self.push(hash, name.len() - label, QUESTION_AT + label, 0);
+    /// The octet of the reply where it begins.
+    pub fn at(&self) -> u16 {
+        self.ats[0]
+    }
+
+    /// Whether a pointer can lead to it.
+    pub fn is_reachable(&self) -> bool {
+        usize::from(self.at()) < POINTER_END
+    }
+
+    /// Octets of the name, uncompressed.
+    pub fn name_len(&self) -> usize {
+        self.len.into()
+    }
+
+    /// Its ancestor of `len` octets.
+    pub fn end(&self, len: usize) -> Pieces {
+        let Some(skipped) = self.name_len().checked_sub(len) else { return *self };
+        if self.count == 1 {
+            return Pieces::whole(self.ats[0] + skipped as u16, len);
         }
-    }
-
-    /// Adds the labels of a name that was written at `start` as `split` says.
-    pub(super) fn add(&mut self, name: &Hashed<'_>, split: &Split, start: usize) {
-        for (label, hash) in name.labels().take_while(|(label, _)| *label < split.literal) {
-            self.push(hash, name.name.len() - label, start + label, split.hops);
+        let last = usize::from(self.count).clamp(1, MAX_PIECES) - 1;
+        let first = (1..=last).rev().find(|piece| usize::from(self.starts[*piece]) <= skipped).unwrap_or(0);
+        let mut end = Pieces::whole(self.ats[first] + (skipped - usize::from(self.starts[first])) as u16, len);
+        for piece in first + 1..=last {
+            let to = piece - first;
+            (end.starts[to], end.ats[to]) = (self.starts[piece] - skipped as u8, self.ats[piece]);
+            end.count += 1;
         }
+        end
     }
 
-    /// Adds the labels of a name that was written whole at `start`.
-    pub(super) fn add_whole(&mut self, name: &Hashed<'_>, start: usize) {
-        self.add(name, &Split { literal: name.name.len(), pointer: None, hops: 0 }, start);
-    }
-
-    fn push(&mut self, hash: u32, len: usize, at: usize, hops: u8) {
-        if let Some(place) = self.places.get_mut(self.len)
-            && at < POINTER_END
-        {
-            *place = Place { hash, at: at as u16, len: len as u8, hops };
-            self.len += 1;
-            self.fill_slot(self.len);
-        }
-    }
-
-    /// Enters the place with index `number - 1` into the table. There are fewer places than slots, so one is empty.
-    fn fill_slot(&mut self, number: usize) {
-        let mut slot = self.places[number - 1].hash as usize % SLOTS;
-        while self.slots[slot] != 0 {
-            slot = (slot + 1) % SLOTS;
-        }
-        self.slots[slot] = number as u8;
-    }
-
-    /// Forgets the places at or after `at`.
-    pub(super) fn forget_from(&mut self, at: usize) {
-        let before = self.len;
-        while self.len > 0 && usize::from(self.places[self.len - 1].at) >= at {
-            self.len -= 1;
-        }
-        if self.len < before {
-            self.slots = [0; SLOTS];
-            (1..=self.len).for_each(|number| self.fill_slot(number));
-        }
-    }
-
-    /// The places where a name with this hash and length begins, those written first before the others.
-    fn candidates(&self, hash: u32, len: usize) -> impl Iterator<Item = &Place> {
-        let mut slot = hash as usize % SLOTS;
-        std::iter::from_fn(move || {
-            let number = usize::from(self.slots[slot]);
-            slot = (slot + 1) % SLOTS;
-            self.places.get(number.checked_sub(1)?)
-        })
-        .filter(move |place| place.hash == hash && usize::from(place.len) == len && place.hops < MAX_HOPS)
-    }
-
-    /// How `name` is written: the reply has the rest of it at the first place with the longest rest.
-    pub(super) fn split(&self, reply: &[u8], name: &Hashed<'_>) -> Split {
-        let total = name.name.len();
-        let mut left = MAX_COMPARISONS;
-        for (literal, hash) in name.labels() {
-            for place in self.candidates(hash, total - literal).take(left) {
-                if stands_at(reply, usize::from(place.at), &name.name[literal..]) {
-                    return Split { literal, pointer: Some(place.at), hops: place.hops + 1 };
-                }
-                left -= 1;
+    /// Its longest end of at most `len` octets that another name may point at; `None` if that is at most the root,
+    /// which is shorter than a pointer.
+    pub(super) fn shared_end(&self, mut len: usize) -> Option<Pieces> {
+        while len > 1 {
+            let end = self.end(len);
+            if end.is_reachable() && usize::from(end.count) < MAX_PIECES {
+                return Some(end);
             }
+            if end.count == 1 {
+                return None;
+            }
+            len = end.name_len() - usize::from(end.starts[1]);
         }
-        Split { literal: total.saturating_sub(1), pointer: None, hops: 0 }
+        None
+    }
+
+    /// The name that is written at octet `at` as `literal` octets and, if there is an end, a pointer to that.
+    pub(super) fn joined(at: usize, literal: usize, end: Option<Pieces>) -> Pieces {
+        let Some(end) = end else { return Pieces::whole(at as u16, literal + 1) };
+        if literal == 0 {
+            return end;
+        }
+        let mut name = Pieces::whole(at as u16, literal + end.name_len());
+        for piece in 0..usize::from(end.count).min(MAX_PIECES - 1) {
+            name.starts[piece + 1] = end.starts[piece] + literal as u8;
+            name.ats[piece + 1] = end.ats[piece];
+            name.count += 1;
+        }
+        name
     }
 }
 
-impl<'n> Hashed<'n> {
-    /// Hashes the ends of an uncompressed name; case does not count. A name longer than a name may be has none.
-    pub(super) fn new(name: &'n [u8]) -> Hashed<'n> {
-        let mut hashed = Hashed { name, starts: [0; MAX_LABELS], hashes: [0; MAX_LABELS], count: 0 };
-        if name.len() > MAX_NAME {
-            return hashed;
-        }
-        for (start, label) in hashed.starts.iter_mut().zip(labels(name)) {
-            *start = label as u8;
-            hashed.count += 1;
-        }
-        let (mut hash, mut end) = (SEED, name.len().saturating_sub(1));
-        for label in (0..hashed.count).rev() {
-            let start = usize::from(hashed.starts[label]);
-            hash = hash_label(hash, &name[start..end.max(start)]);
-            hashed.hashes[label] = hash;
-            end = start;
-        }
-        hashed
-    }
+/// How long a name in RDATA is, and with which name before it in the reply it shares its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SharedEnd {
+    /// Octets of the name, uncompressed.
+    pub(super) len: u8,
+    /// Octets of the end that both names have.
+    pub(super) shared: u8,
+    /// The base that it shares its end with: 0 is the owner of the RRset.
+    pub(super) with: u8,
+    /// The base that it is for later names.
+    base: u8,
+}
 
-    /// Where each label begins, from the left, with the hash of the name that begins there.
-    fn labels(&self) -> impl Iterator<Item = (usize, u32)> {
-        self.starts.iter().zip(&self.hashes).take(self.count).map(|(start, hash)| (usize::from(*start), *hash))
+impl SharedEnd {
+    /// A single name of `len` octets, the last `shared` of which are those of its owner too.
+    pub fn with_owner(len: usize, shared: usize) -> SharedEnd {
+        SharedEnd { len: len as u8, shared: shared as u8, with: 0, base: NONE }
     }
 }
 
-/// Where hashing begins: the root. Basis and factor are those of FNV-1a with 32 bits.
-const SEED: u32 = 0x811C_9DC5;
-const FACTOR: u32 = 0x0100_0193;
-/// Makes an ASCII letter lower case. Other octets change too: that costs a few equal hashes.
-const LOWER: u8 = 0x20;
+/// The names of one RRset in the reply that others can point at.
+pub(super) struct Bases([Pieces; MAX_BASES + 1]);
 
-/// The hash of a name that begins with `label`, its length octet included, before a name with `hash`. An octet at a
-/// time: labels are short, so wider steps cost more than they save.
-fn hash_label(hash: u32, label: &[u8]) -> u32 {
-    label.iter().fold(hash, |hash, octet| (hash ^ u32::from(octet | LOWER)).wrapping_mul(FACTOR))
+impl Bases {
+    /// Only the owner.
+    pub(super) fn of(owner: Pieces) -> Bases {
+        Bases([owner; MAX_BASES + 1])
+    }
+
+    /// The longest end that `name` can point at.
+    pub(super) fn end_for(&self, name: SharedEnd) -> Option<Pieces> {
+        self.0.get(usize::from(name.with))?.shared_end(name.shared.into())
+    }
+
+    /// Enters `name`, which was written so.
+    pub(super) fn enter(&mut self, name: SharedEnd, written: Pieces) {
+        if let Some(base) = self.0.get_mut(usize::from(name.base)) {
+            *base = written;
+        }
+    }
 }
 
-/// Where the labels of an uncompressed name begin, the root's left out; a name that is cut off ends where it is cut.
-fn labels(name: &[u8]) -> impl Iterator<Item = usize> {
+/// The names in RDATA that are compressed: octets before them, and how many there are. Only those of RFC 1035's types
+/// are (RFC 3597, 4).
+pub fn compressed_names(rtype: u16) -> (usize, usize) {
+    match rtype {
+        rtype::NS | rtype::CNAME | rtype::PTR | rtype::MD | rtype::MF | rtype::MB | rtype::MG | rtype::MR => (0, 1),
+        rtype::SOA | rtype::MINFO => (0, 2),
+        rtype::MX => (2, 1),
+        _ => (0, 0),
+    }
+}
+
+/// Finds with which names the names of an RRset share their ends, in the order of the names. `owner` is the RRset's
+/// owner, or its longest end that all owners have for which the records can be written: for a wildcard the name above
+/// it.
+pub fn share_ends<'r>(owner: &[u8], rtype: u16, rdatas: impl ExactSizeIterator<Item = &'r [u8]>) -> Vec<SharedEnd> {
+    let (before, count) = compressed_names(rtype);
+    let are_few = rdatas.len() * count <= MAX_BASES;
+    let mut bases = vec![owner];
+    let mut ends = Vec::with_capacity(rdatas.len() * count);
+    for rdata in rdatas {
+        let mut rest = rdata.get(before..).unwrap_or_default();
+        for _ in 0..count {
+            let Some((name, next)) = rest.split_at_checked(name_len(rest)) else { break };
+            let shared = bases.iter().map(|base| common_end(base, name));
+            let (with, shared) = shared.enumerate().rev().max_by_key(|(_, shared)| *shared).unwrap_or_default();
+            // Only names that begin with two labels of their own have an end that others do not find elsewhere.
+            let is_base = bases.len() <= MAX_BASES && (are_few || labels_before(name, shared) > 1);
+            let base = if is_base { bases.len() as u8 } else { NONE };
+            if is_base {
+                bases.push(name);
+            }
+            ends.push(SharedEnd { len: name.len() as u8, shared: shared as u8, with: with as u8, base });
+            rest = next;
+        }
+    }
+    ends
+}
+
+/// Octets of the longest name that ends both names, uncompressed; case does not count.
+fn common_end(one: &[u8], other: &[u8]) -> usize {
+    common_end_within(one, other, usize::MAX).unwrap_or(1)
+}
+
+/// As `common_end`, for two names in `zone_len` octets of which both end: these, if the names have many labels.
+pub fn common_end_of(one: &[u8], other: &[u8], zone_len: usize) -> usize {
+    common_end_within(one, other, MAX_STEPS).unwrap_or(zone_len)
+}
+
+/// `None` after more than `steps` labels.
+fn common_end_within<'n>(mut one: &'n [u8], mut other: &'n [u8], steps: usize) -> Option<usize> {
+    let equal = equal_end(one, other);
+    let mut left = steps;
+    // A common end begins with a label of both.
+    while one.len() > equal || one.len() != other.len() {
+        let longer = if one.len() >= other.len() { &mut one } else { &mut other };
+        *longer = longer.get(1 + usize::from(*longer.first()?)..)?;
+        left = left.checked_sub(1)?;
+    }
+    Some(one.len())
+}
+
+/// How many octets at the end of both are equal; case does not count.
+fn equal_end(mut one: &[u8], mut other: &[u8]) -> usize {
+    let mut equal = 0;
+    // Nearly always the same octets, which are compared eight at a time.
+    while let (Some((one_rest, one_end)), Some((other_rest, other_end))) =
+        (one.split_last_chunk::<8>(), other.split_last_chunk::<8>())
+        && (one_end == other_end || one_end.eq_ignore_ascii_case(other_end))
+    {
+        (one, other) = (one_rest, other_rest);
+        equal += 8;
+    }
+    let ends = one.iter().rev().zip(other.iter().rev());
+    equal + ends.take_while(|(one, other)| one.eq_ignore_ascii_case(other)).count()
+}
+
+/// How many labels of `name` are before its last `shared` octets.
+fn labels_before(name: &[u8], shared: usize) -> usize {
+    let (mut at, mut labels) = (0, 0);
+    while let Some(&len) = name.get(at).filter(|_| at + shared < name.len()) {
+        at += 1 + usize::from(len);
+        labels += 1;
+    }
+    labels
+}
+
+/// The length of the uncompressed name at the start of `wire`, its root label included.
+fn name_len(wire: &[u8]) -> usize {
     let mut at = 0;
-    std::iter::from_fn(move || {
-        let len = usize::from(*name.get(at).filter(|len| **len != 0)?);
-        let start = at;
-        at += len + 1;
-        Some(start)
-    })
-}
-
-/// Whether the name at `place` of `reply` is `name`, read over few enough pointers that one more may point at it; case
-/// doesn't count. Pointers in a reply of ours lead backwards.
-fn stands_at(reply: &[u8], mut place: usize, mut name: &[u8]) -> bool {
-    let mut hops = 0;
-    loop {
-        let Some(&len) = reply.get(place) else { return false };
-        if len >= 0xC0 {
-            let Some(&low) = reply.get(place + 1) else { return false };
-            let to = usize::from(len & 0x3F) << 8 | usize::from(low);
-            hops += 1;
-            if to >= place || hops >= MAX_HOPS {
-                return false;
-            }
-            place = to;
-            continue;
-        }
-        let width = 1 + usize::from(len);
-        let (Some(ours), Some(theirs)) = (reply.get(place..place + width), name.get(..width)) else { return false };
-        // Nearly always the same octets, which are compared several at a time.
-        if ours != theirs && !ours.eq_ignore_ascii_case(theirs) {
-            return false;
-        }
-        if len == 0 {
-            return name.len() == 1;
-        }
-        place += width;
-        name = &name[width..];
+    while let Some(&len) = wire.get(at).filter(|len| **len != 0) {
+        at += 1 + usize::from(len);
     }
+    at + 1
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// A reply of twelve octets and the question `www.example.`.
-    fn with_question() -> (Vec<u8>, Suffixes) {
-        let question = b"\x03wWw\x07eXample\x00";
-        let reply = [&[0; 12][..], question].concat();
-        let mut suffixes = Suffixes::default();
-        suffixes.note_question(question.len());
-        suffixes.add_question(&reply);
-        (reply, suffixes)
-    }
-
-    fn split(suffixes: &Suffixes, reply: &[u8], name: &[u8]) -> (usize, Option<u16>) {
-        let split = suffixes.split(reply, &Hashed::new(name));
-        (split.literal, split.pointer)
-    }
-
-    /// Writes a name and adds it, as a reply does.
-    fn write(suffixes: &mut Suffixes, reply: &mut Vec<u8>, name: &[u8]) -> Split {
-        let (hashed, start) = (Hashed::new(name), reply.len());
-        let split = suffixes.split(reply, &hashed);
-        reply.extend_from_slice(&name[..split.literal]);
-        match split.pointer {
-            Some(at) => reply.extend_from_slice(&(0xC000 | at).to_be_bytes()),
-            None => reply.push(0),
-        }
-        suffixes.add(&hashed, &split, start);
-        split
-    }
-
     #[test]
-    fn the_longest_known_ending_is_pointed_at() {
-        let (reply, suffixes) = with_question();
-        let cases: [(&[u8], usize, Option<u16>); 6] = [
-            (b"\x03www\x07example\x00", 0, Some(12)),
-            (b"\x03ns1\x07example\x00", 4, Some(16)),
-            (b"\x01a\x03www\x07example\x00", 2, Some(12)),
-            (b"\x07example\x00", 0, Some(16)),
-            (b"\x03www\x03net\x00", 8, None),
-            (b"\x00", 0, None),
+    fn a_common_end_begins_with_a_label_of_both() {
+        let cases: [(&[u8], &[u8], usize); 7] = [
+            (b"\x03www\x07example\x00", b"\x03WWW\x07exaMple\x00", 13),
+            (b"\x03www\x07example\x00", b"\x03ns1\x07example\x00", 9),
+            (b"\x03www\x07example\x00", b"\x07example\x00", 9),
+            (b"\x04wabc\x01z\x00", b"\x03abc\x01z\x00", 3),
+            // The octets of the second name end the first, inside of a label.
+            (b"\x05q\x03abc\x01z\x00", b"\x03abc\x01z\x00", 3),
+            (b"\x03www\x00", b"\x03net\x00", 1),
+            (b"\x00", b"\x03net\x00", 1),
         ];
-        for (name, literal, pointer) in cases {
-            assert_eq!(split(&suffixes, &reply, name), (literal, pointer), "{name:?}");
+        for (one, other, end) in cases {
+            assert_eq!((common_end(one, other), common_end(other, one)), (end, end), "{one:?} {other:?}");
+            assert_eq!(common_end_of(one, other, 1), end);
         }
+        let long = [&b"\x01a".repeat(60)[..], b"\x01z\x00"].concat();
+        assert_eq!(common_end_of(&long, b"\x01b\x01z\x00", 1), 1);
     }
 
     #[test]
-    fn what_was_taken_back_is_forgotten() {
-        let (mut reply, mut suffixes) = with_question();
-        let start = reply.len();
-        write(&mut suffixes, &mut reply, b"\x03ns1\x07example\x00");
-        assert_eq!(split(&suffixes, &reply, b"\x03ns1\x07example\x00"), (0, Some(start as u16)));
-        suffixes.forget_from(start);
-        assert_eq!(split(&suffixes, &reply, b"\x03ns1\x07example\x00"), (4, Some(16)));
+    fn ancestors_have_the_pieces_that_are_left() {
+        // `www.example.`, then `ns1` before `example.`, then `a.ns1.example.` and so on.
+        let www = Pieces::whole(12, 13);
+        assert_eq!((www.end(13), www.end(9).at(), www.end(1).at()), (www, 16, 24));
+        let ns1 = Pieces::joined(40, 4, www.shared_end(9));
+        assert_eq!((ns1.name_len(), ns1.at(), ns1.end(9).at(), ns1.end(9).count), (13, 40, 16, 1));
+        let a = Pieces::joined(60, 2, ns1.shared_end(13));
+        assert_eq!((a.name_len(), a.count, a.end(13), a.end(9).at()), (15, 3, ns1, 16));
     }
 
     #[test]
     fn no_name_is_read_over_more_pointers_than_the_limit() {
-        let (mut reply, mut suffixes) = with_question();
-        let mut name = b"\x07example\x00".to_vec();
-        let mut hops = Vec::new();
-        for label in [b"\x01a", b"\x01b", b"\x01c", b"\x01d", b"\x01e"] {
-            name.splice(0..0, *label);
-            hops.push(write(&mut suffixes, &mut reply, &name).hops);
+        let mut name = Pieces::whole(12, 9);
+        let (mut counts, mut literals) = (Vec::new(), Vec::new());
+        for step in 1..7 {
+            let end = name.shared_end(name.name_len());
+            let literal = name.name_len() + 2 - end.map_or(1, |end| end.name_len());
+            name = Pieces::joined(12 + 30 * step, literal, end);
+            counts.push(name.count);
+            literals.push(literal);
+            assert_eq!(name.name_len(), 9 + 2 * step);
         }
-        assert_eq!(hops, [1, 2, 3, 3, 3]);
+        assert_eq!(counts, [2, 3, 4, 4, 4, 4]);
+        assert_eq!(literals, [2, 2, 2, 4, 6, 8]);
     }
 
-    /// What the places, lengths and hashes stand for: compare the name with everything.
-    fn by_comparison(suffixes: &Suffixes, reply: &[u8], name: &[u8]) -> (usize, Option<u16>) {
-        for at in labels(name) {
-            let places = suffixes.places[..suffixes.len].iter().filter(|place| place.hops < MAX_HOPS);
-            if let Some(place) = places.into_iter().find(|place| stands_at(reply, place.at.into(), &name[at..])) {
-                return (at, Some(place.at));
-            }
-        }
-        (name.len() - 1, None)
+    #[test]
+    fn nothing_points_where_no_pointer_reaches() {
+        let far = Pieces::whole(0x3FFE, 13);
+        assert_eq!((far.is_reachable(), far.end(9).is_reachable(), far.shared_end(9)), (true, false, None));
+        let name = Pieces::joined(0x4000, 4, Pieces::whole(12, 13).shared_end(9));
+        assert_eq!(name.shared_end(13).map(|end| (end.at(), end.name_len())), Some((16, 9)));
+        assert_eq!(Pieces::whole(12, 13).shared_end(1), None);
     }
 
-    proptest::proptest! {
-        /// Few labels in few names, so that most of them share an end.
-        #[test]
-        fn hashes_find_what_comparing_finds(
-            names in proptest::collection::vec(proptest::collection::vec("[aAbB]{1,2}", 0..9), 1..30)
-        ) {
-            let (mut reply, mut suffixes) = with_question();
-            for labels in names {
-                let mut name: Vec<u8> = labels
-                    .iter()
-                    .flat_map(|label| std::iter::once(label.len() as u8).chain(label.bytes()))
-                    .collect();
-                name.push(0);
-                let expected = by_comparison(&suffixes, &reply, &name);
-                let split = write(&mut suffixes, &mut reply, &name);
-                proptest::prop_assert_eq!((split.literal, split.pointer), expected);
-            }
-        }
+    #[test]
+    fn names_share_their_longest_end_with_the_owner_or_each_other() {
+        let rdatas: [&[u8]; 4] = [b"\x01a\x01p\x03net\x00", b"\x01b\x01p\x03net\x00", b"\x01c\x01z\x00", b"\x01z\x00"];
+        let ends = share_ends(b"\x01w\x01z\x00", rtype::NS, rdatas.into_iter());
+        let found: Vec<(u8, u8, u8)> = ends.iter().map(|end| (end.len, end.shared, end.with)).collect();
+        assert_eq!(found, [(9, 1, 0), (9, 7, 1), (5, 3, 0), (3, 3, 0)]);
+        let soa = share_ends(b"\x01z\x00", rtype::SOA, [&b"\x01n\x01z\x00\x01h\x01z\x00serial"[..]].into_iter());
+        assert_eq!(soa.iter().map(|end| (end.len, end.shared, end.with)).collect::<Vec<_>>(), [(5, 3, 0), (5, 3, 0)]);
     }
 }

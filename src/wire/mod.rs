@@ -13,6 +13,7 @@ mod record;
 pub mod reply;
 pub mod tsig;
 
+pub use compress::{Pieces, SharedEnd, common_end_of, compressed_names, share_ends};
 pub use name::{MAX_LABEL, MAX_NAME, Name, NameError};
 pub use namebuf::{MAX_LABELS, NameBuf};
 pub use query::Reject;

@@ -25,25 +25,25 @@ impl NameBuf {
     /// The uncompressed name at the start of `wire`; `None` where there is none, or a pointer, or more than 255 octets.
     pub fn parse(wire: &[u8]) -> Option<NameBuf> {
         let mut name = NameBuf { bytes: [0; MAX_NAME], len: 0, starts: [0; MAX_LABELS + 1], labels: 0 };
-        let mut at = 0;
+        let (mut at, mut labels) = (0, 0);
         loop {
             let len = usize::from(*wire.get(at)?);
-            let end = at + 1 + len;
-            if len > MAX_LABEL || end > MAX_NAME {
+            if len > MAX_LABEL || at + 1 + len > MAX_NAME {
                 return None;
             }
-            *name.starts.get_mut(usize::from(name.labels))? = at as u8;
-            for (to, from) in name.bytes.get_mut(at..end)?.iter_mut().zip(wire.get(at..end)?) {
-                // A length octet is 63 at most, so that folding case never changes one.
-                *to = from.to_ascii_lowercase();
-            }
-            at = end;
+            *name.starts.get_mut(labels)? = at as u8;
+            at += 1 + len;
             if len == 0 {
-                name.len = at as u8;
-                return Some(name);
+                break;
             }
-            name.labels += 1;
+            labels += 1;
         }
+        let bytes = name.bytes.get_mut(..at)?;
+        bytes.copy_from_slice(wire.get(..at)?);
+        // A length octet is 63 at most, so that folding case never changes one.
+        bytes.make_ascii_lowercase();
+        (name.len, name.labels) = (at as u8, labels as u8);
+        Some(name)
     }
 
     /// The whole name in wire form.
@@ -65,18 +65,7 @@ impl NameBuf {
     /// Whether it is `apex` (lower-cased wire form) or below.
     pub fn is_within(&self, apex: &[u8]) -> bool {
         let Some(start) = self.as_wire().len().checked_sub(apex.len()) else { return false };
-        self.as_wire()[start..] == *apex
-            && self.starts[..=self.label_count()].iter().any(|at| usize::from(*at) == start)
-    }
-
-    /// The name with `old_len` octets at its end replaced by `target`, as DNAME does (RFC 6672, 2.2), case folded;
-    /// `None` when it would be too long. `old_len` is the length of one of its ancestors.
-    pub fn substitute(&self, old_len: usize, target: &[u8]) -> Option<NameBuf> {
-        let prefix = self.as_wire().len().checked_sub(old_len)?;
-        let mut wire = [0; MAX_NAME];
-        wire.get_mut(..prefix)?.copy_from_slice(&self.as_wire()[..prefix]);
-        wire.get_mut(prefix..prefix + target.len())?.copy_from_slice(target);
-        NameBuf::parse(&wire[..prefix + target.len()])
+        self.as_wire()[start..] == *apex && self.starts[..=self.label_count()].binary_search(&(start as u8)).is_ok()
     }
 }
 
@@ -116,13 +105,5 @@ mod tests {
             assert!(NameBuf::parse(wire).is_none(), "{wire:?}");
         }
         assert_eq!(NameBuf::parse(&[&b"\x01a".repeat(127)[..], b"\x00"].concat()).map(|n| n.label_count()), Some(127));
-    }
-
-    #[test]
-    fn a_substitution_is_bounded() {
-        let made = name("a.b.old.").substitute(5, name("new.example.").as_wire()).unwrap();
-        assert_eq!(made.as_wire(), name("a.b.new.example.").as_wire());
-        let long = name(&format!("{}.old.", vec!["x".repeat(60); 4].join(".")));
-        assert!(long.substitute(5, name("much.longer.example.").as_wire()).is_none());
     }
 }

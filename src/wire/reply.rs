@@ -3,9 +3,13 @@
 
 use crate::wire::HEADER_LEN;
 use crate::wire::code::{class, rtype};
-use crate::wire::compress::{Hashed, Suffixes};
-use crate::wire::edns::option;
-use crate::wire::tsig::Tsig;
+use crate::wire::compress::{Bases, Pieces, SharedEnd, compressed_names};
+
+#[cfg(test)]
+mod tests;
+mod trailer;
+
+pub use trailer::OptHead;
 
 /// Octets of a record's fixed part after its owner: type, class, TTL, RDLENGTH.
 const FIXED_LEN: usize = 10;
@@ -13,10 +17,6 @@ const FIXED_LEN: usize = 10;
 const PREPARED_HEAD: usize = 2 + FIXED_LEN;
 /// The octet of the question's name.
 pub const QUESTION_AT: u16 = HEADER_LEN as u16;
-/// Octets of an OPT record without options (RFC 6891, 6.1.2).
-const OPT_LEN: usize = 11;
-/// Octets of an option before its data.
-const OPTION_HEAD: usize = 4;
 
 /// The sections that have records, by the index of their count in the header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,8 +34,17 @@ pub enum Section {
 pub enum Owner<'a> {
     /// The name that the reply has at this octet, below 16,384.
     At(u16),
-    /// This name, uncompressed wire form.
+    /// This name, uncompressed wire form. It is written whole.
     Name(&'a [u8]),
+}
+
+/// An RRset whose RDATA has names that are compressed.
+#[derive(Debug, Clone, Copy)]
+pub struct Naming<'a> {
+    /// The records, prepared as for [`ReplyWriter::rrset`].
+    pub records: &'a [u8],
+    /// The ends of the names in them, in their order.
+    pub ends: &'a [SharedEnd],
 }
 
 /// Something did not fit. The reply is as it was before.
@@ -49,7 +58,6 @@ pub struct ReplyWriter<'o> {
     /// Octets for everything but OPT and TSIG.
     limit: usize,
     counts: [u16; 4],
-    suffixes: Suffixes,
 }
 
 /// A state of the reply to return to.
@@ -59,34 +67,19 @@ struct Mark {
     count: u16,
 }
 
-/// The OPT record of a reply.
-#[derive(Debug, Clone, Copy)]
-pub struct OptHead {
-    /// Our UDP payload size.
-    pub udp_size: u16,
-    /// The upper eight bits of the response code.
-    pub extended_rcode: u8,
-    /// DNSSEC OK, as the query had it.
-    pub dnssec_ok: bool,
-    /// The reply is padded to a multiple of this many octets, where there is room (RFC 7830).
-    pub padded_to: Option<usize>,
-}
-
 impl<'o> ReplyWriter<'o> {
     /// Begins a reply of at most `limit` octets, `reserved` of them for [`ReplyWriter::opt`]. `question` is repeated
     /// unchanged, unless it is longer than the reply may be. `out` has 512 octets or more.
     pub fn begin(out: &'o mut [u8], limit: usize, reserved: usize, question: Option<&[u8]>) -> ReplyWriter<'o> {
         let limit = limit.min(out.len()).saturating_sub(reserved);
-        let mut reply = ReplyWriter { out, at: HEADER_LEN, limit, counts: [0; 4], suffixes: Suffixes::default() };
-        if let Some(question) = question.filter(|question| reply.put(question).is_ok()) {
-            reply.counts[0] = 1;
-            reply.suffixes.note_question(question.len().saturating_sub(4));
-        }
+        let mut reply = ReplyWriter { out, at: HEADER_LEN, limit, counts: [0; 4] };
+        let has_question = question.is_some_and(|question| reply.put(question).is_ok());
+        reply.counts[0] = has_question.into();
         reply
     }
 
-    /// Adds an RRset whole. `records` are prepared: owner pointer `C0 0C`, nothing else compressed. `ttl_cap` lowers
-    /// their TTL. Returns the octet where the first record's RDATA begins.
+    /// Adds an RRset whole, without compressed names in its RDATA. `records` are prepared: owner pointer `C0 0C`,
+    /// nothing else compressed. `ttl_cap` lowers their TTL. Returns the octet where the first record begins.
     pub fn rrset(
         &mut self,
         section: Section,
@@ -94,12 +87,12 @@ impl<'o> ReplyWriter<'o> {
         records: &[u8],
         ttl_cap: Option<u32>,
     ) -> Result<usize, Full> {
-        let mark = self.mark(section);
-        let result = self.records(section, owner, each_record(records), ttl_cap);
-        if result.is_err() {
-            self.rewind(section, mark);
-        }
-        result
+        let (start, count) = (self.at, self.counts[section as usize]);
+        let added = match owner {
+            Owner::At(at) => self.copy(at, records, ttl_cap),
+            Owner::Name(name) => self.copy_below(name, records, ttl_cap),
+        };
+        self.count(section, Mark { at: start, count }, added)
     }
 
     /// As [`ReplyWriter::rrset`], from prepared records one by one.
@@ -110,97 +103,214 @@ impl<'o> ReplyWriter<'o> {
         records: impl Iterator<Item = &'r [u8]>,
     ) -> Result<usize, Full> {
         let mark = self.mark(section);
-        let result = self.records(section, owner, records, None);
-        if result.is_err() {
-            self.rewind(section, mark);
+        let mut added = Ok(0);
+        for record in records {
+            let one = match owner {
+                Owner::At(at) => self.copy(at, record, None),
+                Owner::Name(name) => self.copy_below(name, record, None),
+            };
+            added = added.and_then(|count: usize| Ok(count + one?));
+            if added.is_err() {
+                break;
+            }
         }
-        result
+        self.count(section, mark, added)
     }
 
-    fn records<'r>(
+    /// Adds an RRset whole whose RDATA has names that are compressed. Returns the last of these names. Every owner is a
+    /// pointer of two octets.
+    pub fn rrset_naming(
         &mut self,
         section: Section,
-        mut owner: Owner<'_>,
-        records: impl Iterator<Item = &'r [u8]>,
+        owner: &Pieces,
+        rrset: Naming<'_>,
         ttl_cap: Option<u32>,
-    ) -> Result<usize, Full> {
-        let mut first = None;
-        for record in records {
-            match owner {
-                Owner::At(at) => self.put(&(0xC000 | at).to_be_bytes())?,
-                Owner::Name(name) => {
-                    let at = self.name(name)?;
-                    // Later records point at the owner of the first, unless that is beyond the reach of a pointer.
-                    owner = u16::try_from(at).ok().filter(|at| *at < 0x4000).map_or(owner, Owner::At);
-                }
+    ) -> Result<Pieces, Full> {
+        let mark = self.mark(section);
+        let added = self.naming(section, owner, rrset, ttl_cap).and_then(|last| match self.at > mark.at {
+            true => Ok(last),
+            false => Err(Full),
+        });
+        if added.is_err() {
+            self.rewind(section, mark);
+        }
+        added
+    }
+
+    /// Adds a prepared CNAME record, whose target shares `end` with its owner. Returns the target.
+    pub fn cname(&mut self, owner: &Pieces, record: &[u8], end: SharedEnd) -> Result<Pieces, Full> {
+        let Some((head, target)) = record.split_first_chunk::<PREPARED_HEAD>() else { return Err(Full) };
+        let end = owner.shared_end(end.shared.into());
+        let literal = target.len() - end.map_or(1, |end| end.name_len()).min(target.len());
+        self.one_name(Section::Answer, owner.at(), *head, &[], &target[..literal], end)
+    }
+
+    /// Adds the CNAME that a DNAME makes (RFC 6672, 3.1). Its target is `prefix`, whole labels without the root, before
+    /// `end`, the DNAME's target, which the reply has. Returns the target.
+    pub fn cname_of_dname(&mut self, owner: u16, ttl: u32, prefix: &[u8], end: Pieces) -> Result<Pieces, Full> {
+        let ([ttl_1, ttl_2, ttl_3, ttl_4], [_, type_lo]) = (ttl.to_be_bytes(), rtype::CNAME.to_be_bytes());
+        let head = [0, 0, 0, type_lo, 0, class::IN as u8, ttl_1, ttl_2, ttl_3, ttl_4, 0, 0];
+        self.one_name(Section::Answer, owner, head, &[], prefix, Some(end))
+    }
+
+    /// Adds a record whose RDATA is `fixed` and then one name: `labels`, and `end` or the root. `head` is that of a
+    /// prepared record. Returns the name.
+    fn one_name(
+        &mut self,
+        section: Section,
+        owner: u16,
+        mut head: [u8; PREPARED_HEAD],
+        fixed: &[u8],
+        labels: &[u8],
+        end: Option<Pieces>,
+    ) -> Result<Pieces, Full> {
+        let start = self.at + PREPARED_HEAD + fixed.len();
+        // The root takes one octet, a pointer two.
+        let stop = start + labels.len() + 1 + usize::from(end.is_some());
+        let len = (stop - self.at - PREPARED_HEAD) as u16;
+        head[..2].copy_from_slice(&pointer(owner));
+        head[10..].copy_from_slice(&len.to_be_bytes());
+        if stop > self.limit {
+            return Err(Full);
+        }
+        let (to, rest) = self.out[self.at..stop].split_at_mut(PREPARED_HEAD);
+        to.copy_from_slice(&head);
+        let (to, rest) = rest.split_at_mut(fixed.len());
+        // Two octets or none, so that no function is called for them.
+        to.iter_mut().zip(fixed).for_each(|(to, from)| *to = *from);
+        let (to, rest) = rest.split_at_mut(labels.len());
+        to.copy_from_slice(labels);
+        match end {
+            Some(end) => rest.copy_from_slice(&pointer(end.at())),
+            None => rest.fill(0),
+        }
+        self.at = stop;
+        let count = &mut self.counts[section as usize];
+        *count = count.checked_add(1).ok_or(Full)?;
+        Ok(Pieces::joined(start, labels.len(), end))
+    }
+
+    /// Copies prepared records and returns how many there are; below an owner pointer.
+    fn copy(&mut self, owner: u16, records: &[u8], ttl_cap: Option<u32>) -> Result<usize, Full> {
+        let start = self.at;
+        self.put(records)?;
+        let mut rest = &mut self.out[start..self.at];
+        let mut count = 0;
+        while let Some((head, behind)) = std::mem::take(&mut rest).split_first_chunk_mut::<PREPARED_HEAD>() {
+            head[..2].copy_from_slice(&pointer(owner));
+            cap_ttl(head, ttl_cap);
+            count += 1;
+            let len = usize::from(u16::from_be_bytes([head[10], head[11]]));
+            rest = behind.get_mut(len..).unwrap_or_default();
+        }
+        Ok(count)
+    }
+
+    /// As [`ReplyWriter::copy`], each record with a whole owner.
+    fn copy_below(&mut self, owner: &[u8], records: &[u8], ttl_cap: Option<u32>) -> Result<usize, Full> {
+        let mut count = 0;
+        for record in each_record(records) {
+            let Some((head, rdata)) = record.split_first_chunk::<PREPARED_HEAD>() else { return Err(Full) };
+            let mut head = *head;
+            cap_ttl(&mut head, ttl_cap);
+            self.put(owner)?;
+            self.put(&head[2..])?;
+            self.put(rdata)?;
+            count += 1;
+        }
+        Ok(count)
+    }
+
+    fn naming(
+        &mut self,
+        section: Section,
+        owner: &Pieces,
+        rrset: Naming<'_>,
+        ttl_cap: Option<u32>,
+    ) -> Result<Pieces, Full> {
+        let mut bases = Bases::of(*owner);
+        let mut ends = rrset.ends.iter();
+        let mut last = *owner;
+        for record in each_record(rrset.records) {
+            let Some((head, rdata)) = record.split_first_chunk::<PREPARED_HEAD>() else { return Err(Full) };
+            let mut head = *head;
+            cap_ttl(&mut head, ttl_cap);
+            let (before, names) = compressed_names(u16::from_be_bytes([head[2], head[3]]));
+            let (fixed, mut rest) = rdata.split_at_checked(before).ok_or(Full)?;
+            if names == 1 {
+                let end = *ends.next().ok_or(Full)?;
+                let shared = bases.end_for(end);
+                let literal = rest.len() - shared.map_or(1, |shared| shared.name_len()).min(rest.len());
+                last = self.one_name(section, owner.at(), head, fixed, &rest[..literal], shared)?;
+                bases.enter(end, last);
+                continue;
             }
-            let rdata_at = self.record(record, ttl_cap)?;
-            first.get_or_insert(rdata_at);
+            head[..2].copy_from_slice(&pointer(owner.at()));
+            self.put(&head)?;
+            let rdata_at = self.at;
+            self.put(fixed)?;
+            for _ in 0..names {
+                let end = *ends.next().ok_or(Full)?;
+                let (name, next) = rest.split_at_checked(end.len.into()).ok_or(Full)?;
+                last = self.name(name, bases.end_for(end))?;
+                bases.enter(end, last);
+                rest = next;
+            }
+            self.put(rest)?;
+            let len = (self.at - rdata_at) as u16;
+            self.out[rdata_at - 2..rdata_at].copy_from_slice(&len.to_be_bytes());
             let count = &mut self.counts[section as usize];
             *count = count.checked_add(1).ok_or(Full)?;
         }
-        first.ok_or(Full)
+        Ok(last)
     }
 
-    /// Writes a prepared record without its owner.
-    fn record(&mut self, record: &[u8], ttl_cap: Option<u32>) -> Result<usize, Full> {
-        let (Some(fixed), Some(rdata)) = (record.get(2..PREPARED_HEAD), record.get(PREPARED_HEAD..)) else {
-            return Err(Full);
-        };
-        let fixed_at = self.at;
-        self.put(fixed)?;
-        if let Some(cap) = ttl_cap {
-            let ttl = u32::from_be_bytes([record[6], record[7], record[8], record[9]]);
-            self.out[fixed_at + 4..fixed_at + 8].copy_from_slice(&ttl.min(cap).to_be_bytes());
+    /// Writes a name, with a pointer to its end where the reply has that.
+    fn name(&mut self, name: &[u8], end: Option<Pieces>) -> Result<Pieces, Full> {
+        let at = self.at;
+        let literal = name.len() - end.map_or(1, |end| end.name_len()).min(name.len());
+        match end {
+            Some(end) => {
+                self.put(&name[..literal])?;
+                self.put(&pointer(end.at()))?;
+            }
+            None => self.put(name)?,
         }
-        let rdata_at = self.at;
-        self.rdata(u16::from_be_bytes([record[2], record[3]]), rdata)?;
-        let len = (self.at - rdata_at) as u16;
-        self.out[rdata_at - 2..rdata_at].copy_from_slice(&len.to_be_bytes());
-        Ok(rdata_at)
+        Ok(Pieces::joined(at, literal, end))
     }
 
-    /// Writes RDATA. Names are compressed only in the types of RFC 1035 (RFC 3597, 4).
-    fn rdata(&mut self, rtype: u16, rdata: &[u8]) -> Result<(), Full> {
-        let (before, names) = match rtype {
-            rtype::NS | rtype::CNAME | rtype::PTR | rtype::MD | rtype::MF | rtype::MB | rtype::MG | rtype::MR => (0, 1),
-            rtype::SOA | rtype::MINFO => (0, 2),
-            rtype::MX => (2, 1),
-            rtype::DNAME => return self.dname(rdata),
-            _ => return self.put(rdata),
-        };
-        let (fixed, mut rest) = rdata.split_at_checked(before).ok_or(Full)?;
-        self.put(fixed)?;
-        for _ in 0..names {
-            let (name, next) = rest.split_at_checked(name_len(rest)).ok_or(Full)?;
-            self.name(name)?;
-            rest = next;
+    /// Counts what was added since `mark`, or takes it back. Returns where it begins.
+    fn count(&mut self, section: Section, mark: Mark, added: Result<usize, Full>) -> Result<usize, Full> {
+        let total =
+            added.and_then(|added| usize::from(mark.count).checked_add(added).filter(|_| added > 0).ok_or(Full));
+        match total.and_then(|total| u16::try_from(total).map_err(|_| Full)) {
+            Ok(total) => {
+                self.counts[section as usize] = total;
+                Ok(mark.at)
+            }
+            Err(Full) => {
+                self.rewind(section, mark);
+                Err(Full)
+            }
         }
-        self.put(rest)
     }
 
-    /// Writes a DNAME's target: not compressed itself (RFC 6672, 2.5), but the CNAMEs made from it may point at it.
-    fn dname(&mut self, target: &[u8]) -> Result<(), Full> {
-        let start = self.at;
-        self.put(target)?;
-        self.suffixes.add_question(&self.out[..start]);
-        self.suffixes.add_whole(&Hashed::new(target), start);
-        Ok(())
+    /// The record after the one that begins at octet `record` with an owner pointer.
+    pub fn next_record(&self, record: usize) -> usize {
+        let len = self
+            .out
+            .get(record + 10..record + PREPARED_HEAD)
+            .map_or(0, |len| usize::from(len[0]) << 8 | usize::from(len[1]));
+        record + PREPARED_HEAD + len
     }
 
-    /// Writes a name, with a pointer for the end that the reply already has, and returns the octet of the name.
-    fn name(&mut self, name: &[u8]) -> Result<usize, Full> {
-        let start = self.at;
-        let hashed = Hashed::new(name);
-        self.suffixes.add_question(&self.out[..start]);
-        let split = self.suffixes.split(&self.out[..start], &hashed);
-        self.put(&name[..split.literal])?;
-        match split.pointer {
-            Some(at) => self.put(&(0xC000 | at).to_be_bytes())?,
-            None => self.put(&[0])?,
-        }
-        self.suffixes.add(&hashed, &split, start);
-        Ok(split.pointer.filter(|_| split.literal == 0).map_or(start, usize::from))
+    /// The name at octet `at` as an owner; `None` where no pointer can lead to it.
+    pub fn owner_at(&self, at: usize) -> Option<Owner<'static>> {
+        let octets = self.out.get(at..at + 2)?;
+        let to = u16::from_be_bytes([octets[0], octets[1]]);
+        // A pointer leads where this one does.
+        let to = if to >= 0xC000 { to & 0x3FFF } else { u16::try_from(at).ok()? };
+        (to < 0x4000).then_some(Owner::At(to))
     }
 
     fn put(&mut self, data: &[u8]) -> Result<(), Full> {
@@ -220,69 +330,11 @@ impl<'o> ReplyWriter<'o> {
     fn rewind(&mut self, section: Section, mark: Mark) {
         self.at = mark.at;
         self.counts[section as usize] = mark.count;
-        self.suffixes.forget_from(mark.at);
     }
 
-    /// Adds the OPT record into the reserved room, with as many of `options` (each code and data) as fit, in their
-    /// order. `total` is the most octets of the whole reply.
-    pub fn opt<'d>(&mut self, total: usize, head: OptHead, options: impl Iterator<Item = (u16, &'d [u8])>) {
-        self.limit = total.min(self.out.len());
-        let start = self.at;
-        let flags = u16::from(head.dnssec_ok) << 15;
-        let [size_hi, size_lo] = head.udp_size.to_be_bytes();
-        let [flags_hi, flags_lo] = flags.to_be_bytes();
-        let fixed: [u8; OPT_LEN] =
-            [0, 0, rtype::OPT as u8, size_hi, size_lo, head.extended_rcode, 0, flags_hi, flags_lo, 0, 0];
-        if self.put(&fixed).is_err() {
-            return;
-        }
-        for (code, data) in options {
-            let before = self.at;
-            let [code_hi, code_lo] = code.to_be_bytes();
-            let [len_hi, len_lo] = (data.len() as u16).to_be_bytes();
-            if self.put(&[code_hi, code_lo, len_hi, len_lo]).and_then(|()| self.put(data)).is_err() {
-                self.at = before;
-            }
-        }
-        if let Some(block) = head.padded_to {
-            self.pad(block);
-        }
-        let len = (self.at - start - OPT_LEN) as u16;
-        self.out[start + OPT_LEN - 2..start + OPT_LEN].copy_from_slice(&len.to_be_bytes());
-        self.counts[Section::Additional as usize] += 1;
-    }
-
-    /// Adds the padding option as the last: the length becomes a multiple of `block` octets, or all of the room.
-    fn pad(&mut self, block: usize) {
-        let head = self.at + OPTION_HEAD;
-        let end = head.next_multiple_of(block).min(self.limit);
-        let Some(len) = end.checked_sub(head) else { return };
-        let [code_hi, code_lo] = option::PADDING.to_be_bytes();
-        let [len_hi, len_lo] = (len as u16).to_be_bytes();
-        if self.put(&[code_hi, code_lo, len_hi, len_lo]).is_ok() {
-            self.out[head..end].fill(0);
-            self.at = end;
-        }
-    }
-
-    /// Adds, as the last record, the TSIG record of a reply that is not signed because of `error` (RFC 8945, 5.3.2).
-    /// `total` is the most octets of the whole reply.
-    pub fn tsig(&mut self, total: usize, tsig: &Tsig<'_>, error: u16) -> Result<(), Full> {
-        /// Octets of RDATA after the fudge: no MAC, original id, error, no other data.
-        const TAIL_LEN: usize = 8;
-        self.limit = total.min(self.out.len());
-        let mark = self.mark(Section::Additional);
-        let [len_hi, len_lo] = ((tsig.signer.len() + TAIL_LEN) as u16).to_be_bytes();
-        let fixed = [0, rtype::TSIG as u8, 0, class::ANY as u8, 0, 0, 0, 0, len_hi, len_lo];
-        let ([id_hi, id_lo], [error_hi, error_lo]) = (tsig.original_id, error.to_be_bytes());
-        let tail: [u8; TAIL_LEN] = [0, 0, id_hi, id_lo, error_hi, error_lo, 0, 0];
-        let parts = [tsig.owner, &fixed, tsig.signer, &tail];
-        let added = parts.into_iter().try_for_each(|part| self.put(part));
-        match added {
-            Ok(()) => self.counts[Section::Additional as usize] += 1,
-            Err(Full) => self.rewind(Section::Additional, mark),
-        }
-        added
+    /// The octet where the next record begins.
+    pub fn end(&self) -> usize {
+        self.at
     }
 
     /// Whether a section has records.
@@ -313,11 +365,14 @@ fn each_record(mut rest: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-/// The length of the uncompressed name at the start of `wire`, its root label included.
-fn name_len(wire: &[u8]) -> usize {
-    let mut at = 0;
-    while let Some(&len) = wire.get(at).filter(|len| **len != 0) {
-        at += 1 + usize::from(len);
+/// A pointer to an octet below 16,384.
+fn pointer(to: u16) -> [u8; 2] {
+    (0xC000 | to).to_be_bytes()
+}
+
+fn cap_ttl(head: &mut [u8; PREPARED_HEAD], cap: Option<u32>) {
+    if let Some(cap) = cap {
+        let ttl = u32::from_be_bytes([head[6], head[7], head[8], head[9]]);
+        head[6..10].copy_from_slice(&ttl.min(cap).to_be_bytes());
     }
-    at + 1
 }

@@ -1,6 +1,7 @@
 //! The lookup algorithm on static zones, a case a rule.
 
-use super::{WORLD, check, line, question, reply};
+use super::{SETTINGS, WORLD, check, compiled, line, loaded, question, reply};
+use crate::model::Health;
 use crate::wire::code::rtype::{A, AAAA, ANY, CNAME, DS, MX, NS, SOA, TXT};
 
 const NEGATIVE: &str = " auth: plain.test. 300 SOA ns1.plain.test. h.plain.test. 1 2 3 4 300";
@@ -130,10 +131,14 @@ fn a_dname_moves_what_is_below() {
 }
 
 #[test]
-fn a_wildcard_service_is_at_the_name_of_the_question() {
+fn a_service_at_its_owner_has_the_addresses_of_the_owner() {
     let svcb = crate::wire::code::rtype::SVCB;
     let reply_line = line(&reply(&WORLD, &question("x.service.plain.test.", svcb, None)));
     assert!(reply_line.ends_with("add: x.service.plain.test. 3600 A 192.0.2.11"), "{reply_line}");
+    let https = crate::wire::code::rtype::HTTPS;
+    let reply_line = line(&reply(&WORLD, &question("own.plain.test.", https, None)));
+    let added = " add: own.plain.test. 3600 A 192.0.2.12 mail.plain.test. 3600 A 192.0.2.2";
+    assert!(reply_line.ends_with(added), "{reply_line}");
 }
 
 #[test]
@@ -159,6 +164,47 @@ fn a_child_zone_is_served_with_its_parent() {
             ),
         ],
     );
+}
+
+#[test]
+fn a_chain_is_followed_as_far_as_resolvers_follow_it() {
+    use std::fmt::Write as _;
+    let mut zone = "$TTL 60\n@ SOA ns h 1 2 3 4 5\n@ NS ns\nns A 192.0.2.1\nx.d20 A 192.0.2.2\n".to_owned();
+    let mut policy = "zone = \"long.test.\"\n".to_owned();
+    for at in 0..20 {
+        let next = at + 1;
+        let _ = writeln!(zone, "c{at} CNAME c{next}\nd{at} DNAME d{next}\nl{at} DNAME {}.l{next}", "x".repeat(60));
+        let _ = writeln!(policy, "[endpoint.e{at}]\ncname = \"s{next}.long.test.\"\n[pool.p{at}]");
+        let _ = writeln!(policy, "members = [\"e{at}\"]\n[name.s{at}]\npool = \"p{at}\"");
+    }
+    let files =
+        [("zones/long.test.zone", &*zone), ("zones/long.test.policy.toml", &*policy), ("portolan.toml", SETTINGS)];
+    let snapshot = compiled(loaded(&files), Health::Up);
+    let records = |name: &str| {
+        let reply = line(&reply(&snapshot, &question(name, A, Some((1232, &[])))));
+        assert!(reply.starts_with("ok aa ") && !reply.contains("aa tc"), "{reply}");
+        reply.matches(" CNAME ").count()
+    };
+    assert_eq!(records("c0.long.test."), 12);
+    assert_eq!(records("x.d0.long.test."), 12);
+    // A draw counts as two steps.
+    assert_eq!(records("s0.long.test."), 6);
+    // The name gets too long first.
+    let long = line(&reply(&snapshot, &question("x.l0.long.test.", A, Some((1232, &[])))));
+    assert!(long.starts_with("yxdomain aa l0.long.test. 60 DNAME"), "{long}");
+    assert_eq!(long.matches(" CNAME ").count(), 3, "{long}");
+}
+
+/// Knot and BIND answer so: the parent, whose DS a question for the apex itself would get, is not looked at.
+#[test]
+fn a_chain_to_the_apex_of_its_zone_stays_there_for_ds() {
+    for zone in ["kid.plain.test.", "lone.plain.test."] {
+        for owner in ["home", "x.wild"] {
+            let expected =
+                format!("ok aa {owner}.{zone} 600 CNAME {zone} auth: {zone} 600 SOA ns.{zone} h.{zone} 1 2 3 4 3000");
+            check(&WORLD, &[(&format!("{owner}.{zone}"), DS, &expected)]);
+        }
+    }
 }
 
 #[test]

@@ -25,8 +25,8 @@ use crate::wire::Name;
 use crate::wire::cookie::CookieSecrets;
 
 const PLAIN_ZONE: &str = include_str!("plain.test.zone");
-const CHILD_ZONE: &str =
-    "$TTL 600\n@ SOA ns h 1 2 3 4 3000\n@ NS ns\nns A 192.0.2.7\nwww A 192.0.2.70\nup CNAME mail.plain.test.\n";
+const CHILD_ZONE: &str = "$TTL 600\n@ SOA ns h 1 2 3 4 3000\n@ NS ns\nns A 192.0.2.7\nwww A 192.0.2.70\n\
+    up CNAME mail.plain.test.\nhome CNAME @\n*.wild CNAME @\n";
 const STEERED_ZONE: &str = include_str!("steered.test.zone");
 const POLICY: &str = include_str!("steered.test.policy.toml");
 const SETTINGS: &str = "region = \"eu\"\n[clients]\ndefault_region = \"eu\"\n\

@@ -6,11 +6,11 @@ use std::collections::{HashMap, HashSet};
 use foldhash::fast::FixedState;
 
 use super::{
-    NONE, NameIndex, Node, NodeKind, Span, SteeredNode, StoredExtra, StoredRrset, ZoneHead, ZoneTable, hash_of,
+    Below, NONE, NameIndex, Node, NodeKind, Span, SteeredNode, StoredExtra, StoredRrset, ZoneHead, ZoneTable, hash_of,
 };
 use crate::model::{Facet, Model, PolicyId, Rrset, Zone, ZoneId};
 use crate::wire::Name;
-use crate::wire::code::{class, rtype};
+use crate::wire::code::{class, rtype, target_offset};
 
 type NameMap<V> = HashMap<Name, V, FixedState>;
 /// Every zone's apex in wire form, and the zone's index.
@@ -40,7 +40,7 @@ pub(super) fn build(model: &Model, tally_base: &mut dyn FnMut(ZoneId, Option<usi
         }
     }
     builder.add_void(&apexes);
-    builder.finish()
+    builder.finish(model)
 }
 
 struct Builder {
@@ -111,14 +111,27 @@ impl Builder {
             (Some(_), None) if has(rtype::NS) => NodeKind::Cut,
             (Some(_), None) => NodeKind::Plain,
         };
-        if let Some(parent) = parent.filter(|_| name.is_wildcard()) {
-            table.nodes[parent as usize].wildcard = at;
+        if let Some(parent) = parent {
+            let parent = &mut table.nodes[parent as usize];
+            if name.is_wildcard() {
+                parent.wildcard = at;
+            }
+            if parent.below == Below::Nothing {
+                parent.below = Below::Names;
+            }
         }
         let span = put(&mut table.bytes, name.as_wire());
         let first_rrset = table.rrsets.len() as u32;
         for rrset in &content.rrsets {
             let records = put_records(&mut table.bytes, rrset);
-            table.rrsets.push(StoredRrset { rtype: rrset.rtype, ttl: rrset.ttl, records, first_extra: 0, extras: 0 });
+            table.rrsets.push(StoredRrset {
+                rtype: rrset.rtype,
+                ttl: rrset.ttl,
+                records,
+                first_extra: 0,
+                first_end: NONE,
+                extras: 0,
+            });
         }
         table.nodes.push(Node {
             name: span,
@@ -126,7 +139,7 @@ impl Builder {
             first_rrset,
             rrsets: content.rrsets.len() as u16,
             kind,
-            has_dname: has(rtype::DNAME),
+            below: if has(rtype::DNAME) { Below::Redirected } else { Below::Nothing },
             link: cover.unwrap_or(NONE),
             wildcard: NONE,
             steered: NONE,
@@ -145,6 +158,8 @@ impl Builder {
             policy,
             tally_base,
             index,
+            aliases: NONE,
+            services: NONE,
             has_v4: facets.contains(&Facet::V4),
             has_v6: facets.contains(&Facet::V6),
             has_alias: facets.contains(&Facet::Alias) || model.policy(policy).is_mixed,
@@ -162,21 +177,21 @@ impl Builder {
             let is_cut = self.table.nodes[owner as usize].kind == NodeKind::Cut && rrset.rtype == rtype::NS;
             let first_extra = self.table.extras.len() as u32;
             let mut seen = HashSet::new();
-            for rdata in &rrset.rdatas {
+            for (record, rdata) in rrset.rdatas.iter().enumerate() {
                 let Some(target) = target_of(rrset, rdata.get(offset..).unwrap_or_default()) else { continue };
                 let Some(node) = self.address_node(zone, &target, nodes) else { continue };
                 if !seen.insert(target.clone()) {
                     continue;
                 }
-                let is_made_up = target == rrset.owner && target.is_wildcard() && rdata.get(offset) == Some(&0);
-                let name = match is_made_up {
+                let is_owner = target == rrset.owner && rdata.get(offset) == Some(&0);
+                let name = match is_owner {
                     true => Span::default(),
                     false => put(&mut self.table.bytes, target.as_wire()),
                 };
                 let is_in_domain = is_cut && target.is_within(&rrset.owner);
-                self.table.extras.push(StoredExtra { name, node, is_in_domain });
+                self.table.extras.push(StoredExtra { name, node, record: record as u16, is_in_domain });
             }
-            let extras = self.table.extras.len() as u32 - first_extra;
+            let extras = (self.table.extras.len() - first_extra as usize) as u16;
             let node = &self.table.nodes[owner as usize];
             let own = node.first_rrset as usize..node.first_rrset as usize + usize::from(node.rrsets);
             if let Some(stored) = self.table.rrsets[own].iter_mut().find(|stored| stored.rtype == rrset.rtype) {
@@ -199,7 +214,8 @@ impl Builder {
                     }
                 };
                 let encloser = &self.table.nodes[encloser as usize];
-                let is_open = matches!(encloser.kind, NodeKind::Apex | NodeKind::Plain) && !encloser.has_dname;
+                let is_open =
+                    matches!(encloser.kind, NodeKind::Apex | NodeKind::Plain) && encloser.below != Below::Redirected;
                 Some(encloser.wildcard).filter(|wildcard| is_open && *wildcard != NONE)?
             }
         };
@@ -234,7 +250,7 @@ impl Builder {
                 first_rrset: 0,
                 rrsets: 0,
                 kind: NodeKind::Void,
-                has_dname: false,
+                below: Below::Names,
                 link: NONE,
                 wildcard: NONE,
                 steered: NONE,
@@ -242,13 +258,14 @@ impl Builder {
         }
     }
 
-    fn finish(self) -> ZoneTable {
+    fn finish(self, model: &Model) -> ZoneTable {
         let mut table = self.table;
         let mut index = NameIndex::with_capacity(self.indexed.len());
         for node in self.indexed {
             index.insert(hash_of(table.name_of(node)), node);
         }
         table.index = index;
+        table.find_targets(model);
         table
     }
 }
@@ -310,7 +327,7 @@ fn is_below(name: &[u8], apex: &Name) -> bool {
 }
 
 /// A name in wire form without its first label; `None` of the root.
-fn parent(name: &[u8]) -> Option<&[u8]> {
+pub(super) fn parent(name: &[u8]) -> Option<&[u8]> {
     name.get(1 + usize::from(*name.first().filter(|len| **len > 0)?)..)
 }
 
@@ -319,7 +336,7 @@ fn cover_below(node: &Node, at: u32) -> Option<u32> {
     match node.kind {
         NodeKind::Hidden => Some(node.link),
         NodeKind::Cut => Some(at),
-        NodeKind::Apex | NodeKind::Plain if node.has_dname => Some(at),
+        NodeKind::Apex | NodeKind::Plain if node.below == Below::Redirected => Some(at),
         NodeKind::Apex | NodeKind::Plain | NodeKind::Void => None,
     }
 }
@@ -347,16 +364,6 @@ fn put_records(bytes: &mut Vec<u8>, rrset: &Rrset) -> Span {
 fn negative_ttl(soa: &Rrset) -> u32 {
     let minimum = soa.rdatas.first().and_then(|rdata| rdata.last_chunk::<4>()).map_or(0, |m| u32::from_be_bytes(*m));
     soa.ttl.min(minimum)
-}
-
-/// Where RDATA has the name whose addresses belong into the additional section.
-fn target_offset(rtype: u16) -> Option<usize> {
-    match rtype {
-        rtype::NS => Some(0),
-        rtype::MX | rtype::AFSDB | rtype::RT | rtype::KX | rtype::SVCB | rtype::HTTPS => Some(2),
-        rtype::SRV => Some(6),
-        _ => None,
-    }
 }
 
 /// The name at the start of `wire`; for SVCB and HTTPS the root means the owner (RFC 9460, 2.5.2).

@@ -1,0 +1,178 @@
+//! Where the names are that records lead to, and which ends the names in an RRset share: found when the zones are
+//! compiled, so that a step of a chain looks nothing up.
+
+use super::build::parent;
+use super::{Below, LookupResult, NONE, NodeKind, NodeRef, ZoneTable, hash_of, label_count};
+use crate::model::{AnswerRdata, Facet, Model, Policy, ZoneId};
+use crate::wire::code::rtype;
+use crate::wire::{NameBuf, compressed_names, share_ends};
+
+/// Where a name is, seen from one zone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Position {
+    /// The node of the name or of its closest ancestor in this zone; [`NONE`] of a name outside it.
+    node: u32,
+    /// Whether the node has the name itself.
+    is_exact: bool,
+    /// Whether the name is in a zone below this one: then the node is where that begins.
+    is_below_zone: bool,
+}
+
+/// No targets, where the place of the first is meant.
+pub const NO_TARGETS: u32 = u32::MAX;
+
+/// A name that a record leads to.
+#[derive(Debug, Clone, Copy)]
+pub struct RecordTarget {
+    /// Where it is, seen from the zone of the record.
+    pub position: Position,
+    /// [`hash_of`] it, in lower case.
+    pub hash: u64,
+}
+
+impl Position {
+    const OUTSIDE: Position = Position { node: NONE, is_exact: false, is_below_zone: false };
+
+    /// Whether the name is outside the zone.
+    pub fn is_outside(&self) -> bool {
+        self.node == NONE
+    }
+}
+
+impl ZoneTable {
+    /// Where `name` is, seen from `zone`.
+    pub fn position_in(&self, zone: ZoneId, name: &NameBuf) -> Position {
+        let Some(head) = self.zones.get(zone.0 as usize) else { return Position::OUTSIDE };
+        if !name.is_within(self.name_of(head.apex)) {
+            return Position::OUTSIDE;
+        }
+        let Some((mut node, mut depth)) = self.closest(name) else { return Position::OUTSIDE };
+        let mut is_below_zone = false;
+        while self.nodes[node as usize].zone != zone.0 {
+            let Some(inner) = self.zones.get(self.nodes[node as usize].zone as usize) else { return Position::OUTSIDE };
+            depth = name.label_count() - label_count(self.name_of(inner.apex));
+            node = self.nodes[inner.apex as usize].link;
+            is_below_zone = true;
+            if node == NONE {
+                return Position::OUTSIDE;
+            }
+        }
+        Position { node, is_exact: depth == 0, is_below_zone }
+    }
+
+    /// The result of looking up, in the zone of the position, the name that is there. `for_ds` as in
+    /// [`ZoneTable::find`], but the apex is its own node for DS too: a chain that has reached it stays in its zone.
+    pub fn at(&self, position: Position, for_ds: bool) -> LookupResult<'_> {
+        let Some(node) = self.nodes.get(position.node as usize) else { return LookupResult::Outside };
+        if position.is_exact && node.kind == NodeKind::Apex {
+            return LookupResult::Exact(NodeRef { table: self, at: position.node });
+        }
+        match self.classify(position.node, usize::from(!position.is_exact), for_ds) {
+            // The zone below has no delegation, but this zone must not deny its names.
+            LookupResult::Exact(_) | LookupResult::Wildcard(_) | LookupResult::Missing(_)
+                if position.is_below_zone && !(for_ds && position.is_exact) =>
+            {
+                LookupResult::Outside
+            }
+            found => found,
+        }
+    }
+
+    /// Where all names below a name are; `None` where that depends on the name.
+    pub fn position_below(&self, above: Position) -> Option<Position> {
+        let node = self.nodes.get(above.node as usize)?;
+        let is_alike = match node.kind {
+            NodeKind::Void | NodeKind::Cut | NodeKind::Hidden => true,
+            NodeKind::Apex | NodeKind::Plain => !above.is_exact || above.is_below_zone || node.below != Below::Names,
+        };
+        is_alike.then_some(Position { is_exact: false, ..above })
+    }
+
+    /// The target of the record that a policy gives with the endpoint of this place in its list.
+    pub fn steered_target(&self, first: u32, slot: u16) -> Option<RecordTarget> {
+        self.targets.get((first as usize).checked_add(slot.into())?).copied().flatten()
+    }
+
+    /// Finds the targets of all CNAMEs, DNAMEs and steered records, and the ends that names in RDATA share. The index
+    /// is complete.
+    pub(super) fn find_targets(&mut self, model: &Model) {
+        for node in 0..self.nodes.len() {
+            let (zone, first) = (ZoneId(self.nodes[node].zone), self.nodes[node].first_rrset as usize);
+            for rrset in first..first + usize::from(self.nodes[node].rrsets) {
+                self.find_target(zone, rrset);
+                self.find_ends(node, rrset);
+            }
+        }
+        let mut firsts = vec![None; model.policies.len()];
+        for steered in 0..self.steered.len() {
+            let id = self.steered[steered].policy;
+            let Some(first) = firsts.get_mut(id.0 as usize) else { continue };
+            let found = *first.get_or_insert_with(|| {
+                let policy = model.policy(id);
+                (self.add_targets(policy, aliases(model, policy)), self.add_targets(policy, services(policy)))
+            });
+            (self.steered[steered].aliases, self.steered[steered].services) = found;
+        }
+    }
+
+    fn find_target(&mut self, zone: ZoneId, rrset: usize) {
+        if matches!(self.rrsets[rrset].rtype, rtype::CNAME | rtype::DNAME) {
+            let records = self.slice(self.rrsets[rrset].records);
+            let target = records.get(super::PREPARED_HEAD..).and_then(|name| self.target_at(zone, name));
+            self.rrsets[rrset].first_extra = self.targets.len() as u32;
+            self.targets.push(target);
+        }
+    }
+
+    fn target_at(&self, zone: ZoneId, name: &[u8]) -> Option<RecordTarget> {
+        let name = NameBuf::parse(name)?;
+        Some(RecordTarget { position: self.position_in(zone, &name), hash: hash_of(name.as_wire()) })
+    }
+
+    fn find_ends(&mut self, node: usize, rrset: usize) {
+        let rtype = self.rrsets[rrset].rtype;
+        self.rrsets[rrset].first_end = NONE;
+        if compressed_names(rtype).1 == 0 {
+            return;
+        }
+        let owner = NodeRef { table: self, at: node as u32 }.shared_owner();
+        let rdatas: Vec<&[u8]> = super::rdatas(self.slice(self.rrsets[rrset].records)).collect();
+        let ends = share_ends(owner, rtype, rdatas.into_iter());
+        self.rrsets[rrset].first_end = self.ends.len() as u32;
+        self.ends.extend(ends);
+    }
+
+    /// Adds a target for each endpoint of a policy and returns the place of the first; [`NO_TARGETS`] where no endpoint
+    /// has one.
+    fn add_targets<'m>(&mut self, policy: &Policy, names: impl Iterator<Item = Option<&'m [u8]>>) -> u32 {
+        let first = self.targets.len();
+        let targets: Vec<Option<RecordTarget>> =
+            names.map(|name| name.and_then(|name| self.target_at(policy.zone, name))).collect();
+        if targets.iter().all(Option::is_none) {
+            return NO_TARGETS;
+        }
+        self.targets.extend(targets);
+        first as u32
+    }
+}
+
+impl<'t> NodeRef<'t> {
+    /// The end that all owners of its records have: its name, or of a wildcard the name above.
+    pub fn shared_owner(&self) -> &'t [u8] {
+        let name = self.name();
+        if name.starts_with(b"\x01*") { parent(name).unwrap_or(name) } else { name }
+    }
+}
+
+/// What each endpoint of a policy is an alias of.
+fn aliases<'m>(model: &'m Model, policy: &'m Policy) -> impl Iterator<Item = Option<&'m [u8]>> {
+    policy.endpoints.iter().map(|endpoint| match &model.endpoint(*endpoint).answerable(Facet::Alias)?.rdata {
+        AnswerRdata::Cname(target) => Some(&target[..]),
+        AnswerRdata::Address(_) => None,
+    })
+}
+
+/// What the service records of each endpoint of a policy point at.
+fn services(policy: &Policy) -> impl Iterator<Item = Option<&[u8]>> {
+    policy.service.targets.iter().map(|target| Some(&target.name[..]))
+}
