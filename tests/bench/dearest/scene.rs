@@ -1,10 +1,12 @@
-//! A zone and a query for it, made from a few octets. Every sequence of octets makes one: a search changes octets, and a
-//! file has them in hexadecimal.
+//! A zone and a query for it, made from a few octets. Every sequence of octets makes one: a search changes octets, and
+//! a file has them in hexadecimal.
 
 use std::fmt::Write as _;
 
 /// Longest name in text form, without the dot at its end: 255 octets in wire form.
 const MOST_TEXT: usize = 253;
+/// Most octets of a query over UDP.
+const MOST_QUERY: usize = 1472;
 /// More steps than a reply follows.
 const MOST_STEPS: usize = 20;
 
@@ -16,6 +18,8 @@ pub(crate) struct Scene {
     pub(crate) policy: String,
     /// The query in wire format.
     pub(crate) packet: Vec<u8>,
+    /// Whether it comes over TCP, or else over UDP.
+    pub(crate) is_over_tcp: bool,
     /// What it is, for people.
     pub(crate) summary: String,
 }
@@ -102,23 +106,12 @@ enum End {
     Loop,
     Many,
     Apex,
+    /// MX whose targets are steered names.
+    SteeredMail,
 }
 
-/// A query with EDNS for the A record of a static name: what other queries are compared with.
-pub(crate) fn normal() -> Scene {
-    let head = "svc.example.test. 60 IN SOA ns1.svc.example.test. hostmaster.svc.example.test. 1 3600 600 604800 60";
-    let records = "svc.example.test. 60 IN NS ns1.svc.example.test.\nns1.svc.example.test. 60 IN A 127.0.0.1";
-    let master = format!("{head}\n{records}\nh001.svc.example.test. 60 IN A 192.0.2.1\n");
-    let mut maker = Maker {
-        genes: Genes([].iter()),
-        apex: String::new(),
-        deep: String::new(),
-        master,
-        policy: "zone = \"svc.example.test.\"\nfile = \"z.zone\"\n".to_owned(),
-    };
-    let packet = maker.packet("h001.svc.example.test", 1);
-    Scene { master: maker.master, policy: maker.policy, packet, summary: "a static name".to_owned() }
-}
+/// How many ends there are.
+pub(crate) const ENDS: usize = 16;
 
 struct Maker<'g> {
     genes: Genes<'g>,
@@ -148,6 +141,7 @@ pub(crate) fn scene(octets: &[u8]) -> Scene {
         End::Loop,
         End::Many,
         End::Apex,
+        End::SteeredMail,
     ]);
     let steps = genes.of(&[0, 0, 0, 1, 2, 3, 5, 8, 12, 16, MOST_STEPS]);
     let apex = Labels::read(&mut genes).before("z");
@@ -293,6 +287,14 @@ impl Maker<'_> {
                 "ANY"
             }
             End::Steered | End::SteeredService | End::SteeredHttps => self.write_steered(end, owner, &targets),
+            End::SteeredMail => {
+                for (at, target) in targets.iter().enumerate() {
+                    self.record(owner, &format!("MX 10 {target}."));
+                    let addresses = format!("addresses = [\"192.0.2.{at}\", \"2001:db8::{at:x}\"]");
+                    self.steer(target, &format!("m{at}"), &[addresses], "affinity", "");
+                }
+                "MX"
+            }
             End::Apex => "NS",
         }
     }
@@ -350,12 +352,19 @@ impl Maker<'_> {
             name = name.to_ascii_uppercase();
         }
         let packet = self.packet(&name, code);
+        let is_over_tcp = self.genes.below(3) == 2;
         let summary = format!("{summary}, type {code}, {} octets in, {name}", packet.len());
-        Scene { master: self.master, policy: self.policy, packet, summary }
+        Scene { master: self.master, policy: self.policy, packet, is_over_tcp, summary }
     }
 
     fn packet(&mut self, name: &str, code: u16) -> Vec<u8> {
         let options = self.genes.below(32);
+        let shape = self.genes.below(32);
+        if shape == 31 {
+            // Far more questions than one.
+            let questions = [&[0x12, 0x34, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0][..], &[0, 0, 1, 0, 1].repeat(256)];
+            return questions.concat();
+        }
         let is_plain = options == 31;
         let mut packet = vec![0x12, 0x34, 0, 0, 0, 1, 0, 0, 0, 0, 0, u8::from(!is_plain)];
         for label in name.split('.') {
@@ -365,6 +374,13 @@ impl Maker<'_> {
         packet.push(0);
         packet.extend_from_slice(&code.to_be_bytes());
         packet.extend_from_slice(&[0, 1]);
+        if shape == 30 {
+            // As many records as fit, each of them at the name of the question.
+            let count = (MOST_QUERY - packet.len()) / 16;
+            packet.extend([0xC0, 12, 0, 1, 0, 1, 0, 0, 0, 0, 0, 4, 0, 0, 0, 0].repeat(count));
+            packet[11] = count as u8;
+            return packet;
+        }
         if is_plain {
             return packet;
         }
