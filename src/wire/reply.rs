@@ -103,18 +103,18 @@ impl<'o> ReplyWriter<'o> {
         records: impl Iterator<Item = &'r [u8]>,
     ) -> Result<usize, Full> {
         let mark = self.mark(section);
-        let mut added = Ok(0);
+        let mut count = 0;
         for record in records {
-            let one = match owner {
-                Owner::At(at) => self.copy(at, record, None),
+            let added = match owner {
+                Owner::At(at) => self.copy_one(at, record).map(|()| 1),
                 Owner::Name(name) => self.copy_below(name, record, None),
             };
-            added = added.and_then(|count: usize| Ok(count + one?));
-            if added.is_err() {
-                break;
+            match added {
+                Ok(added) => count += added,
+                Err(Full) => return self.count(section, mark, Err(Full)),
             }
         }
-        self.count(section, mark, added)
+        self.count(section, mark, Ok(count))
     }
 
     /// Adds an RRset whole whose RDATA has names that are compressed. Returns the last of these names. Every owner is a
@@ -204,6 +204,16 @@ impl<'o> ReplyWriter<'o> {
             rest = behind.get_mut(len..).unwrap_or_default();
         }
         Ok(count)
+    }
+
+    /// Copies one prepared record below an owner pointer.
+    fn copy_one(&mut self, owner: u16, record: &[u8]) -> Result<(), Full> {
+        let start = self.at;
+        self.put(record)?;
+        if let Some(to) = self.out.get_mut(start..start + 2) {
+            to.copy_from_slice(&pointer(owner));
+        }
+        Ok(())
     }
 
     /// As [`ReplyWriter::copy`], each record with a whole owner.
