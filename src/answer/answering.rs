@@ -37,6 +37,7 @@ pub(super) struct Answering<'q> {
 }
 
 /// The name that a chain has reached.
+#[expect(clippy::large_enum_variant, reason = "one at a time, on the stack: a box would allocate for each chain")]
 pub(super) enum Reached<'q> {
     /// The question's.
     Question,
