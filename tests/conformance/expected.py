@@ -47,6 +47,15 @@ def grows(answer):
     return False
 
 
+def a_loop_is_whole(case):
+    """Our answer is a chain of CNAMEs that ends with a name that it went through, and named has the same records."""
+    ours, named = case.replies["portolan"], case.replies["named"]
+    cnames = [record for record in ours.answer if record[1] == CNAME] if ours else []
+    owners = {dns.name.from_text(owner) for owner, *_ in cnames}
+    targets = [dns.name.from_wire(content, 0)[0] for *_, contents in cnames[-1:] for content in contents]
+    return bool(cnames) and owners.issuperset(targets) and named is not None and named.answer == ours.answer
+
+
 def above_a_served_zone(case):
     """The question, or the chain's end, is at or below a name that only exists because a zone below it is served too."""
     ours = case.replies["portolan"]
@@ -71,4 +80,4 @@ def only_above(zone, world):
         between = between.parent()
 
 
-CONDITIONS = {condition.__name__: condition for condition in (a_dname_grows, above_a_served_zone)}
+CONDITIONS = {condition.__name__: condition for condition in (a_dname_grows, a_loop_is_whole, above_a_served_zone)}
