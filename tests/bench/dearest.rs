@@ -41,12 +41,12 @@ const PRINTED: usize = 25;
 const USUAL: [&str; 5] = ["static", "weighted", "region", "affinity", "nxdomain"];
 /// Queries of each kind that are counted for it.
 const USUAL_COUNTED: usize = 4;
-/// The dearest answer that is allowed, in normal ones, as long as the reply is not longer than one over UDP. The dearest
-/// that searches have found costs 7.1: 32 addresses drawn by weight, behind two DNAMEs. Chains of static records cost up
-/// to 5.6, twelve DNAMEs with the CNAMEs that they make.
+/// The dearest answer that is allowed, in normal ones, as long as the reply is not longer than one over UDP. The
+/// dearest that searches have found costs 7.1: 32 addresses drawn by weight, behind two DNAMEs. Chains of static
+/// records cost up to 5.6, twelve DNAMEs with the CNAMEs that they make.
 const MOST_RATIO: f64 = 8.0;
-/// Octets of a longer reply, over TCP, for which it may cost as much again. The work for a reply is bounded by its octets:
-/// nothing makes a referral with forty servers and their addresses as cheap as one address.
+/// Octets of a longer reply, over TCP, for which it may cost as much again. The work for a reply is bounded by its
+/// octets: nothing makes a referral with forty servers and their addresses as cheap as one address.
 const OCTETS_AGAIN: f64 = 1024.0;
 /// Random scenes that are checked besides the corpus.
 const RANDOM_CHECKED: usize = 24;
