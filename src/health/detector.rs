@@ -30,8 +30,10 @@
 //! probe decides how it counts: after a success it does not count; after a plain failure both count; two doubtful ones
 //! count as one failure. So a dead endpoint is found as fast as without doubt, and loss alone needs twice the evidence.
 //!
-//! Probes may overlap. The failure of a probe that began before the check came Up says nothing about the check now, and
-//! does not count.
+//! Probes may overlap: while the answer to one is overdue, the next ones verify that already
+//! ([`Detector::overlap_after`]). So a silent endpoint is Down one time-out after the first probe that it does not
+//! answer, and not `fall` time-outs. The failure of a probe that began before the check came Up says nothing about the
+//! check now, and does not count; neither does silence if another probe was answered meanwhile.
 //!
 //! With a *hold-down*, Up and Down last at least that long. Evidence is counted meanwhile. The first probe that ends
 //! after the hold-down changes the verdict, if the counts say so then.
@@ -68,8 +70,13 @@ pub enum DetectorEvent {
         /// The measured round-trip time.
         rtt: Duration,
     },
-    /// A probe failed.
+    /// A probe failed by an answer, or by something else than silence.
     Failure {
+        /// When the probe began.
+        began: Moment,
+    },
+    /// A probe got no answer in time.
+    Silence {
         /// When the probe began.
         began: Moment,
     },
@@ -97,6 +104,9 @@ pub struct Detector {
     fall: u32,
     rise: u32,
     interval: Duration,
+    /// An answer that usually comes later than this is not waited for by overlapping probes: half the time-out, or none
+    /// if the time-out is adaptive.
+    longest_overdue: Duration,
     hold_down: Duration,
     /// The end of the hold-down: until then the verdict stays.
     hold_down_until: Moment,
@@ -106,6 +116,8 @@ pub struct Detector {
     in_doubt: bool,
     /// When the state last became Up.
     up_since: Moment,
+    /// When the last success ended.
+    answered_at: Moment,
     state: State,
     rtt: Rtt,
     damping: Damping,
@@ -131,11 +143,13 @@ impl Detector {
             fall: monitor.fall.max(1),
             rise: monitor.rise.max(1),
             interval: monitor.interval,
+            longest_overdue: if monitor.adaptive { Duration::ZERO } else { monitor.timeout / 2 },
             hold_down: monitor.hold_down,
             hold_down_until: Moment::START,
             connection_ended: None,
             in_doubt: false,
             up_since: Moment::START,
+            answered_at: Moment::START,
             state: State::Unknown { failures: 0, verify_at: None },
             rtt: Rtt::default(),
             damping: Damping::new(monitor),
@@ -170,11 +184,18 @@ impl Detector {
     /// The state with the event counted.
     fn count(&mut self, event: DetectorEvent, now: Moment) -> State {
         match event {
-            DetectorEvent::Failure { began } | DetectorEvent::Doubtful { began } if self.is_outdated(began) => {
+            DetectorEvent::Failure { began } | DetectorEvent::Silence { began } | DetectorEvent::Doubtful { began }
+                if self.is_outdated(began) =>
+            {
+                self.state
+            }
+            DetectorEvent::Silence { began } | DetectorEvent::Doubtful { began } if self.is_contradicted(began) => {
+                self.rtt.failed(RecentFailure::Lossy);
                 self.state
             }
             DetectorEvent::Success { rtt } => {
                 self.rtt.learn(rtt);
+                self.answered_at = now;
                 match self.connection_ended.filter(|ended| now.since(*ended) < rtt) {
                     // The probe began before the connection ended, so it says nothing about the time after.
                     Some(_) => self.state,
@@ -185,7 +206,7 @@ impl Detector {
                     }
                 }
             }
-            DetectorEvent::Failure { began } => {
+            DetectorEvent::Failure { began } | DetectorEvent::Silence { began } => {
                 self.rtt.failed(RecentFailure::Failed);
                 let counts = if mem::take(&mut self.in_doubt) { 2 } else { 1 };
                 let verify_at = self.verify_at(began, now);
@@ -211,12 +232,41 @@ impl Detector {
         self.state.health() == Health::Up && began < self.up_since
     }
 
+    /// Whether the silence of a probe that began at `began` says nothing about the check, because another probe was
+    /// answered meanwhile: a packet was lost, and the answer is the newer evidence.
+    pub fn is_contradicted(&self, began: Moment) -> bool {
+        self.state.health() == Health::Up && began < self.answered_at
+    }
+
     /// When the next verifying probe should begin. `None` if the regular probes are enough.
     pub fn deadline(&self) -> Option<Moment> {
         match self.state {
             State::Unknown { verify_at, .. } | State::Suspect { verify_at, .. } => verify_at,
             State::Up | State::Down { .. } => None,
         }
+    }
+
+    /// How long after the start of a probe the next verifying one begins although this one has not ended, if its answer
+    /// is overdue by then. `under_way` is the number of probes that have not ended, this one included.
+    ///
+    /// `None` if they are enough to change the verdict, or if the check is not Up or has no measured round-trip time.
+    /// Also if answers usually take more than half of the time-out: then little is gained, and on a path that loses
+    /// packets the probes are better evidence one after another. Also if the time-out is adaptive: it ends when the
+    /// answer is overdue, and the next probe gets more time.
+    pub fn overlap_after(&self, under_way: u32) -> Option<Duration> {
+        let failures = match self.state {
+            State::Up => 0,
+            State::Suspect { failures, .. } => failures,
+            State::Unknown { .. } | State::Down { .. } => return None,
+        };
+        let after = self.rtt.overdue_after()?.max(self.spacing());
+        (after <= self.longest_overdue && failures + under_way < self.fall).then_some(after)
+    }
+
+    /// The round-trip times that a probe begins with. `under_way` is as for [`Detector::overlap_after`].
+    pub fn rtt_for_probe(&self, under_way: u32) -> Rtt {
+        let is_overlap = under_way > 1 && self.overlap_after(0).is_some();
+        if is_overlap { self.rtt.while_overdue() } else { self.rtt }
     }
 
     /// The verdict.

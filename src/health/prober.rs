@@ -254,7 +254,11 @@ impl Prober {
     fn launch(&mut self, now: Moment) {
         while let Some(slot) = self.schedule.take_due(now) {
             let Some(check) = self.checks.get(&slot) else { continue };
-            let (key, rtt) = (Arc::clone(&check.key), *check.detector.rtt());
+            let under_way = self.schedule.under_way_of(slot);
+            if let Some(after) = check.detector.overlap_after(under_way) {
+                self.schedule.overlap(slot, now + after);
+            }
+            let (key, rtt) = (Arc::clone(&check.key), check.detector.rtt_for_probe(under_way));
             let clients = Arc::clone(&self.clients);
             let mut delivery = Delivery { to: self.ended.clone(), ended: Some(EndedProbe { slot, measurement: None }) };
             tokio::spawn(async move {

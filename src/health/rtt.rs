@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use crate::model::Monitor;
-use crate::model::timing::ADAPTIVE_FLOOR;
+use crate::model::timing::{ADAPTIVE_FLOOR, OVERDUE_FLOOR};
 
 /// The most doublings of an adaptive time-out: from the least time-out, this many exceed the longest.
 const MAX_DOUBLINGS: u32 = 5;
@@ -90,6 +90,14 @@ impl Rtt {
         self.expected().is_some_and(|expected| waited >= expected)
     }
 
+    /// After this time without an answer the next verifying probe need not wait for the end of this one: the mean and
+    /// four deviations (RFC 6298, 2.2 and 2.3), at least [`OVERDUE_FLOOR`]. `None` before the first success, and while a
+    /// failure is remembered: on a path that loses packets, probes that are farther apart in time are better evidence.
+    pub fn overdue_after(&self) -> Option<Duration> {
+        let is_clean = self.recent_failure == RecentFailure::None;
+        self.smoothed.filter(|_| is_clean).map(|s| (s.srtt + s.rttvar * 4).max(OVERDUE_FLOOR))
+    }
+
     /// A probe timed out: the next gets twice the time (RFC 6298, 5.5).
     pub fn back_off(&mut self) {
         self.doublings = (self.doublings + 1).min(MAX_DOUBLINGS);
@@ -104,6 +112,13 @@ impl Rtt {
     /// A probe failed. The worst failure is remembered for some successes.
     pub fn failed(&mut self, failure: RecentFailure) {
         (self.recent_failure, self.remembered) = (self.recent_failure.max(failure), REMEMBERED);
+    }
+
+    /// These round-trip times for a probe that begins while the answer to another one is overdue: it sends its repeats
+    /// as after a failure.
+    pub fn while_overdue(mut self) -> Rtt {
+        self.failed(RecentFailure::Failed);
+        self
     }
 
     /// The worst failure that is remembered.

@@ -124,6 +124,23 @@ impl Schedule {
         }
     }
 
+    /// Sets the extra turn of this check although probes of it are under way: their answers are overdue.
+    /// [`Schedule::set_extra_turn`] removes it, when an answer comes after all.
+    pub fn overlap(&mut self, id: SlotId, at: Moment) {
+        if let Some(slot) = self.slots.get_mut(&id) {
+            let before = slot.due();
+            slot.extra = Some(at);
+            if slot.due() != before {
+                self.turns.push(Reverse((slot.due(), id)));
+            }
+        }
+    }
+
+    /// How many probes of this check have not ended.
+    pub fn under_way_of(&self, id: SlotId) -> u32 {
+        self.slots.get(&id).map_or(0, |slot| slot.under_way)
+    }
+
     /// From `now` on, only one of `backoff` regular turns of this check is used; 1 means every turn. Its phase stays,
     /// so that rare probes are spread as evenly as the others.
     pub fn back_off(&mut self, id: SlotId, backoff: u32, now: Moment) {

@@ -53,7 +53,11 @@ fn run<R: Into<ProbeResult>>(
             return transitions;
         };
         while let Some(slot) = schedule.take_due(now) {
-            let (took, result) = world(now, detectors[&slot].rtt());
+            let (detector, under_way) = (&detectors[&slot], schedule.under_way_of(slot));
+            if let Some(after) = detector.overlap_after(under_way) {
+                schedule.overlap(slot, now + after);
+            }
+            let (took, result) = world(now, &detector.rtt_for_probe(under_way));
             endings.push(Reverse((now + took, slot, now, result.into())));
         }
         if next_ending == Some(now) {
@@ -61,6 +65,7 @@ fn run<R: Into<ProbeResult>>(
             schedule.ended(slot);
             let event = match result {
                 ProbeResult::Success(rtt) => DetectorEvent::Success { rtt },
+                ProbeResult::Failed if now.since(began) > MS => DetectorEvent::Silence { began },
                 ProbeResult::Failed => DetectorEvent::Failure { began },
                 ProbeResult::Doubtful => DetectorEvent::Doubtful { began },
             };
@@ -83,6 +88,45 @@ fn five_thousand_checks_that_fail_at_once_are_all_down_in_time() {
         transitions.iter().filter(|(_, transition)| transition.to == Health::Down).map(|(at, _)| *at).collect();
     assert_eq!(downs.len(), 5000);
     assert!(downs.iter().all(|at| at.since(death) <= 2500 * MS), "one interval and three time-outs");
+}
+
+/// The times from a silent cut-off to Down of 1,000 checks with the defaults, sorted.
+fn silent_cut_off(rtt: Duration) -> Vec<Duration> {
+    let monitor = defaults();
+    let cut = Moment::START + 60_300 * MS;
+    let transitions = run(&monitor, 1000, cut + 5000 * MS, |now, _| match now + rtt / 2 < cut {
+        true => (rtt, Some(rtt)),
+        false => (monitor.timeout, None),
+    });
+    let downs = transitions.iter().filter(|(_, transition)| transition.to == Health::Down);
+    let mut times: Vec<Duration> = downs.map(|(at, _)| at.since(cut)).collect();
+    times.sort();
+    times
+}
+
+#[test]
+fn verifying_probes_overlap_while_answers_are_overdue() {
+    for (rtt_ms, median_ms, most_ms) in [(1, 1200, 1600), (10, 1200, 1600), (40, 1250, 1650), (150, 1500, 1900)] {
+        let times = silent_cut_off(rtt_ms * MS);
+        let (median, of_100) = (times[times.len() / 2], times[times.len() * 95 / 100]);
+        assert_eq!(times.len(), 1000);
+        assert!(median <= median_ms * MS && of_100 <= most_ms * MS, "rtt {rtt_ms} ms: {median:?}, {of_100:?}");
+    }
+}
+
+#[test]
+fn an_answer_that_was_overdue_ends_the_overlap() {
+    let monitor = defaults();
+    let mut probes = 0;
+    let end = Moment::START + Duration::from_secs(100);
+    // One answer in ten takes 200 ms instead of 1 ms.
+    let transitions = run(&monitor, 1, end, |_, _| {
+        probes += 1;
+        let rtt = if probes % 10 == 0 { 200 * MS } else { MS };
+        (rtt, Some(rtt))
+    });
+    assert_eq!(transitions.len(), 1, "Up and nothing else");
+    assert!(probes <= 130, "{probes} probes in 100 intervals");
 }
 
 /// A check that answers after 5 ms for the time `turn`, then is refused (or silent) for the same time, and so on.

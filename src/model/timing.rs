@@ -16,6 +16,9 @@ pub const MIN_SPACING: Duration = Duration::from_millis(20);
 /// that is replaced in place takes to listen again, and short enough that with the verifying probes, at their least
 /// spacing and the default `fall`, a dead process is out within 100 ms.
 pub const RESTART_GRACE: Duration = Duration::from_millis(30);
+/// A probe whose answer is overdue is joined by the next verifying probe after this time at least. Judgment: a process
+/// that a busy machine delays for less than this is not probed more often.
+pub const OVERDUE_FLOOR: Duration = Duration::from_millis(50);
 /// Most probes of one check under way at once. With a time-out longer than the interval the next probe doesn't wait
 /// for the last, else detection would take `fall` time-outs. Judgment: eight intervals of silence are enough.
 pub const MAX_OVERLAP: u32 = 8;

@@ -66,6 +66,7 @@ impl ProbedCheck {
     /// Takes in a measurement. Returns when a verifying probe is wanted, and whether the verdict changed.
     pub(super) fn judge(&mut self, measurement: Measurement) -> (Option<Moment>, bool) {
         let evidence = measurement.path_evidence();
+        let is_silence = matches!(evidence, PathEvidence::Silence { .. } | PathEvidence::Hang { .. });
         let Measurement { began, ended, result, .. } = measurement;
         let event = match result {
             Ok(rtt) => {
@@ -73,6 +74,10 @@ impl ProbedCheck {
                 DetectorEvent::Success { rtt }
             }
             Err(_) if self.detector.is_outdated(began) => return (self.detector.deadline(), false),
+            Err(_) if is_silence && self.detector.is_contradicted(began) => {
+                self.detector.step(DetectorEvent::Silence { began }, ended);
+                return (self.detector.deadline(), false);
+            }
             Err(failure) => {
                 let text = failure.to_string();
                 if self.why.as_deref() != Some(&*text) {
@@ -82,7 +87,11 @@ impl ProbedCheck {
                     self.is_settled = true;
                     return (None, false);
                 }
-                if failure.is_doubtful() { DetectorEvent::Doubtful { began } } else { DetectorEvent::Failure { began } }
+                match (failure.is_doubtful(), is_silence) {
+                    (true, _) => DetectorEvent::Doubtful { began },
+                    (false, true) => DetectorEvent::Silence { began },
+                    (false, false) => DetectorEvent::Failure { began },
+                }
             }
         };
         self.probed_at = Some(ended);
