@@ -91,8 +91,8 @@ impl Rtt {
     }
 
     /// After this time without an answer the next verifying probe need not wait for the end of this one: the mean and
-    /// four deviations (RFC 6298, 2.2 and 2.3), at least [`OVERDUE_FLOOR`]. `None` before the first success, and while a
-    /// failure is remembered: on a path that loses packets, probes that are farther apart in time are better evidence.
+    /// four deviations (RFC 6298, 2.2 and 2.3), at least [`OVERDUE_FLOOR`]. `None` before the first success, and while
+    /// a failure is remembered: on a path that loses packets, probes that are farther apart are better evidence.
     pub fn overdue_after(&self) -> Option<Duration> {
         let is_clean = self.recent_failure == RecentFailure::None;
         self.smoothed.filter(|_| is_clean).map(|s| (s.srtt + s.rttvar * 4).max(OVERDUE_FLOOR))
