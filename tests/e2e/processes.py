@@ -101,10 +101,10 @@ class Child:
         """Waits for its end; returns its exit code."""
         return self.process.wait(bound)
 
-    def result(self):
+    def result(self, bound=20):
         """Ends a client: the JSON object that it prints as its last line when it receives SIGTERM."""
         self.signal(signal.SIGTERM)
-        wait_until(lambda: not self.is_running(), 20)
+        wait_until(lambda: not self.is_running(), bound)
         lines = self.out()
         assert lines and lines[-1].startswith("{"), self.output()
         return json.loads(lines[-1])

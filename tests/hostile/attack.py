@@ -45,8 +45,7 @@ class Attack:
 
     def finish(self):
         """{"opened", "closed", "turns"}"""
-        self.child.end()
-        return json.loads(self.child.out()[-1])
+        return self.child.result(bound=60)
 
 
 class Siege:

@@ -36,7 +36,8 @@ def besiege(dir, figure, sources):
         with under_siege(dir, node, sources) as attacks, Bystander(dir, node) as bystander:
             hold_failover(figure, node, herd, dir)
             hold_failover(figure, node, herd, dir, nth=1)
-            hold_drain(figure, node, nth=2)
+            if sources == 1:
+                hold_drain(figure, node, nth=2)
             seen = bystander.finish()
             figure("peak of memory", memory.peak(node.child.pid) / 2**20, "MiB", bound=MEMORY / 2**20)
             figure("resident", status(node.child.pid, "VmHWM") / 1024, "MiB")
@@ -54,9 +55,11 @@ def besiege(dir, figure, sources):
         assert_alive(node)
         # Control groups of version 1 do not count the buffers of TCP.
         assert memory.peak(node.child.pid) + buffers <= MEMORY
+        # Of more nets than there are seats, one may displace any new connection: nine of ten must be answered (SECURITY.md).
+        few = 0 if sources == 1 else 10
         seen["udp"].hold_to(0.05, figure)
-        seen["tcp"].hold_to(0.1, figure)
-        seen["healthz"].hold_to(0.05, figure)
+        seen["tcp"].hold_to(0.1, figure, lost=few)
+        seen["healthz"].hold_to(0.05, figure, lost=few)
 
 
 def test_siege_from_one_address(dir, figure):
