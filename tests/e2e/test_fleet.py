@@ -20,7 +20,7 @@ def zone(*endpoints, serial=1, monitor=None, **more):
         defaults={"ttl": "5s", "on_empty": "nodata"},
         monitor={"web": monitor or {"type": "http", "interval": "200ms", "timeout": "200ms"}},
         endpoint={e.name: {"addresses": [e.host], "probe": e.at, "monitor": "web", "region": "eu-west"} for e in endpoints},
-        pool={"all": {"members": names, "steer": "failover"}}, name={"www": {"pool": "all"}}, **more,
+        pool={"both": {"members": names, "steer": "failover"}}, name={"www": {"pool": "both"}}, **more,
     )
     return {"svc.example.policy.toml": text, "svc.example.zone": MASTER.replace("hostmaster 1 ", f"hostmaster {serial} ")}
 

@@ -43,7 +43,7 @@ def test_a_node_serves_without_nats_and_connects_once_it_is_there(dir):
             wait_state(node, "connected")
             assert node.metric("portolan_fleet_connections_total") == 2
             lines = node.child.err()
-    assert lines.count("connected to NATS") == 2 and lines.count("no connection to NATS") == 1, lines
+    assert lines.count("connected to NATS") == 2 and lines.count("no connection to NATS: this node goes on alone") == 1, lines
 
 
 def test_wrong_credentials_are_in_the_status_and_right_ones_need_no_restart(dir):
