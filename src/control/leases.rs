@@ -142,9 +142,7 @@ mod tests {
     fn an_active_endpoint_that_is_down_is_answered_as_stale() {
         let first = snapshot(exclusive());
         let mut view = leased(&first.model, "fra1", 3);
-        for check in &mut view.checks {
-            check.health = Health::Down;
-        }
+        view.checks.iter_mut().for_each(|check| check.health = Health::Down);
         let (names, is_stale, texts) = served(&refresh(&first, Arc::new(view)));
         assert_eq!((names, is_stale), (vec!["fra1".to_owned()], true), "plain is up, and not the master");
         assert_eq!(texts, ["epoch=3 endpoint=fra1"]);
