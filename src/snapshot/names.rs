@@ -387,7 +387,8 @@ impl<'t> RrsetRef<'t> {
     pub fn extras(&self) -> impl Iterator<Item = Extra<'t>> + use<'t> {
         let first = self.stored.first_extra as usize;
         let table = self.table;
-        table.extras[first..first + usize::from(self.stored.extras)].iter().map(move |stored| Extra {
+        let own = table.extras.get(first..first + usize::from(self.stored.extras)).unwrap_or_default();
+        own.iter().map(move |stored| Extra {
             name: (stored.name.len > 0).then(|| table.slice(stored.name)),
             node: NodeRef { table, at: stored.node },
             record: stored.record.into(),
