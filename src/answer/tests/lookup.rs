@@ -189,6 +189,10 @@ fn a_chain_is_followed_as_far_as_resolvers_follow_it() {
     assert_eq!(records("x.d0.long.test."), 12);
     // A draw counts as two steps.
     assert_eq!(records("s0.long.test."), 6);
+    // The record itself, in a zone with more targets than names that have addresses.
+    check(&snapshot, &[("c15.long.test.", CNAME, "ok aa c15.long.test. 60 CNAME c16.long.test.")]);
+    let dname = line(&reply(&snapshot, &question("d15.long.test.", crate::wire::code::rtype::DNAME, None)));
+    assert!(dname.starts_with("ok aa d15.long.test. 60 DNAME"), "{dname}");
     // The name gets too long first.
     let long = line(&reply(&snapshot, &question("x.l0.long.test.", A, Some((1232, &[])))));
     assert!(long.starts_with("yxdomain aa l0.long.test. 60 DNAME"), "{long}");
