@@ -39,7 +39,7 @@ pub(crate) enum Lie {
 
 /// What is under way.
 pub(crate) enum Parcel {
-    /// To this process of a node; a report goes to any.
+    /// To this process of a node; a request goes to any.
     ToNode(usize, Option<u64>, Arrival),
     /// From this process of a node.
     ToStore(usize, u64, LeaseWrite),
@@ -267,12 +267,14 @@ impl World {
                 continue;
             }
             let delay = DELAYS[self.nodes[from].region][self.nodes[to].region];
+            // A subscription ends with its process.
+            let process = Some(self.nodes[to].instance);
             let mut arrival = self.now + delay;
             if self.has_faults {
                 arrival += self.chance.below(2);
                 if self.chance.one_in(8) {
                     let late = arrival + self.chance.below(steps(60));
-                    self.put(late, Parcel::ToNode(to, None, sent.clone()));
+                    self.put(late, Parcel::ToNode(to, process, sent.clone()));
                 }
             }
             let before = self.arrivals.entry((from, to)).or_default();
@@ -281,7 +283,7 @@ impl World {
                 arrival = arrival.max(*before);
                 *before = arrival;
             }
-            self.put(arrival, Parcel::ToNode(to, None, sent.clone()));
+            self.put(arrival, Parcel::ToNode(to, process, sent.clone()));
         }
     }
 
