@@ -69,6 +69,10 @@ impl World {
     /// vantage believed a moment ago.
     pub(crate) fn check_view(&self, at: usize) {
         let Some(server) = &self.nodes[at].server else { return };
+        // What waited while a server stood still looks new to it, until the next messages come.
+        if self.now < self.nodes[at].paused_until + FIRST_ROUND {
+            return;
+        }
         for (check, view) in server.view.checks.iter().enumerate() {
             if view.health == Health::Down && view.basis == Basis::Votes {
                 self.check_down(at, check, "is withdrawn");

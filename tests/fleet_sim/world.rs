@@ -197,7 +197,8 @@ impl World {
         self.store.stops_until = 0;
         self.paths = [[true; CHECKS]; 3];
         for node in &mut self.nodes {
-            (node.cut_until, node.paused_until, node.dead_until, node.blind_until) = (0, 0, 0, 0);
+            (node.cut_until, node.dead_until, node.blind_until) = (0, 0, 0);
+            node.paused_until = node.paused_until.min(self.now);
         }
     }
 
