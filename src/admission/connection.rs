@@ -24,10 +24,11 @@ pub(super) struct Connection {
 /// How useful a connection is, from the least; those of a kind are ordered by the moment since when.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Activity {
+    /// Its peer takes nothing while octets wait; since that was noticed. It comes before new connections: otherwise deaf
+    /// clients of many nets would hold the seats, and each newcomer would be displaced by the next.
+    Deaf = 0,
     /// It has not finished a handshake or sent a request; since it was accepted.
-    New = 0,
-    /// Its peer takes nothing while octets wait; since that was noticed.
-    Deaf = 1,
+    New = 1,
     /// It was used last then.
     Established = 2,
 }

@@ -86,7 +86,7 @@ proptest! {
                     let net = SourceNet::of(address(number));
                     let expected = (all.len() >= capacity).then(|| to_displace(&all, Some(net))).flatten();
                     let seat = seats.admit(address(number), now);
-                    (expected, Some(Known { seat, net, usefulness: (0, millis, turn) }))
+                    (expected, Some(Known { seat, net, usefulness: (1, millis, turn) }))
                 }
                 Event::MakeRoom => {
                     let expected = to_displace(&all, None);
@@ -103,7 +103,7 @@ proptest! {
                 Event::GoDeaf(number) => {
                     if let Some(known) = pick(number).and_then(|at| all.get_mut(at)) {
                         known.seat.mark_deaf(now);
-                        known.usefulness = (1, millis, known.usefulness.2);
+                        known.usefulness = (0, millis, known.usefulness.2);
                     }
                     (None, None)
                 }
@@ -167,7 +167,7 @@ fn a_48_does_not_count_as_65536_clients() {
 }
 
 #[test]
-fn within_a_net_the_new_go_first_then_the_deaf_then_the_idle() {
+fn within_a_net_the_deaf_go_first_then_the_new_then_the_idle() {
     let seats = Seats::new(6);
     let all: Vec<Seat> = (0..6).map(|n| seats.admit(ip("192.0.2.1"), at(n))).collect();
     for n in [0, 1, 2, 3] {
@@ -184,7 +184,7 @@ fn within_a_net_the_new_go_first_then_the_deaf_then_the_idle() {
         later.push(seat);
         order.extend((0..6).filter(|at| all[*at].displacement().is_some() && !order.contains(at)).collect::<Vec<_>>());
     }
-    assert_eq!(order, [4, 5, 1, 0, 3, 2]);
+    assert_eq!(order, [1, 4, 5, 0, 3, 2]);
 }
 
 #[test]
@@ -214,4 +214,18 @@ async fn an_accept_loop_waits_until_displaced_connections_have_ended() {
     assert!(!waiting.is_finished());
     drop(displaced);
     waiting.await.unwrap();
+}
+
+#[test]
+fn clients_of_many_nets_that_take_nothing_are_displaced_before_a_newcomer() {
+    let seats = Seats::new(100);
+    let net = |n: u64| ip(&format!("10.0.{}.{}", n / 250, n % 250));
+    let deaf: Vec<Seat> = (0..100).map(|n| seats.admit(net(n), at(n))).collect();
+    deaf.iter().for_each(|seat| seat.mark_deaf(at(200)));
+    let newcomer = seats.admit(ip("192.0.2.1"), at(300));
+    let others: Vec<Seat> = (0..99).map(|n| seats.admit(net(1000 + n), at(301 + n))).collect();
+    assert!(newcomer.displacement().is_none() && others.iter().all(|seat| seat.displacement().is_none()));
+    assert!(deaf.iter().all(|seat| seat.displacement().is_some()));
+    let _next = seats.admit(net(2000), at(500));
+    assert!(newcomer.displacement().is_some(), "then the oldest of the new ones");
 }
