@@ -195,8 +195,11 @@ impl Reservation {
     pub fn shrink_to(&mut self, octets: usize) {
         let less = self.octets.saturating_sub(octets);
         let of_room = self.of_room - octets.min(self.of_room);
-        let of_pool = less.min(self.of_pool);
-        let of_free = (less - of_pool).min(self.of_free);
+        // What is more than the total is in neither, and goes first.
+        let uncounted = self.octets.saturating_sub(self.of_pool + self.of_free);
+        let counted = less.saturating_sub(uncounted);
+        let of_pool = counted.min(self.of_pool);
+        let of_free = (counted - of_pool).min(self.of_free);
         let freed = Reservation { state: self.state.clone(), octets: less, of_room, of_free, of_pool };
         self.octets -= less;
         self.of_room -= of_room;

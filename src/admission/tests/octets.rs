@@ -132,3 +132,14 @@ fn octets_are_free_when_their_last_part_is_dropped() {
     drop(part);
     assert_eq!((account.reserved(), octets.waiting(), account.releases()), (0, 0, 1));
 }
+
+#[test]
+fn what_is_left_of_a_reservation_longer_than_the_total_is_counted() {
+    let (seats, octets) = (Seats::new(10), WaitingOctets::new(34_000));
+    let (_seat, account) = open(&seats, &octets, "192.0.2.1");
+    let mut longest = account.try_reserve(66_000).unwrap();
+    for (left, waiting) in [(66_000, 34_000), (50_000, 34_000), (33_000, 33_000), (10, 10), (0, 0)] {
+        longest.shrink_to(left);
+        assert_eq!((account.reserved(), octets.waiting()), (left, waiting));
+    }
+}
