@@ -24,8 +24,8 @@ pub(super) struct Connection {
 /// How useful a connection is, from the least; those of a kind are ordered by the moment since when.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Activity {
-    /// Its peer takes nothing while octets wait; since that was noticed. It comes before new connections: otherwise deaf
-    /// clients of many nets would hold the seats, and each newcomer would be displaced by the next.
+    /// Its peer takes nothing while octets wait; since that was noticed. This is less useful than a new connection:
+    /// otherwise deaf clients of many nets would hold the seats, and each newcomer would be displaced by the next.
     Deaf = 0,
     /// It has not finished a handshake or sent a request; since it was accepted.
     New = 1,
