@@ -8,8 +8,7 @@ use portolan::fleet::lease::{HookResult, LEASE_DURATION, LeaseMachine, LeaseSett
 use portolan::fleet::lease::{LeaseSituation, MemberState, MemberVerdict};
 use portolan::fleet::{Agreement, Ask, CheckHash, Collector, Extent, Report, Vantage, VantageReporter};
 use portolan::health::Observation;
-use portolan::model::view::Basis;
-use portolan::model::{ActiveEndpoint, CheckKey, Doubt, Failback, Health, Model, Moment, WorldView};
+use portolan::model::{ActiveEndpoint, Basis, CheckKey, Doubt, Failback, Health, Model, Moment, WorldView};
 
 use crate::bug::Bug;
 
@@ -160,7 +159,7 @@ impl Server {
             };
             MemberState { endpoint: endpoint.clone(), verdict }
         };
-        let members = members.iter().zip(&self.view.checks).map(member).collect();
+        let members = members.iter().zip(self.view.checks.iter()).map(member).collect();
         LeaseSituation { at: now, members, failback: Failback::Manual }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use portolan::fleet::lease::LeaseWrite;
 use portolan::model::quorum::STALE_AFTER;
-use portolan::model::{Basis, Health};
+use portolan::model::{Basis, CheckId, Evidence, Health};
 
 use crate::world::{CHECKS, REGIONS, SERVERS, STEP, World, steps};
 
@@ -47,12 +47,18 @@ impl World {
         (0..self.nodes.len()).filter(calls).map(|vantage| self.nodes[vantage].region).collect()
     }
 
+    /// What each vantage reported of a check, as the last view of a server has it.
+    fn evidence(&self, server: usize, check: usize) -> Vec<Evidence> {
+        let Some(server) = &self.nodes[server].server else { return Vec::new() };
+        server.view.evidence.of(&self.model, CheckId(check as u32), server.view.at)
+    }
+
     /// The regions that have a vote on a check at this server without doubt.
     fn voting_regions(&self, server: usize, check: usize) -> BTreeSet<usize> {
-        let evidence = self.nodes[server].server.as_ref().map(|server| &server.view.checks[check].evidence);
+        let evidence = self.evidence(server, check);
         let has_ballot = |vantage: usize| {
             let name = &self.nodes[vantage].vantage.name;
-            evidence.is_some_and(|evidence| evidence.iter().any(|one| one.vantage == *name))
+            evidence.iter().any(|one| one.vantage == *name)
         };
         let votes = |vantage: &usize| {
             has_ballot(*vantage)
@@ -77,7 +83,8 @@ impl World {
             if view.health == Health::Down && view.basis == Basis::Votes {
                 self.check_down(at, check, "is withdrawn");
             }
-            for evidence in view.evidence.iter().filter(|evidence| evidence.health != Health::Unknown) {
+            let evidence = self.evidence(at, check);
+            for evidence in evidence.iter().filter(|evidence| evidence.health != Health::Unknown) {
                 let from = self.nodes.iter().position(|node| node.vantage.name == evidence.vantage);
                 let from = from.expect("a vantage that exists");
                 let (_, sent) = self.last_message(at, from).expect("a vantage that reported");
@@ -129,33 +136,13 @@ impl World {
             let Some(server) = &self.nodes[at].server else { continue };
             for check in 0..CHECKS {
                 let expected = if self.truth[check] { Health::Up } else { Health::Down };
-                let view = &server.view.checks[check];
-                if (view.health, view.basis) != (expected, Basis::Votes) {
-                    println!("now {} server {at} liar {:?}", self.now, self.liar);
-                    for (name, remote) in server.collector.vantages() {
-                        println!("{name} {:?} {:?}", remote, remote.refused().by_reason().collect::<Vec<_>>());
-                    }
-                    for n in &self.nodes {
-                        println!(
-                            "{:?} {} started {} probed {:?} instance {} blind {:?} next {:?} now {:?}",
-                            n.vantage,
-                            n.region,
-                            n.started_at,
-                            n.probed_at,
-                            n.instance,
-                            n.blind_at,
-                            n.reporter.next_due(),
-                            n.clock.at(STEP * self.now as u32)
-                        );
-                    }
-                }
+                let (view, evidence) = (&server.view.checks[check], self.evidence(at, check));
                 assert_eq!(
                     (view.health, view.basis),
                     (expected, Basis::Votes),
-                    "server {at}, check {check}: {:?}",
-                    view.evidence
+                    "server {at}, check {check}: {evidence:?}"
                 );
-                assert_eq!(view.evidence.len(), self.nodes.len(), "server {at} knows every vantage");
+                assert_eq!(evidence.len(), self.nodes.len(), "server {at} knows every vantage");
             }
         }
     }

@@ -139,7 +139,6 @@ fn a_gap_is_closed_by_the_answer_to_a_request() {
     let answer = ReportMessage { resent_after: Some(6), ..changes(15, [2], Health::Up) };
     assert_eq!(receive(&mut collector, answer, 60_000), []);
     assert_eq!(receive(&mut collector, changes(17, [], Health::Up), 61_000), [(fra, 15)], "the next gap");
-    let mut collector = collector;
     assert_eq!(collector.vantages().next().unwrap().1.gaps(), 3);
     assert_eq!(collector.asks(at(100_000)), [], "nobody is there to answer");
 }
