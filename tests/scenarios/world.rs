@@ -35,7 +35,10 @@ pub(crate) struct World {
 impl World {
     /// Everything is up, and nothing was served before. The files of the script must be without an error.
     pub(crate) fn new(script: &Script) -> World {
-        let model = Arc::new(Model { regional_view: true, ..load(script) });
+        // As in a fleet, where the script needs it: then scopes distinguish regions.
+        let mut lines = script.cases.iter().flat_map(|case| &case.lines);
+        let regional_view = lines.any(|line| line.words.first().is_some_and(|word| word == "OUT_OF_REACH"));
+        let model = Arc::new(Model { regional_view, ..load(script) });
         let up = CheckView { health: Health::Up, tried: true, ..CheckView::default() };
         let at = Moment::from_start(BEGIN);
         let checks = vec![up; model.checks.len()].into();
