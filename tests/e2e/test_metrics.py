@@ -18,7 +18,6 @@ PROMISED = {
     "portolan_endpoint_up": ("gauge", {"zone", "endpoint", "region"}),
     "portolan_rtt_seconds": ("gauge", {"vantage", "zone", "endpoint"}),
     "portolan_region_rtt_seconds": ("gauge", {"region", "zone", "endpoint"}),
-    "portolan_region_unreachable": ("gauge", {"region", "zone", "endpoint"}),
     "portolan_probe_seconds": ("histogram", {"vantage", "kind"}),
     "portolan_probes_total": ("counter", {"vantage", "kind", "result"}),
     "portolan_transitions_total": ("counter", {"zone", "endpoint", "to"}),
