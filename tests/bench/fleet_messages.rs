@@ -31,7 +31,7 @@ fn main() {
         let (mut writing, mut reading) = (Duration::ZERO, Duration::ZERO);
         for sec in from..to {
             let mut of_second = 0;
-            let is_down = |nth: usize| name == "outage" && nth % 5 == 0;
+            let is_down = |nth: usize| name == "outage" && nth.is_multiple_of(5);
             for tenth in 0..10u32 {
                 let now = start + Duration::from_secs(sec) + Duration::from_millis(100) * tenth;
                 let seen: Vec<Observation> = match tenth {
