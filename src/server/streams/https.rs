@@ -31,7 +31,7 @@ use super::accept::NewConnection;
 use super::fields::Watched;
 use super::octets::{LONG_REQUEST, Octets, Progress, REPLIES, STREAM, Starved, TICK};
 use super::{AT_ONCE, IDLE, LONGEST, MESSAGE, StreamContext, WRITE, reason_of, tls};
-use crate::admission::Reservation;
+use crate::admission::{Reservation, Seat};
 use crate::answer::Transport;
 use crate::server::counters::DropReason;
 
@@ -50,8 +50,8 @@ const MAX_HEADERS: u32 = 3 << 10;
 /// come, into the connection's room.
 const WINDOW: u32 = 64 << 10;
 
-/// Responses without a body that one connection gets; then it is closed. They take memory that is not reserved, as
-/// those that wait for room, if the client does not take them.
+/// Responses without a body that one connection gets; after the next one it is closed. While its client does not take
+/// them they have memory that is not reserved, as requests that wait for room have; so they are as few.
 const BARE: usize = 16;
 
 /// Serves one connection until it ends, is idle, is displaced, or `stop`.
@@ -83,11 +83,8 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let NewConnection { stream, source, seat, abort } = accepted;
-    let octets = Octets::of(&seat, &context);
-    let replies = octets.replies.clone();
-    let (was_used, starved) = (Notify::new(), CancellationToken::new());
-    let bare = AtomicUsize::new(0);
-    let client = Arc::new(Client { source, context, octets, was_used, bare, starved });
+    let client = Arc::new(Client::new(source, context, &seat));
+    let replies = client.octets.replies.clone();
     let service = {
         let client = client.clone();
         service_fn(move |request| {
@@ -167,7 +164,8 @@ where
 struct Requested {
     /// The message that is in the head, an empty one that the body continues, or the status that refuses the request.
     message: Result<Vec<u8>, StatusCode>,
-    /// What is still to be received: a body, trailers, or only the end.
+    /// What is still to be received of a POST: a body, trailers, or only the end. The body of another request has no
+    /// meaning (RFC 9110, 9.3.1).
     rest: Option<Incoming>,
 }
 
@@ -180,12 +178,19 @@ impl Requested {
             Method::POST => Err(StatusCode::UNSUPPORTED_MEDIA_TYPE),
             _ => Err(StatusCode::METHOD_NOT_ALLOWED),
         };
-        let rest = request.into_body();
-        Requested { message, rest: (!rest.is_end_stream()).then_some(rest) }
+        let is_post = *request.method() == Method::POST;
+        let rest = Some(request.into_body()).filter(|rest| is_post && !rest.is_end_stream());
+        Requested { message, rest }
     }
 }
 
 impl Client {
+    fn new(source: SocketAddr, context: StreamContext, seat: &Seat) -> Client {
+        let octets = Octets::of(seat, &context);
+        let (was_used, bare, starved) = (Notify::new(), AtomicUsize::new(0), CancellationToken::new());
+        Client { source, context, octets, was_used, bare, starved }
+    }
+
     /// The response to a request, in room of the connection until the client has taken it.
     async fn respond(&self, requested: Requested) -> Response<Full<Bytes>> {
         let length = requested.message.as_ref().map_or(0, Vec::len);

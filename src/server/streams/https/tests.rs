@@ -3,8 +3,9 @@
 use hickory_proto::op::{MessageType, OpCode};
 use hickory_proto::rr::rdata::A;
 use hickory_proto::rr::{Name, RData, Record};
-use hyper::client::conn::http2::handshake;
+use hyper::client::conn::http2::{SendRequest, handshake};
 use tokio::io::duplex;
+use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
 use super::*;
@@ -14,16 +15,38 @@ use crate::server::streams::octets::WAITING;
 use crate::server::streams::tests::echo;
 use crate::server::{Counters, StreamLimits};
 
-#[tokio::test(start_paused = true)]
-async fn an_idle_connection_is_closed_and_a_used_one_is_not() {
+/// A client's side of a connection.
+struct Connected {
+    send: SendRequest<Full<Bytes>>,
+    talking: JoinHandle<hyper::Result<()>>,
+    serving_it: JoinHandle<()>,
+    counters: Counters,
+}
+
+async fn connected() -> Connected {
     let (client, server) = duplex(1 << 16);
     let (counters, source) = (Counters::new(), SocketAddr::from(([192, 0, 2, 1], 4242)));
     let context = StreamContext::new(Arc::new(echo), counters.shared(), &StreamLimits::default());
     let seat = context.seats.admit(source.ip(), clock::now());
     let accepted = NewConnection { stream: server, source, seat, abort: Abort::default() };
     let serving_it = tokio::spawn(converse(accepted, context, CancellationToken::new()));
-    let (mut send, connection) = handshake(TokioExecutor::new(), TokioIo::new(client)).await.unwrap();
-    let talking = tokio::spawn(connection);
+    let (send, connection) = handshake(TokioExecutor::new(), TokioIo::new(client)).await.unwrap();
+    Connected { send, talking: tokio::spawn(connection), serving_it, counters }
+}
+
+/// RFC 9110, 9.3.1: the content of a GET has no meaning. The query of RFC 8484, 4.1 is in the path.
+#[tokio::test(start_paused = true)]
+async fn the_body_of_a_get_is_no_part_of_the_message() {
+    let Connected { mut send, .. } = connected().await;
+    let request = Request::get("https://ns1.example/dns-query?dns=AAABAAAAAAAAAAAA");
+    let response = send.send_request(request.body(Full::new(Bytes::from_static(b"body"))).unwrap()).await.unwrap();
+    assert_eq!(response.status(), StatusCode::OK);
+    assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), [0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0][..]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_connection_is_closed_and_a_used_one_is_not() {
+    let Connected { mut send, talking, serving_it, counters } = connected().await;
     for _ in 0..5 {
         sleep(IDLE * 9 / 10).await;
         let request = Request::get("https://ns1.example/dns-query?dns=AAABAAAAAAAAAAAA");
@@ -80,11 +103,9 @@ fn crowded() -> (Arc<Client>, Reservation) {
     let (counters, source) = (Counters::new(), SocketAddr::from(([192, 0, 2, 1], 4242)));
     let context = StreamContext::new(Arc::new(echo), counters.shared(), &StreamLimits::default());
     let seat = context.seats.admit(source.ip(), clock::now());
-    let octets = Octets::of(&seat, &context);
-    let all = octets.requests.try_reserve(1 << 20).unwrap();
-    let (was_used, starved) = (Notify::new(), CancellationToken::new());
-    let bare = AtomicUsize::new(0);
-    (Arc::new(Client { source, context, octets, was_used, bare, starved }), all)
+    let client = Arc::new(Client::new(source, context, &seat));
+    let all = client.octets.requests.try_reserve(1 << 20).unwrap();
+    (client, all)
 }
 
 #[tokio::test(start_paused = true)]
