@@ -126,7 +126,7 @@ fn complete(
     let Some((mut model, zones, files)) = place_clients(&settings, read, served, &mut problems) else {
         return Err(problems.into_sorted());
     };
-    model.regional_view = settings.fleet.is_some();
+    model.regional_view = settings.is_in_fleet;
     let bad_files = SideFile::ALL.into_iter().filter(|file| problems.is_bad(*file));
     let effects: Vec<Problem> = bad_files.filter_map(|file| effect_without(file, &settings)).collect();
     let (mut refused, warnings): (Vec<_>, Vec<_>) =

@@ -31,7 +31,7 @@ use crate::telemetry::log;
 use crate::wire::Name;
 
 /// Environment variables that name certificate authorities (OpenSSL): probes over TLS read them.
-pub(super) const TRUST_STORES: [&str; 2] = ["SSL_CERT_FILE", "SSL_CERT_DIR"];
+const TRUST_STORES: [&str; 2] = ["SSL_CERT_FILE", "SSL_CERT_DIR"];
 
 /// What a node is started from.
 pub struct NodeSpec {
@@ -100,8 +100,6 @@ impl Prepared {
     /// The files that are used later: those that a reload reads, the programs of exec monitors, and the hook.
     fn needs(&self) -> Vec<FileNeed> {
         let read = self.watched.all_read().into_iter().map(|path| FileNeed { path, want: Want::Read });
-        let stores = TRUST_STORES.into_iter().filter_map(std::env::var_os);
-        let stores = stores.map(|path| FileNeed { path: path.into(), want: Want::ReadAuthorities });
         let kinds = self.model.checks.iter().map(|check| &check.key.monitor.kind);
         let programs = kinds.filter_map(ProbeKind::program);
         let programs = programs.map(|path| FileNeed { path: path.into(), want: Want::Run });
@@ -110,7 +108,7 @@ impl Prepared {
         let hooks = fleet.filter_map(|fleet| fleet.on_promote.first());
         let allowed = self.settings.exec.iter().chain(hooks);
         let allowed = allowed.map(|path| FileNeed { path: path.into(), want: Want::Run });
-        read.chain(stores).chain(programs).chain(of_fleet).chain(allowed).collect()
+        read.chain(trust_stores()).chain(programs).chain(of_fleet).chain(allowed).collect()
     }
 
     /// A node from files that were loaded. Keeps all rights of the process.
@@ -184,9 +182,15 @@ impl SavedState {
     }
 }
 
+/// The certificate authorities of the system, as files that are used later.
+pub(super) fn trust_stores() -> impl Iterator<Item = FileNeed> {
+    let stores = TRUST_STORES.into_iter().filter_map(std::env::var_os);
+    stores.map(|path| FileNeed { path: path.into(), want: Want::ReadAuthorities })
+}
+
 /// From now on SIGHUP does not end the process, which is its default action: programs that rotate logs or renew
 /// certificates may send it during the start. The files are read in any case, and later changes are noticed.
-fn survive_hangups() {
+pub(super) fn survive_hangups() {
     if let Err(error) = signal_hook::flag::register(SIGHUP, Arc::default()) {
         tracing::warn!(%error, "a SIGHUP during the start would end this process");
     }

@@ -20,7 +20,7 @@ use crate::control::{self, ApiAccess, Controls, Journal, MAX_EVENTS, Readiness, 
 use crate::daemon::fleet::{Fleet, PlanMerge, VantageSide};
 use crate::daemon::identity::Identities;
 use crate::daemon::limits::{Shares, System};
-use crate::daemon::prepare::TRUST_STORES;
+use crate::daemon::prepare::{survive_hangups, trust_stores};
 use crate::daemon::privileges::{self, FileNeed, Needs, Want};
 use crate::daemon::runtimes::Runtimes;
 use crate::daemon::scrape::Sources;
@@ -46,6 +46,7 @@ pub struct PreparedVantage {
 impl PreparedVantage {
     /// Reads the settings, binds the socket of the API, and drops the rights that a vantage does not need.
     pub fn load(settings_file: PathBuf, flags: Flags) -> Result<PreparedVantage, StartError> {
+        survive_hangups();
         let file = settings_file.clone();
         let read = move || {
             log::choose(config::log_format(Some(&file), &flags));
@@ -75,10 +76,9 @@ impl PreparedVantage {
 
 /// The files that are used later.
 fn needs(settings: &Settings, fleet: &FleetSettings, settings_file: PathBuf) -> Vec<FileNeed> {
-    let stores = TRUST_STORES.into_iter().filter_map(std::env::var_os).map(PathBuf::from);
-    let read = fleet.files().chain([settings_file]).chain(stores).map(|path| FileNeed { path, want: Want::Read });
+    let read = fleet.files().chain([settings_file]).map(|path| FileNeed { path, want: Want::Read });
     let programs = settings.exec.iter().map(|path| FileNeed { path: path.into(), want: Want::Run });
-    read.chain(programs).collect()
+    read.chain(trust_stores()).chain(programs).collect()
 }
 
 /// Runs `portolan probe`: connects, prints the ready line on standard output once it probes, and reports until SIGTERM

@@ -88,10 +88,10 @@ impl NameContext<'_> {
             let message = "the endpoints of an exclusive name must all have addresses, or all be cnames";
             problems.error(&written.place, message).hint("give them addresses, or a cname each");
         }
+        if self.name.monitor.is_some() {
+            return;
+        }
         for endpoint in self.endpoints().filter(|of| of.answerables.iter().all(|side| side.check.is_none())) {
-            if self.name.monitor.is_some() {
-                break;
-            }
             let message =
                 format!("`{}` has no monitor, so it always counts as up and is never replaced", endpoint.name);
             let problem = problems.warning(&written.place, message);

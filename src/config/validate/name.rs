@@ -33,7 +33,7 @@ impl Policies<'_, '_> {
         let mut ids: HashMap<Policy, usize, FixedState> = HashMap::default();
         let mut seen: HashMap<&Name, &At<String>, FixedState> = HashMap::default();
         let mut steered = Vec::with_capacity(names.len());
-        let before = self.zone.exclusive_before();
+        let mut exclusive = self.zone.exclusive_before();
         for name in names {
             if let Some(first) = seen.insert(&name.owner, &name.name) {
                 let label = &name.name;
@@ -43,8 +43,8 @@ impl Policies<'_, '_> {
                 continue;
             }
             self.check_cuts(name, problems);
-            let exclusive = before + ids.keys().filter(|policy| policy.exclusive.is_some()).count();
             let Some(policy) = self.policy(name, exclusive, problems) else { continue };
+            exclusive += usize::from(policy.exclusive.is_some());
             let next = ids.len();
             let policy = PolicyId((first + *ids.entry(policy).or_insert(next)) as u32);
             steered.push(SteeredName { owner: name.owner.clone(), label: name.name.value.clone(), policy });

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::daemon::StartError;
 use crate::daemon::state::{Durability, FileInfo, StateDir, StateFile};
 use crate::model::ActiveEndpoint;
+use crate::printable::escaped;
 use crate::wire::Name;
 
 /// The file.
@@ -41,13 +42,13 @@ struct LeaseRow {
 /// What the file has. A file that can't be read is an error: a server that forgot who is active could answer with an
 /// endpoint that was replaced.
 pub(crate) fn load(state: &StateDir) -> Result<HashMap<Name, ActiveEndpoint>, StartError> {
-    let rows = state.load_or_refuse(&LEASES)?.map_or(Vec::new(), |file| file.leases);
     let active = |row: LeaseRow| {
         let LeaseRow { name, endpoint, epoch, highest_epoch } = row;
         let active = ActiveEndpoint { endpoint: endpoint.into(), epoch, highest: highest_epoch.max(epoch) };
-        Some((Name::parse(&name).ok()?, active))
+        Ok((Name::parse(&name).map_err(|_| format!("`{}` is no name", escaped(&name)))?, active))
     };
-    Ok(rows.into_iter().filter_map(active).collect())
+    let actives = state.load_or_refuse_as(&LEASES, |file| file.leases.into_iter().map(active).collect())?;
+    Ok(actives.unwrap_or_default())
 }
 
 /// Writes the file, in the background.
@@ -80,8 +81,11 @@ mod tests {
         state.close().await.unwrap();
         let state = StateDir::begun(Some(dir.path().into())).unwrap();
         assert_eq!(load(&state).unwrap(), actives);
-        std::fs::write(dir.path().join("leases.json"), "{").unwrap();
-        let refused = load(&state).unwrap_err().to_string();
-        assert!(refused.contains("leases.json") && refused.contains("active endpoints"), "{refused}");
+        let row = r#"{"version":1,"leases":[{"name":"a..b.","endpoint":"fra1","epoch":1,"highest_epoch":1}]}"#;
+        for (content, why) in [("{", "active endpoints"), (row, "`a..b.` is no name")] {
+            std::fs::write(dir.path().join("leases.json"), content).unwrap();
+            let refused = load(&state).unwrap_err().to_string();
+            assert!(refused.contains("leases.json") && refused.contains(why), "{refused}");
+        }
     }
 }

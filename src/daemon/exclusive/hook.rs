@@ -5,14 +5,14 @@ use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::AsyncWriteExt as _;
 use tokio::process::{ChildStdin, Command};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock;
 use crate::fleet::lease::{HookResult, HookRun};
-use crate::health::probe::{ProcessGroup, Program};
+use crate::health::probe::{ProcessGroup, Program, read_beginning};
 use crate::model::Moment;
 use crate::printable::is_unprintable;
 
@@ -20,8 +20,6 @@ use crate::printable::is_unprintable;
 const OWN_PROGRAM: &str = "/proc/self/exe";
 /// The variables of this process's environment that the program gets: to find other programs and its own files.
 const PASSED_ON: [&str; 3] = ["PATH", "HOME", "LANG"];
-/// The octets that are stored of each of standard output and standard error. The rest is read and dropped.
-const OUTPUT_LIMIT: usize = 4096;
 /// The most characters of the line of output that is reported.
 const MAX_LINE: usize = 300;
 /// The time that remains to read the output after the end; a process that the program left running holds it open.
@@ -158,16 +156,6 @@ fn command(task: &HookTask, until: Moment) -> Command {
         .process_group(0)
         .kill_on_drop(true);
     command
-}
-
-/// Reads the pipe to its end and stores the beginning in `beginning`.
-async fn read_beginning(pipe: Option<impl AsyncRead + Unpin>, beginning: &mut Vec<u8>) {
-    let Some(mut pipe) = pipe else { return };
-    let mut part = [0; 1024];
-    while let Ok(read @ 1..) = pipe.read(&mut part).await {
-        let room = OUTPUT_LIMIT - beginning.len();
-        beginning.extend(part.iter().take(read.min(room)));
-    }
 }
 
 fn judge(status: std::io::Result<ExitStatus>, output: &[u8], errors: &[u8]) -> HookResult {

@@ -30,8 +30,8 @@ use crate::wire::Name;
 const MAX_KEYS: usize = 10_000;
 /// The watch counts as live for this time after it read everything. It reads twice a second.
 const LIVE_FOR: Duration = Duration::from_secs(2);
-/// The least time between two rounds of the task, so that no input makes it busy (judgment: a promotion is not
-/// delayed by it).
+/// The least time that a round waits for a deadline, so that one that has passed does not make the task busy (judgment:
+/// a promotion is not delayed by it).
 const LEAST_ROUND: Duration = Duration::from_millis(2);
 /// A round is made at least this often, for what no deadline announces.
 const LONGEST_ROUND: Duration = Duration::from_secs(1);
@@ -191,7 +191,7 @@ impl Keeper {
     fn add(&mut self, key: &str, owner: &Name, (zone, label): (&Name, &str), now: Moment) {
         let mut machine = LeaseMachine::new(self.lease_settings.clone(), self.saved.get(owner).cloned());
         if self.is_live {
-            let (number, content) = self.revisions.get(key).cloned().unwrap_or((0, StoredLease::Nothing));
+            let (number, content) = newest(&self.revisions, key);
             machine.store_live(number, content, now);
         }
         let name = HeldName {
@@ -214,7 +214,7 @@ impl Keeper {
         self.is_live = is_live;
         for (key, name) in &mut self.names {
             if is_live {
-                let (number, content) = self.revisions.get(key).cloned().unwrap_or((0, StoredLease::Nothing));
+                let (number, content) = newest(&self.revisions, key);
                 name.machine.store_live(number, content, now);
             } else {
                 name.machine.store_lost();
@@ -383,4 +383,9 @@ impl Keeper {
         // The others take over later then.
         let _ = tokio::time::timeout(RESIGN_WITHIN, all).await;
     }
+}
+
+/// The newest revision of a key, as the watch had it; 0 where there never was one.
+fn newest(revisions: &HashMap<String, (u64, StoredLease)>, key: &str) -> (u64, StoredLease) {
+    revisions.get(key).cloned().unwrap_or((0, StoredLease::Nothing))
 }

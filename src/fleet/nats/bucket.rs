@@ -93,6 +93,8 @@ pub(super) struct ApiError {
     pub(super) why: String,
 }
 
+/// Why, where a reply is not one of JetStream.
+pub(super) const UNUSABLE: &str = "a reply that can't be used";
 /// `stream not found`.
 pub(super) const NOT_FOUND: u64 = 10_059;
 /// `wrong last sequence`.
@@ -154,7 +156,7 @@ impl Bucket {
         match parsed(&reply) {
             Ok(ack) => {
                 self.nats.note_own_write();
-                ack["seq"].as_u64().ok_or_else(|| PutError::Unknown("a reply that is none".to_owned()))
+                ack["seq"].as_u64().ok_or_else(|| PutError::Unknown(UNUSABLE.to_owned()))
             }
             Err(error) if WRONG_LAST.contains(&error.code) => Err(PutError::Conflict),
             Err(ApiError { why, .. }) => Err(PutError::Refused(why)),
@@ -208,8 +210,7 @@ impl Bucket {
         let reply = self.api("STREAM.INFO", &json!({})).await?;
         let created = reply["created"].as_str().unwrap_or_default().to_owned();
         let last = reply["state"]["last_seq"].as_u64();
-        last.map(|last| BucketInfo { created, last })
-            .ok_or_else(|| ApiError { code: 0, why: "a reply that is none".to_owned() })
+        last.map(|last| BucketInfo { created, last }).ok_or_else(|| ApiError { code: 0, why: UNUSABLE.to_owned() })
     }
 
     pub(super) async fn api(&self, call: &str, content: &Json) -> Result<Json, ApiError> {
@@ -232,8 +233,8 @@ struct WireError {
 
 /// A reply of JetStream, or the error that it has.
 fn parsed(reply: &[u8]) -> Result<Json, ApiError> {
-    let mut reply: Json = serde_json::from_slice(reply)
-        .map_err(|error| ApiError { code: 0, why: format!("a reply that is none: {error}") })?;
+    let mut reply: Json =
+        serde_json::from_slice(reply).map_err(|error| ApiError { code: 0, why: format!("{UNUSABLE}: {error}") })?;
     match reply.get_mut("error").map(Json::take) {
         None => Ok(reply),
         Some(error) => {

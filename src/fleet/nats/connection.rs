@@ -21,7 +21,7 @@ use crate::printable::escaped;
 
 /// How long one NATS server has for a connection with TLS (judgment: ten round trips around the world).
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
-/// After so many pings without a reply, two, the connection is made again: so a silent cut is noticed within 10 s.
+/// After two pings without a reply the connection is made again: so a silent cut is noticed within 10 s.
 const PING_EVERY: Duration = Duration::from_secs(4);
 /// How long a request waits for its reply (judgment: a quorum over continents takes half a second).
 const REPLY_WITHIN: Duration = Duration::from_secs(3);
@@ -214,7 +214,7 @@ impl Nats {
         self.client.subscribe(subject).await.ok().map(NatsSubscription)
     }
 
-    /// Sends a request and waits for its reply, at most three seconds.
+    /// Sends a request and waits for its reply: three seconds from when it is written, six in all.
     pub(super) async fn request(
         &self,
         subject: String,
@@ -297,8 +297,8 @@ fn with_tls(options: ConnectOptions, tls: Option<&FleetTls>) -> ConnectOptions {
     }
 }
 
-/// The delay before an attempt to connect, `attempts` from 1: between half and the whole of a time that doubles. Chance
-/// spreads the nodes of a fleet that all lost the same NATS server.
+/// The delay before an attempt to connect, `attempts` from 1: between half and the whole of a time that doubles; before
+/// the first attempt half of it at most. Chance spreads the nodes of a fleet that all lost the same NATS server.
 fn delay(attempts: usize, chance: u64) -> Duration {
     let doublings = u32::try_from(attempts.saturating_sub(1)).unwrap_or(u32::MAX).min(16);
     let whole = FIRST_DELAY.saturating_mul(1 << doublings).min(MAX_DELAY);
@@ -350,8 +350,8 @@ fn apply(status: &mut ConnectionStatus, event: &Event, now: Moment) {
 
 /// A text of a NATS server, printable and bounded.
 fn bounded(text: &str) -> Arc<str> {
-    let end = text.char_indices().map(|(at, _)| at).take_while(|at| *at <= MAX_REASON).last().unwrap_or(0);
-    let end = if text.len() <= MAX_REASON { text.len() } else { end };
+    let ends = text.char_indices().map(|(at, _)| at).chain([text.len()]);
+    let end = ends.take_while(|at| *at <= MAX_REASON).last().unwrap_or(0);
     escaped(&text[..end]).to_string().into()
 }
 

@@ -1,12 +1,15 @@
 //! Who this node is for the NATS servers. The file is read again at each connection, so that new credentials need no
 //! restart.
 
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 
 use async_nats::{Auth, AuthError};
 use nkeys::KeyPair;
 use url::Url;
 use zeroize::Zeroizing;
+
+use crate::source::files;
 
 /// Largest file (judgment: a JWT with many permissions has some KiB).
 const MAX_FILE: u64 = 64 << 10;
@@ -73,11 +76,12 @@ fn decoded(text: &str) -> String {
     String::from_utf8_lossy(&octets).into_owned()
 }
 
-fn read(path: &std::path::Path) -> std::io::Result<Zeroizing<String>> {
-    use std::io::Read;
-    let mut text = Zeroizing::new(String::with_capacity(MAX_FILE as usize));
-    std::fs::File::open(path)?.take(MAX_FILE).read_to_string(&mut text)?;
-    Ok(text)
+fn read(path: &Path) -> io::Result<Zeroizing<String>> {
+    let octets = files::read(path, MAX_FILE)?;
+    String::from_utf8(octets).map(Zeroizing::new).map_err(|error| {
+        drop(Zeroizing::new(error.into_bytes()));
+        io::Error::new(io::ErrorKind::InvalidData, "the file is not UTF-8 text")
+    })
 }
 
 fn by_password(user: &str, password: &str) -> Auth {
@@ -152,6 +156,18 @@ mod tests {
         let Auth { nkey, signature, .. } = auth(&seed, b"nonce").unwrap();
         assert_eq!(nkey, Some(pair.public_key()));
         pair.verify(b"nonce", &signature.unwrap()).expect("the nonce is signed");
+    }
+
+    #[test]
+    fn a_file_that_is_too_large_or_no_text_is_an_error() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("vantage.creds");
+        for (content, is_read) in [(vec![b'a'; 1 << 16], true), (vec![b'a'; (1 << 16) + 1], false), (vec![0xFF], false)]
+        {
+            std::fs::write(&file, content).unwrap();
+            assert_eq!(read(&file).is_ok(), is_read);
+        }
+        assert!(read(dir.path()).is_err(), "a directory");
     }
 
     #[test]

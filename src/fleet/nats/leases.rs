@@ -6,7 +6,7 @@ use data_encoding::BASE64;
 use serde_json::{Value as Json, json};
 
 use crate::fleet::lease::{Lease, LeaseWrite, StoredLease, UnreadableLease, WriteResult};
-use crate::fleet::nats::bucket::{ApiError, Bucket, BucketKind};
+use crate::fleet::nats::bucket::{ApiError, Bucket, BucketKind, UNUSABLE};
 use crate::fleet::nats::{BucketWatch, Nats, PutError};
 
 /// `no message found`: the key was never written.
@@ -46,7 +46,7 @@ impl LeaseStore {
     pub async fn read(&self, key: &str) -> Result<(u64, StoredLease), String> {
         let ask = json!({ "last_by_subj": self.bucket.subject(key) });
         match self.bucket.api("STREAM.MSG.GET", &ask).await {
-            Ok(reply) => entry(&reply["message"]).ok_or_else(|| "a reply that is none".to_owned()),
+            Ok(reply) => entry(&reply["message"]).ok_or_else(|| UNUSABLE.to_owned()),
             Err(ApiError { code: NO_MESSAGE, .. }) => Ok((0, StoredLease::Nothing)),
             Err(ApiError { why, .. }) => Err(why),
         }

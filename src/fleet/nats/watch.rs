@@ -17,7 +17,7 @@ use serde_json::json;
 use tokio::sync::{mpsc, watch};
 
 use crate::clock;
-use crate::fleet::nats::bucket::{ApiError, Bucket, BucketInfo, BucketKind, NOT_FOUND};
+use crate::fleet::nats::bucket::{ApiError, Bucket, BucketInfo, BucketKind, NOT_FOUND, UNUSABLE};
 use crate::fleet::nats::{ConnectionStatus, NatsSubscription};
 use crate::model::Moment;
 
@@ -73,8 +73,16 @@ impl Bucket {
     pub fn watch(&self, makes_it: bool) -> BucketWatch {
         let (sender, events) = mpsc::channel(MAX_WAITING);
         let bucket = self.clone();
-        let watcher =
-            Watcher { bucket, makes_it, events: sender, created: None, last: None, doubts: 0, is_away: false };
+        let watcher = Watcher {
+            connections: bucket.nats.status().connections,
+            bucket,
+            makes_it,
+            events: sender,
+            created: None,
+            last: None,
+            doubts: 0,
+            is_away: false,
+        };
         tokio::spawn(watcher.run());
         BucketWatch { events }
     }
@@ -120,6 +128,8 @@ struct Watcher {
     /// Reads one after another in which that entry was missing.
     doubts: u32,
     is_away: bool,
+    /// How often the connection had been made at the last [`Woken::Connected`].
+    connections: u64,
 }
 
 /// Where the next read begins.
@@ -313,8 +323,14 @@ impl Watcher {
                 () = tokio::time::sleep(left) => return Ok(Woken::Due),
                 () = self.events.closed() => return Err(Ended),
                 changed = connection.changed() => match changed {
-                    Ok(()) if connection.borrow_and_update().is_connected => return Ok(Woken::Connected),
-                    Ok(()) => {}
+                    // A message that NATS refuses changes the status too.
+                    Ok(()) => {
+                        let status = connection.borrow_and_update().clone();
+                        if status.is_connected && status.connections != self.connections {
+                            self.connections = status.connections;
+                            return Ok(Woken::Connected);
+                        }
+                    }
                     Err(_) => return Err(Ended),
                 },
                 // An error is the end of the connection, which `announced` reports.
@@ -380,7 +396,7 @@ impl Batch {
         }
         let (Some(key), Some(revision)) = (header("Nats-Subject").and_then(|s| bucket.key(s)), number("Nats-Sequence"))
         else {
-            self.error = Some(ApiError { code: 0, why: "a reply that is none".to_owned() });
+            self.error = Some(ApiError { code: 0, why: UNUSABLE.to_owned() });
             return false;
         };
         let value = (!is_removal(reply.headers.as_ref())).then(|| reply.payload.clone());

@@ -35,8 +35,7 @@ pub struct Write {
 pub struct TargetPublisher {
     node: String,
     zones: Vec<ZoneTargets>,
-    /// Zones whose checks changed by a reload, until the bucket has them or something newer: with the revision of the
-    /// manifest that they are newer than.
+    /// Zones whose checks changed by a reload, until the bucket has them or something newer.
     changed: BTreeSet<String>,
     /// Zones that it wrote because nobody stood for the manifest. Once is enough: of two servers that don't see each
     /// other, each would write for ever.
@@ -106,12 +105,14 @@ impl TargetPublisher {
     /// Deletes the manifest of a zone that this server does not have any more: one that a reload removed, or that it
     /// wrote before its start. Servers that have the zone write it again, and vantages wait for a minute.
     fn remove_zone(&mut self, book: &TargetBook) -> Option<Write> {
+        // Without a manifest there is nothing to delete.
+        self.removed.retain(|zone| book.manifest_of(zone).0.is_some());
         let has = |zone: &str| self.zones.iter().any(|own| own.zone == zone);
         let own = book.zones_by(&self.node).find(|zone| !has(zone)).map(str::to_owned);
         let zone = own.or_else(|| self.removed.pop_first())?;
         self.removed.remove(&zone);
-        let (manifest, revision) = book.manifest_of(&zone);
-        manifest.map(|_| Write { key: manifest_key(&zone), value: None, expected: Some(revision) })
+        let (_, revision) = book.manifest_of(&zone);
+        Some(Write { key: manifest_key(&zone), value: None, expected: Some(revision) })
     }
 
     /// Writes in which zones this server differs, if that is another list than before.

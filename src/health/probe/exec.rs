@@ -154,7 +154,7 @@ fn command(spec: &ExecSpec, target: ProbeTarget) -> Command {
 }
 
 /// Reads the pipe to its end and stores the beginning in `beginning`. After [`FAST_OCTETS`] it reads slowly.
-async fn read_beginning(pipe: Option<impl AsyncRead + Unpin>, beginning: &mut Vec<u8>) {
+pub(crate) async fn read_beginning(pipe: Option<impl AsyncRead + Unpin>, beginning: &mut Vec<u8>) {
     let Some(mut pipe) = pipe else { return };
     let mut part = Vec::with_capacity(OUTPUT_LIMIT);
     let mut total = 0;

@@ -37,8 +37,8 @@ mod tests;
 use std::time::Duration;
 
 pub use clients::{ProbeClients, RightsError, SourceAddresses, check_rights};
-pub(crate) use exec::ProcessGroup;
 pub use exec::programs_ended;
+pub(crate) use exec::{ProcessGroup, read_beginning};
 pub use failure::{Failure, GrantedConnections};
 pub(crate) use orphans::Program;
 pub use orphans::reap_orphans;
