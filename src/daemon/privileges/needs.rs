@@ -9,7 +9,7 @@ use rustix::fs::{Access, AtFlags, CWD, accessat};
 use rustix::process::{getegid, geteuid, getgid, getuid};
 
 use crate::config::LAST_GOOD_DIR;
-use crate::daemon::privileges::takeover::{self, NewUser};
+use crate::daemon::privileges::takeover::{self, MOST_ENTRIES, NewUser};
 use crate::daemon::state::LOCK;
 
 /// How a file is used.
@@ -52,10 +52,6 @@ pub(crate) struct Denied {
     /// The directory above it that can't be entered, if that is the reason.
     pub(super) closed: Option<PathBuf>,
 }
-
-/// The most entries of the directory of versions that are looked at (judgment: some milliseconds; 10,000 zones have
-/// 30,000).
-const MOST_ENTRIES: usize = 100_000;
 
 impl Needs {
     /// All files that the real user of this process can't use, each once. While the effective user is another one,

@@ -17,7 +17,7 @@ use crate::config::LAST_GOOD_DIR;
 use crate::daemon::state::{LOCK, OWN_FILES};
 
 /// The most entries of one directory that are looked at (judgment: some milliseconds; 10,000 zones have 30,000).
-const MOST_ENTRIES: usize = 100_000;
+pub(super) const MOST_ENTRIES: usize = 100_000;
 
 const DIRECTORY: OFlags = OFlags::DIRECTORY.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
@@ -33,8 +33,12 @@ pub(super) enum NewUser {
 /// Whether root may give this state directory away: it is root's, and it is new or has nothing but what a server put
 /// there. A directory that is also for other things, such as `/var/lib`, stays root's.
 pub(super) fn may_give(state: &Path, is_new: bool) -> bool {
-    let Ok(dir) = open_state(state) else { return false };
-    fstat(&dir).is_ok_and(|found| found.st_uid == 0) && (is_new || has_only_own(&dir).unwrap_or(false))
+    open_state(state).is_ok_and(|dir| may_give_opened(&dir, is_new))
+}
+
+/// The same for an opened directory: the one that was looked at is the one that is given.
+fn may_give_opened(dir: &OwnedFd, is_new: bool) -> bool {
+    fstat(dir).is_ok_and(|found| found.st_uid == 0) && (is_new || has_only_own(dir).unwrap_or(false))
 }
 
 /// Prepares the directory for its new user. One that isn't there, is a link of another user, or can't be given is left
@@ -46,7 +50,7 @@ pub(super) fn take_over(state: &Path, is_new: bool, to: NewUser) -> io::Result<(
         Err(error) => return Err(error.into()),
     };
     // Only what nobody else could have put there is given with all its files.
-    let is_given = may_give(state, is_new) && pass_dir(&dir, to)?;
+    let is_given = may_give_opened(&dir, is_new) && pass_dir(&dir, to)?;
     if let NewUser::Account(uid, _) = to
         && fstat(&dir)?.st_uid != uid
     {

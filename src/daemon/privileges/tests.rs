@@ -1,12 +1,18 @@
 //! What doesn't need root. The changes themselves are tested with the real program (`tests/e2e/test_privileges.py`).
 
 use std::fs;
+use std::os::unix::fs::{MetadataExt, chown, lchown, symlink};
 use std::path::Path;
 
 use super::hindrance::denied_text;
 use super::needs::{Denied, FileNeed, Needs, Want, is_unused};
 use super::takeover::{NewUser, may_give};
 use super::user::{Switch, SystemUser};
+
+/// The user of a file, or of a link itself.
+fn owner(path: &Path) -> u32 {
+    fs::symlink_metadata(path).unwrap().uid()
+}
 
 #[test]
 fn a_user_is_known_by_name_and_by_number() {
@@ -62,7 +68,6 @@ fn the_owner_of_the_state_directory_cannot_have_other_files_handed_over() {
     if !super::user::is_root() {
         return;
     }
-    let owner = |path: &Path| std::os::unix::fs::MetadataExt::uid(&fs::symlink_metadata(path).unwrap());
     let dir = tempfile::tempdir().unwrap();
     let (state, other) = (dir.path().join("state"), dir.path().join("other"));
     let lock = state.join("lock");
@@ -71,8 +76,8 @@ fn the_owner_of_the_state_directory_cannot_have_other_files_handed_over() {
     let needs = Needs { state: Some(state.clone()), ..Needs::default() };
     let nobody = SystemUser::nobody();
     let hand_over = || needs.hand_over(NewUser::Account(nobody.uid(), nobody.gid())).unwrap();
-    std::os::unix::fs::chown(&state, Some(nobody.uid()), Some(nobody.gid())).unwrap();
-    std::os::unix::fs::symlink(&other, &lock).unwrap();
+    chown(&state, Some(nobody.uid()), Some(nobody.gid())).unwrap();
+    symlink(&other, &lock).unwrap();
     hand_over();
     assert_eq!((owner(&lock), owner(&other)), (0, 0), "a link");
     fs::remove_file(&lock).unwrap();
@@ -90,12 +95,18 @@ fn a_state_directory_of_root_is_given_with_all_that_a_server_put_there() {
     if !super::user::is_root() {
         return;
     }
-    let owner = |path: &Path| std::os::unix::fs::MetadataExt::uid(&fs::symlink_metadata(path).unwrap());
     let dir = tempfile::tempdir().unwrap();
     let state = dir.path().join("state");
     let folder = state.join("zones/svc.example@1700");
     fs::create_dir_all(&folder).unwrap();
-    let own = ["lock", "overrides.json", ".health.json.new", "events.json.unreadable", "zones/svc.example.json"];
+    let own = [
+        "lock",
+        "overrides.json",
+        "leases.json",
+        ".health.json.new",
+        "events.json.unreadable",
+        "zones/svc.example.json",
+    ];
     for name in own {
         fs::write(state.join(name), "{}").unwrap();
     }
@@ -113,14 +124,13 @@ fn a_state_directory_of_root_is_given_with_all_that_a_server_put_there() {
     assert!(may_give(&state, false));
     hand_over();
     let all = own.map(|name| owner(&state.join(name)));
-    assert_eq!(all, [nobody.uid(); 5]);
+    assert_eq!(all, [nobody.uid(); 6]);
     let dirs = [&state, &state.join("zones"), &folder, &folder.join("svc.example.zone")].map(|path| owner(path));
     assert_eq!(dirs, [nobody.uid(); 4]);
 
     // Root without capabilities can write it again, and it stays the user's.
     needs.hand_over(NewUser::Root).unwrap();
     let found = fs::metadata(&folder).unwrap();
-    use std::os::unix::fs::MetadataExt;
     assert_eq!((found.uid(), found.gid(), found.mode() & 0o070), (nobody.uid(), 0, 0o070));
 }
 
@@ -129,16 +139,15 @@ fn links_and_files_of_root_in_the_directory_of_a_user_stay_roots() {
     if !super::user::is_root() {
         return;
     }
-    let owner = |path: &Path| std::os::unix::fs::MetadataExt::uid(&fs::symlink_metadata(path).unwrap());
     let dir = tempfile::tempdir().unwrap();
     let (state, other) = (dir.path().join("state"), dir.path().join("other"));
     fs::create_dir_all(&state).unwrap();
     fs::create_dir_all(&other).unwrap();
     fs::write(other.join("a.json"), "").unwrap();
     fs::write(state.join("overrides.json"), "a secret that was moved here").unwrap();
-    std::os::unix::fs::symlink(&other, state.join("zones")).unwrap();
+    symlink(&other, state.join("zones")).unwrap();
     let nobody = SystemUser::nobody();
-    std::os::unix::fs::chown(&state, Some(nobody.uid()), Some(nobody.gid())).unwrap();
+    chown(&state, Some(nobody.uid()), Some(nobody.gid())).unwrap();
     let to = NewUser::Account(nobody.uid(), nobody.gid());
     let hand_over = |state: &Path| Needs { state: Some(state.into()), ..Needs::default() }.hand_over(to).unwrap();
     hand_over(&state);
@@ -147,13 +156,13 @@ fn links_and_files_of_root_in_the_directory_of_a_user_stay_roots() {
     // The state directory itself is a link of the user.
     fs::remove_file(other.join("a.json")).unwrap();
     let link = dir.path().join("link");
-    std::os::unix::fs::symlink(&other, &link).unwrap();
-    std::os::unix::fs::lchown(&link, Some(nobody.uid()), Some(nobody.gid())).unwrap();
+    symlink(&other, &link).unwrap();
+    lchown(&link, Some(nobody.uid()), Some(nobody.gid())).unwrap();
     assert!(!may_give(&link, true));
     hand_over(&link);
     assert_eq!(owner(&other), 0);
     // And one of root.
-    std::os::unix::fs::lchown(&link, Some(0), Some(0)).unwrap();
+    lchown(&link, Some(0), Some(0)).unwrap();
     assert!(may_give(&link, true));
 }
 

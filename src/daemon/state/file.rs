@@ -14,9 +14,10 @@ use crate::source::files;
 /// Largest file that is read, in octets: 10,000 overrides of the longest kind take about 15 MB.
 const MAX_FILE: u64 = 64 << 20;
 
-/// The names of all state files. Who adds one adds it here too.
-pub(crate) const OWN_FILES: [&str; 5] =
-    ["overrides.json", "health.json", "standings.json", "ramps.json", "events.json"];
+/// The names of all state files. Who adds one adds it here too: a state directory with an unknown file is not given to
+/// the user of the server.
+pub(crate) const OWN_FILES: [&str; 6] =
+    ["overrides.json", "health.json", "standings.json", "ramps.json", "events.json", "leases.json"];
 
 /// Rights of the files: what operators wrote and how the endpoints are is not for everyone on the machine.
 const FILE_MODE: u32 = 0o640;
