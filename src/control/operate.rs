@@ -1,6 +1,8 @@
 //! The calls for overrides and reload. The handler of a change checks the request, sends a [`Command`] to the steering
 //! task, which executes it in `daemon::steer`, and responds when the change is being served.
 
+use std::collections::HashSet;
+
 use axum::Json;
 use axum::extract::{Request, State as Shared};
 use axum::http::{StatusCode, Uri};
@@ -97,14 +99,14 @@ async fn clear_overrides(
 
 /// The values of `target=` in the query, without repetitions.
 fn targets(uri: &Uri) -> Result<Vec<String>, ErrorResponse> {
-    let mut targets: Vec<String> = Vec::new();
+    let (mut targets, mut known): (Vec<String>, HashSet<Target>) = Default::default();
     for (key, value) in url::form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()) {
         if key != "target" {
             return Err(bad_request(format!(
                 "`{key}` is no parameter of this call; expected ?target=NAME&target=NAME"
             )));
         }
-        if !targets.iter().any(|known| Target::parse(known) == Target::parse(&value)) {
+        if known.insert(Target::parse(&value)) {
             targets.push(value.into_owned());
         }
     }
