@@ -2,12 +2,13 @@
 //! steered ones too. Addresses that do not fit are left out, and TC is not set. Exception: without its glue a
 //! delegation cannot be followed, so that a reply without room for it is truncated (RFC 9471).
 
-use super::answering::{Answering, PREPARED_HEAD};
+use super::answering::Answering;
 use crate::model::{Facet, MAX_ANSWERS};
-use crate::snapshot::names::{Extra, LookupResult, NO_TARGETS, RrsetRef, SteeredNode};
+use crate::snapshot::names::{Extra, LookupResult, NO_TARGETS, NodeRef, RrsetRef, SteeredNode};
 use crate::snapshot::{Cell, CellContent, PreparedRecord};
 use crate::wire::code::{rtype, target_offset};
 use crate::wire::reply::{Full, Owner, ReplyWriter, Section};
+use crate::wire::{PREPARED_HEAD, name_len};
 
 /// Most steered names whose addresses are added to one reply where nothing needs them: each is a draw, and resolvers
 /// ask for the addresses of the name that they choose.
@@ -31,9 +32,8 @@ impl<'q> Answering<'q> {
                 let mut names = Names::of(rrset.rtype(), first);
                 let mut left = MAX_STEERED;
                 for extra in rrset.extras() {
-                    if extra.node.steered().is_some() {
-                        let Some(fewer) = left.checked_sub(1) else { continue };
-                        left = fewer;
+                    if !may_add(extra.node, &mut left) {
+                        continue;
                     }
                     let owner = match extra.name {
                         Some(name) => names.owner(&self.reply, extra.record, name),
@@ -86,9 +86,8 @@ impl<'q> Answering<'q> {
             else {
                 continue;
             };
-            if node.steered().is_some() {
-                let Some(fewer) = left.checked_sub(1) else { continue };
-                left = fewer;
+            if !may_add(node, &mut left) {
+                continue;
             }
             let Some(name) = target_of(record) else { continue };
             let extra = Extra { name: Some(name), node, record: at, is_in_domain: false };
@@ -179,6 +178,16 @@ impl Names {
     }
 }
 
+/// Whether the addresses of a name may be added; a steered name takes one of the `left`.
+fn may_add(node: NodeRef<'_>, left: &mut usize) -> bool {
+    if node.steered().is_none() {
+        return true;
+    }
+    let fewer = left.checked_sub(1);
+    *left = fewer.unwrap_or(0);
+    fewer.is_some()
+}
+
 /// With the name, where it has one.
 fn named(extra: Extra<'_>) -> Option<(Extra<'_>, &[u8])> {
     Some((extra, extra.name?))
@@ -190,9 +199,5 @@ fn target_of(record: PreparedRecord<'_>) -> Option<&[u8]> {
     if record.rtype == rtype::SRV {
         return Some(rest).filter(|target| target.len() > 1);
     }
-    let mut end = 0;
-    while let Some(&len) = rest.get(end).filter(|len| **len != 0) {
-        end += 1 + usize::from(len);
-    }
-    rest.get(..=end).filter(|target| target.len() > 1)
+    rest.get(..name_len(rest)).filter(|target| target.len() > 1)
 }

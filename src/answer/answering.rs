@@ -12,9 +12,6 @@ use crate::wire::query::Query;
 use crate::wire::reply::ReplyWriter;
 use crate::wire::{MAX_NAME, Pieces, tsig};
 
-/// Octets of a prepared record before its RDATA: owner pointer, type, class, TTL, RDLENGTH.
-pub(super) const PREPARED_HEAD: usize = 12;
-
 /// The state of answering one query.
 pub(super) struct Answering<'q> {
     pub(super) snapshot: &'q Snapshot,

@@ -1,11 +1,12 @@
 //! Class CHAOS: the names of the program and of the server, for operators (RFC 4892). Only what the settings have is
 //! answered; by default every such query is refused.
 
-use super::answering::{Answering, PREPARED_HEAD};
+use super::answering::Answering;
 use crate::snapshot::Identity;
 use crate::wire::code::{class, flag, rcode, rtype};
 use crate::wire::question::Question;
 use crate::wire::reply::{Owner, QUESTION_AT, Section};
+use crate::wire::{OWNER_IS_QUESTION, PREPARED_HEAD};
 
 /// Longest text: one character string (RFC 1035, 3.3).
 const MAX_TEXT: usize = 255;
@@ -43,7 +44,7 @@ fn text<'i>(question: &Question<'_>, identity: &'i Identity) -> Option<&'i [u8]>
 
 /// A prepared TXT record of one text, with TTL 0, so that no cache stores it.
 fn txt<'b>(buffer: &'b mut [u8; PREPARED_HEAD + 1 + MAX_TEXT], text: &[u8]) -> &'b [u8] {
-    buffer[..2].copy_from_slice(&[0xC0, 0x0C]);
+    buffer[..2].copy_from_slice(&OWNER_IS_QUESTION);
     buffer[2..4].copy_from_slice(&rtype::TXT.to_be_bytes());
     buffer[4..6].copy_from_slice(&class::CH.to_be_bytes());
     buffer[10..12].copy_from_slice(&(text.len() as u16 + 1).to_be_bytes());

@@ -2,7 +2,7 @@
 //! records of its reply, step by step along CNAMEs and DNAMEs inside one zone.
 
 use super::additional::Pending;
-use super::answering::{Answering, ChainStep, Next, NodeQuestion, PREPARED_HEAD, Reached};
+use super::answering::{Answering, ChainStep, Next, NodeQuestion, Reached};
 use super::edns::{CookieReply, CookieStatus, ExtendedError};
 use super::subject::subject;
 use crate::model::ZoneId;
@@ -10,7 +10,7 @@ use crate::snapshot::names::{LookupResult, NodeRef, RecordTarget, RrsetRef, hash
 use crate::wire::code::{class, flag, rcode, rtype};
 use crate::wire::question::Question;
 use crate::wire::reply::{Full, Naming, Owner, QUESTION_AT, Section};
-use crate::wire::{MAX_NAME, NameBuf, Pieces, SharedEnd, common_end_of};
+use crate::wire::{MAX_NAME, NameBuf, PREPARED_HEAD, Pieces, SharedEnd, common_end_of};
 
 /// Most CNAMEs and DNAMEs that one reply follows. BIND and Unbound follow 11 in all (`max-query-restarts`), so more
 /// would not help them; another resolver asks for the rest.
@@ -193,8 +193,7 @@ impl<'q> Answering<'q> {
         if ends.is_empty() {
             return self.reply.rrset(section, Owner::At(owner.at()), records, ttl_cap);
         }
-        let at = self.reply.end();
-        self.reply.rrset_naming(section, owner, Naming { records, ends }, ttl_cap).map(|_| at)
+        self.reply.rrset_naming(section, owner, Naming { records, ends }, ttl_cap)
     }
 
     /// Answers with a CNAME record, and goes on to its target. `end`: how much of its end the target shares with the
@@ -285,18 +284,14 @@ impl<'q> Answering<'q> {
         if !used.target.is_reachable() {
             return Ok(ChainStep::Done(rcode::NOERROR));
         }
-        // The CNAME itself answers the question (RFC 6672, 3.2 step 3c).
-        if wanted.qtype == rtype::CNAME {
-            let mut labels = [0; MAX_NAME];
-            let labels = labels.get_mut(..prefix).unwrap_or_default();
-            labels.copy_from_slice(self.reached().get(..prefix).unwrap_or_default());
-            self.reply.cname_of_dname(wanted.owner.at(), dname.ttl(), labels, used.target)?;
-            return Ok(ChainStep::Done(rcode::NOERROR));
-        }
         self.make_name(prefix, target);
         let Reached::Made(octets, len) = &self.name else { return Ok(ChainStep::Done(rcode::NOERROR)) };
         let labels = octets.get(..prefix).unwrap_or_default();
         let owner = self.reply.cname_of_dname(wanted.owner.at(), dname.ttl(), labels, used.target)?;
+        // The CNAME itself answers the question (RFC 6672, 3.2 step 3c).
+        if wanted.qtype == rtype::CNAME {
+            return Ok(ChainStep::Done(rcode::NOERROR));
+        }
         let name = octets.get(..*len).unwrap_or_default();
         let zones = &*self.snapshot.zones;
         let below = dname.target().and_then(|target| zones.position_below(target.position));

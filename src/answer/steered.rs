@@ -43,8 +43,8 @@ impl<'q> Answering<'q> {
         cell: &'q Cell,
         wanted: NodeQuestion,
     ) -> Result<ChainStep, Full> {
-        if let Some(only) = cell.only().filter(|only| cell.record(*only).rtype == rtype::CNAME) {
-            return self.drawn_alias(node, steered, cell.record(only), wanted);
+        if let Some(only) = cell.only().filter(|only| only.rtype == rtype::CNAME) {
+            return self.drawn_alias(node, steered, only, wanted);
         }
         let picks = self.draw(node.zone(), cell);
         let Some(&first) = picks.first() else {

@@ -33,11 +33,6 @@ impl CheckTable {
         self.chunks.get(check / CHUNK)?.get(check % CHUNK)
     }
 
-    /// The same, to change it: other tables do not change.
-    pub fn get_mut(&mut self, check: usize) -> Option<&mut CheckView> {
-        Arc::make_mut(self.chunks.get_mut(check / CHUNK)?).get_mut(check % CHUNK)
-    }
-
     /// Adds one after the last.
     pub fn push(&mut self, view: CheckView) {
         match self.chunks.last_mut().filter(|last| last.len() < CHUNK) {
@@ -79,6 +74,7 @@ impl Index<usize> for CheckTable {
 }
 
 impl IndexMut<usize> for CheckTable {
+    /// Panics when the check is of another model. Other tables do not change.
     fn index_mut(&mut self, check: usize) -> &mut CheckView {
         &mut Arc::make_mut(&mut self.chunks[check / CHUNK])[check % CHUNK]
     }

@@ -18,12 +18,7 @@ use rdata::Rdata;
 use crate::model::{Facet, MAX_ANSWERS, Model, Policy};
 use crate::placing::mix;
 use crate::steering::{AnswerSource, Decision, Distribution, NameKind};
-
-/// Where an owner pointer to the question's name goes (RFC 1035, 4.1.4): the question begins at octet 12.
-pub const OWNER_IS_QUESTION: [u8; 2] = [0xC0, 0x0C];
-
-/// Octets of a prepared record before its RDATA: owner pointer, type, class, TTL, RDLENGTH.
-const HEAD: usize = 12;
+use crate::wire::PREPARED_HEAD;
 
 /// The kind of answer in a cell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,7 +102,7 @@ pub struct PreparedRecord<'a> {
 impl<'a> PreparedRecord<'a> {
     /// Its RDATA, nothing in it compressed.
     pub fn rdata(&self) -> &'a [u8] {
-        self.bytes.get(HEAD..).unwrap_or_default()
+        self.bytes.get(PREPARED_HEAD..).unwrap_or_default()
     }
 }
 
@@ -234,10 +229,10 @@ impl Cell {
         PreparedRecord { bytes, rtype: stored.rtype, slot: stored.slot }
     }
 
-    /// The place of the only record, where every reply has that one.
-    pub fn only(&self) -> Option<u16> {
+    /// The only record, where every reply has that one.
+    pub fn only(&self) -> Option<PreparedRecord<'_>> {
         let is_only = self.records.len() == 1 && self.draws > 0 && self.limit > 0 && !self.has_blanks;
-        is_only.then_some(0)
+        is_only.then(|| self.record(0))
     }
 
     /// Every record that a reply could have.

@@ -112,7 +112,8 @@ pub fn refresh(previous: &Snapshot, view: Arc<WorldView>) -> Snapshot {
 /// Brings the epochs of exclusive names up to date; `before` is the view that they are of.
 pub(super) fn follow_epochs(next: &mut Snapshot, before: &WorldView) {
     let (old, new) = (&before.leases, &next.view.leases);
-    if next.zones.has_epochs() && !Arc::ptr_eq(old, new) && old != new {
+    // Only for another text: it copies the table of all names.
+    if !Arc::ptr_eq(old, new) && next.zones.has_other_epochs(old, new) {
         let mut zones = ZoneTable::clone(&next.zones);
         zones.write_epochs(new);
         next.zones = Arc::new(zones);

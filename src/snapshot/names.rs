@@ -13,7 +13,7 @@ mod targets;
 
 use crate::model::{Ecs, Model, PolicyId, ZoneId};
 use crate::wire::code::rtype;
-use crate::wire::{Name, NameBuf, SharedEnd};
+use crate::wire::{Name, NameBuf, PREPARED_HEAD, SharedEnd, each_prepared};
 use epochs::EpochSlot;
 use index::NameIndex;
 pub(crate) use index::hash_of;
@@ -21,9 +21,6 @@ pub use targets::{NO_TARGETS, Position, RecordTarget};
 
 /// No node.
 const NONE: u32 = u32::MAX;
-
-/// Octets of a prepared record before its RDATA: owner pointer, type, class, TTL, RDLENGTH.
-const PREPARED_HEAD: usize = 12;
 
 /// Every name of every zone.
 #[derive(Debug, Default, Clone)]
@@ -359,8 +356,7 @@ impl<'t> RrsetRef<'t> {
         self.stored.ttl
     }
 
-    /// Its records one after the other, whole (RFC 1035, 3.2.1), nothing compressed but the owner, which is the pointer
-    /// `C0 0C`.
+    /// Its prepared records, one after the other.
     pub fn records(&self) -> &'t [u8] {
         self.table.slice(self.stored.records)
     }
@@ -398,14 +394,8 @@ impl<'t> RrsetRef<'t> {
 }
 
 /// The RDATA of prepared records.
-fn rdatas(mut rest: &[u8]) -> impl Iterator<Item = &[u8]> {
-    std::iter::from_fn(move || {
-        let head = rest.first_chunk::<PREPARED_HEAD>()?;
-        let len = PREPARED_HEAD + usize::from(u16::from_be_bytes([head[10], head[11]]));
-        let (record, next) = rest.split_at_checked(len)?;
-        rest = next;
-        record.get(PREPARED_HEAD..)
-    })
+fn rdatas(records: &[u8]) -> impl Iterator<Item = &[u8]> {
+    each_prepared(records).filter_map(|record| record.get(PREPARED_HEAD..))
 }
 
 /// A name that a record points at (RFC 1034, 4.3.2 step 6), and the node its addresses are at: its own, or a

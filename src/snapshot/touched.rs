@@ -2,13 +2,13 @@
 //! whose override changed or ends soon, exclusive names whose lease changed, those with an endpoint whose weight grows,
 //! and those whose choice has a challenger that is due now or soon.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::model::{
-    Answerable, CheckId, CheckView, Endpoint, EndpointId, Growth, LeaseView, Model, Moment, PolicyId, Pool, RankedBy,
-    Recovery, WorldView,
+    Answerable, CheckId, CheckView, Endpoint, EndpointId, Growth, Model, Moment, PolicyId, Pool, RankedBy, Recovery,
+    WorldView,
 };
 use crate::snapshot::Snapshot;
 use crate::snapshot::policies::PolicyCells;
@@ -92,7 +92,7 @@ pub(crate) fn touched(previous: &Snapshot, view: &WorldView) -> HashSet<PolicyId
             touched.extend(policies_of(at).filter(|&&(_, ranks)| ranks).map(|&(policy, _)| policy));
         }
     }
-    for check in with_ramp(before).chain(with_ramp(view)) {
+    for check in with_ramp(before).chain(with_ramp(view)).collect::<BTreeSet<_>>() {
         touched.extend(growing(previous, view, check));
         // Down and up again between the two views.
         let recoveries = (before.recovery(check), view.recovery(check));
@@ -161,10 +161,12 @@ fn changed_overrides(old: &WorldView, new: &WorldView) -> Vec<EndpointId> {
 /// Exclusive names with another active endpoint or another epoch than before.
 fn changed_leases(previous: &Snapshot, view: &WorldView) -> impl Iterator<Item = PolicyId> {
     let (old, new) = (&previous.view.leases, &view.leases);
-    let active =
-        |leases: &HashMap<Name, LeaseView>, name| leases.get(name).map(|lease: &LeaseView| lease.active.clone());
     let exclusive = if Arc::ptr_eq(old, new) { &[] } else { &previous.dependencies.exclusive[..] };
-    exclusive.iter().filter(move |(name, _)| active(old, name) != active(new, name)).map(|(_, policy)| *policy)
+    let is_other = move |name: &Name| {
+        let [before, now] = [old, new].map(|leases| leases.get(name).map(|lease| &lease.active));
+        before != now
+    };
+    exclusive.iter().filter(move |(name, _)| is_other(name)).map(|(_, policy)| *policy)
 }
 
 /// Whole seconds until the verdict can change, as a TTL has them: fractions differ with every probe and affect nothing.

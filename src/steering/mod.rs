@@ -215,7 +215,6 @@ impl<'a> Scene<'a> {
             }
         }
         decision.stages = stages;
-        decision.is_good = is_up;
         if !is_up {
             decision.last_good = last_good.cloned();
             return on_empty::fill(self, sieved, last_good, decision, prospects);

@@ -69,9 +69,9 @@ fn is_of_band(model: &Model, standing: &Standing) -> bool {
 fn is_whole(model: &Model, policy: PolicyId, view: &WorldView) -> bool {
     let policy = model.policy(policy);
     let is_near = |check: Option<CheckId>| check.is_none_or(|check| view.check(check).unreachable_from.is_empty());
-    let is_whole = |check: Option<CheckId>| is_eligible(view, check) && is_near(check);
-    let is_up = |id: EndpointId| model.endpoint(id).answerables.iter().all(|side| is_whole(policy.check_of(id, side)));
-    policy.endpoints.iter().all(|id| view.override_of(*id).is_none() && is_up(*id))
+    let is_up = |check: Option<CheckId>| is_eligible(view, check) && is_near(check);
+    let is_whole = |id: EndpointId| model.endpoint(id).answerables.iter().all(|side| is_up(policy.check_of(id, side)));
+    policy.endpoints.iter().all(|id| view.override_of(*id).is_none() && is_whole(*id))
 }
 
 fn is_eligible(view: &WorldView, check: Option<CheckId>) -> bool {

@@ -230,7 +230,7 @@ fn labels_before(name: &[u8], shared: usize) -> usize {
 }
 
 /// The length of the uncompressed name at the start of `wire`, its root label included.
-fn name_len(wire: &[u8]) -> usize {
+pub fn name_len(wire: &[u8]) -> usize {
     let mut at = 0;
     while let Some(&len) = wire.get(at).filter(|len| **len != 0) {
         at += 1 + usize::from(len);

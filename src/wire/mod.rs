@@ -7,15 +7,17 @@ pub mod cookie;
 pub mod edns;
 mod name;
 mod namebuf;
+mod prepared;
 pub mod query;
 pub mod question;
 mod record;
 pub mod reply;
 pub mod tsig;
 
-pub use compress::{Pieces, SharedEnd, common_end_of, compressed_names, share_ends};
+pub use compress::{Pieces, SharedEnd, common_end_of, compressed_names, name_len, share_ends};
 pub use name::{MAX_LABEL, MAX_NAME, Name, NameError};
 pub use namebuf::{MAX_LABELS, NameBuf};
+pub use prepared::{OWNER_IS_QUESTION, PREPARED_HEAD, each_prepared, put_prepared};
 pub use query::Reject;
 
 /// Octets of a message's header (RFC 1035, 4.1.1).

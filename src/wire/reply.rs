@@ -1,9 +1,9 @@
 //! Writes a reply into the caller's buffer: question, RRsets in their sections, OPT. The only truncation rule is here:
 //! an RRset is added whole or not at all, and room for OPT is reserved from the start.
 
-use crate::wire::HEADER_LEN;
 use crate::wire::code::{class, rtype};
 use crate::wire::compress::{Bases, Pieces, SharedEnd, compressed_names};
+use crate::wire::{HEADER_LEN, PREPARED_HEAD, each_prepared};
 
 #[cfg(test)]
 mod tests;
@@ -11,10 +11,6 @@ mod trailer;
 
 pub use trailer::OptHead;
 
-/// Octets of a record's fixed part after its owner: type, class, TTL, RDLENGTH.
-const FIXED_LEN: usize = 10;
-/// An owner pointer and the fixed part: where RDATA begins in a prepared record.
-const PREPARED_HEAD: usize = 2 + FIXED_LEN;
 /// The octet of the question's name.
 pub const QUESTION_AT: u16 = HEADER_LEN as u16;
 
@@ -54,6 +50,7 @@ pub struct Full;
 /// A reply that is being written.
 pub struct ReplyWriter<'o> {
     out: &'o mut [u8],
+    /// The octet where the next record begins.
     at: usize,
     /// Octets for everything but OPT and TSIG.
     limit: usize,
@@ -78,8 +75,8 @@ impl<'o> ReplyWriter<'o> {
         reply
     }
 
-    /// Adds an RRset whole, without compressed names in its RDATA. `records` are prepared: owner pointer `C0 0C`,
-    /// nothing else compressed. `ttl_cap` lowers their TTL. Returns the octet where the first record begins.
+    /// Adds an RRset whole, without compressed names in its RDATA. `records` are prepared. `ttl_cap` lowers their TTL.
+    /// Returns the octet where the first record begins.
     pub fn rrset(
         &mut self,
         section: Section,
@@ -87,12 +84,12 @@ impl<'o> ReplyWriter<'o> {
         records: &[u8],
         ttl_cap: Option<u32>,
     ) -> Result<usize, Full> {
-        let (start, count) = (self.at, self.counts[section as usize]);
+        let mark = self.mark(section);
         let added = match owner {
             Owner::At(at) => self.copy(at, records, ttl_cap),
             Owner::Name(name) => self.copy_below(name, records, ttl_cap),
         };
-        self.count(section, Mark { at: start, count }, added)
+        self.count(section, mark, added)
     }
 
     /// As [`ReplyWriter::rrset`], from prepared records one by one.
@@ -117,32 +114,28 @@ impl<'o> ReplyWriter<'o> {
         self.count(section, mark, Ok(count))
     }
 
-    /// Adds an RRset whole whose RDATA has names that are compressed. Returns the last of these names. Every owner is a
-    /// pointer of two octets.
+    /// As [`ReplyWriter::rrset`], with names in RDATA that are compressed. Every owner is a pointer of two octets.
     pub fn rrset_naming(
         &mut self,
         section: Section,
         owner: &Pieces,
         rrset: Naming<'_>,
         ttl_cap: Option<u32>,
-    ) -> Result<Pieces, Full> {
+    ) -> Result<usize, Full> {
         let mark = self.mark(section);
-        let added = self.naming(section, owner, rrset, ttl_cap).and_then(|last| match self.at > mark.at {
-            true => Ok(last),
-            false => Err(Full),
-        });
-        if added.is_err() {
+        let added = self.naming(section, owner, rrset, ttl_cap);
+        if added.is_err() || self.at == mark.at {
             self.rewind(section, mark);
+            return Err(Full);
         }
-        added
+        Ok(mark.at)
     }
 
     /// Adds a prepared CNAME record, whose target shares `end` with its owner. Returns the target.
     pub fn cname(&mut self, owner: &Pieces, record: &[u8], end: SharedEnd) -> Result<Pieces, Full> {
         let Some((head, target)) = record.split_first_chunk::<PREPARED_HEAD>() else { return Err(Full) };
         let end = owner.shared_end(end.shared.into());
-        let literal = target.len() - end.map_or(1, |end| end.name_len()).min(target.len());
-        self.one_name(Section::Answer, owner.at(), *head, &[], &target[..literal], end)
+        self.one_name(Section::Answer, owner.at(), *head, &[], without_end(target, end), end)
     }
 
     /// Adds the CNAME that a DNAME makes (RFC 6672, 3.1). Its target is `prefix`, whole labels without the root, before
@@ -219,7 +212,7 @@ impl<'o> ReplyWriter<'o> {
     /// As [`ReplyWriter::copy`], each record with a whole owner.
     fn copy_below(&mut self, owner: &[u8], records: &[u8], ttl_cap: Option<u32>) -> Result<usize, Full> {
         let mut count = 0;
-        for record in each_record(records) {
+        for record in each_prepared(records) {
             let Some((head, rdata)) = record.split_first_chunk::<PREPARED_HEAD>() else { return Err(Full) };
             let mut head = *head;
             cap_ttl(&mut head, ttl_cap);
@@ -237,11 +230,10 @@ impl<'o> ReplyWriter<'o> {
         owner: &Pieces,
         rrset: Naming<'_>,
         ttl_cap: Option<u32>,
-    ) -> Result<Pieces, Full> {
+    ) -> Result<(), Full> {
         let mut bases = Bases::of(*owner);
         let mut ends = rrset.ends.iter();
-        let mut last = *owner;
-        for record in each_record(rrset.records) {
+        for record in each_prepared(rrset.records) {
             let Some((head, rdata)) = record.split_first_chunk::<PREPARED_HEAD>() else { return Err(Full) };
             let mut head = *head;
             cap_ttl(&mut head, ttl_cap);
@@ -250,9 +242,9 @@ impl<'o> ReplyWriter<'o> {
             if names == 1 {
                 let end = *ends.next().ok_or(Full)?;
                 let shared = bases.end_for(end);
-                let literal = rest.len() - shared.map_or(1, |shared| shared.name_len()).min(rest.len());
-                last = self.one_name(section, owner.at(), head, fixed, &rest[..literal], shared)?;
-                bases.enter(end, last);
+                let labels = without_end(rest, shared);
+                let written = self.one_name(section, owner.at(), head, fixed, labels, shared)?;
+                bases.enter(end, written);
                 continue;
             }
             head[..2].copy_from_slice(&pointer(owner.at()));
@@ -262,8 +254,8 @@ impl<'o> ReplyWriter<'o> {
             for _ in 0..names {
                 let end = *ends.next().ok_or(Full)?;
                 let (name, next) = rest.split_at_checked(end.len.into()).ok_or(Full)?;
-                last = self.name(name, bases.end_for(end))?;
-                bases.enter(end, last);
+                let written = self.name(name, bases.end_for(end))?;
+                bases.enter(end, written);
                 rest = next;
             }
             self.put(rest)?;
@@ -272,21 +264,21 @@ impl<'o> ReplyWriter<'o> {
             let count = &mut self.counts[section as usize];
             *count = count.checked_add(1).ok_or(Full)?;
         }
-        Ok(last)
+        Ok(())
     }
 
     /// Writes a name, with a pointer to its end where the reply has that.
     fn name(&mut self, name: &[u8], end: Option<Pieces>) -> Result<Pieces, Full> {
         let at = self.at;
-        let literal = name.len() - end.map_or(1, |end| end.name_len()).min(name.len());
+        let labels = without_end(name, end);
         match end {
             Some(end) => {
-                self.put(&name[..literal])?;
+                self.put(labels)?;
                 self.put(&pointer(end.at()))?;
             }
             None => self.put(name)?,
         }
-        Ok(Pieces::joined(at, literal, end))
+        Ok(Pieces::joined(at, labels.len(), end))
     }
 
     /// Counts what was added since `mark`, or takes it back. Returns where it begins.
@@ -342,11 +334,6 @@ impl<'o> ReplyWriter<'o> {
         self.counts[section as usize] = mark.count;
     }
 
-    /// The octet where the next record begins.
-    pub fn end(&self) -> usize {
-        self.at
-    }
-
     /// Whether a section has records.
     pub fn has(&self, section: Section) -> bool {
         self.counts[section as usize] > 0
@@ -364,15 +351,10 @@ impl<'o> ReplyWriter<'o> {
     }
 }
 
-/// Prepared records, one after the other.
-fn each_record(mut rest: &[u8]) -> impl Iterator<Item = &[u8]> {
-    std::iter::from_fn(move || {
-        let head = rest.first_chunk::<PREPARED_HEAD>()?;
-        let len = PREPARED_HEAD + usize::from(u16::from_be_bytes([head[10], head[11]]));
-        let (record, next) = rest.split_at_checked(len)?;
-        rest = next;
-        Some(record)
-    })
+/// The labels of a name without its `end`, or without the root.
+fn without_end(name: &[u8], end: Option<Pieces>) -> &[u8] {
+    let end_len = end.map_or(1, |end| end.name_len());
+    &name[..name.len().saturating_sub(end_len)]
 }
 
 /// A pointer to an octet below 16,384.

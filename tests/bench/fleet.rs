@@ -64,9 +64,8 @@ fn main() {
     let mut fleet = Fleet::of(Arc::new(model), vantages);
     let before = memory();
     println!("{vantages} vantages, {} checks, {} policies", fleet.keys.len(), fleet.model.policies.len());
-    let first = |vantage: &Fleet, of: usize| vantage.report(of, 0..vantage.keys.len(), |_| Health::Up);
     for of in 0..vantages {
-        let report = first(&fleet, of);
+        let report = fleet.report(of, 0..fleet.keys.len(), |_| Health::Up);
         fleet.receive(&report, Moment::from_start(Duration::from_secs(999)));
     }
     fleet.publish(Moment::from_start(Duration::from_secs(999)));

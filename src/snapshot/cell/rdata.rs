@@ -4,9 +4,9 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::model::{AnswerRdata, EndpointId, Facet, Model, Policy, ServiceTarget};
-use crate::snapshot::cell::{OWNER_IS_QUESTION, StoredRecord};
+use crate::snapshot::cell::StoredRecord;
 use crate::steering::{AnswerSource, Decision, Share, Tier};
-use crate::wire::code::{self, class};
+use crate::wire::{code, put_prepared};
 
 /// Keys of service parameters (RFC 9460, 14.3.2), which are in rising order.
 mod key {
@@ -75,12 +75,7 @@ impl Rdata<'_> {
         }
         let (rtype, rdata) = self.of(endpoint, self.policy.service.targets.get(slot), srv)?;
         let start = bytes.len() as u32;
-        bytes.extend_from_slice(&OWNER_IS_QUESTION);
-        bytes.extend_from_slice(&rtype.to_be_bytes());
-        bytes.extend_from_slice(&class::IN.to_be_bytes());
-        bytes.extend_from_slice(&self.decision.ttl.to_be_bytes());
-        bytes.extend_from_slice(&(rdata.len() as u16).to_be_bytes());
-        bytes.extend_from_slice(&rdata);
+        put_prepared(bytes, rtype, self.decision.ttl, &rdata);
         let is_alone = rtype == code::rtype::CNAME || self.model.endpoint(endpoint).stands_alone(self.decision.facet);
         Some(StoredRecord { start, end: bytes.len() as u32, rtype, slot: slot as u16, is_alone })
     }

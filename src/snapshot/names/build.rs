@@ -9,8 +9,8 @@ use super::{
     Below, NONE, NameIndex, Node, NodeKind, Span, SteeredNode, StoredExtra, StoredRrset, ZoneHead, ZoneTable, hash_of,
 };
 use crate::model::{Facet, Model, PolicyId, Rrset, Zone, ZoneId};
-use crate::wire::Name;
-use crate::wire::code::{class, rtype, target_offset};
+use crate::wire::code::{rtype, target_offset};
+use crate::wire::{Name, name_len, put_prepared};
 
 type NameMap<V> = HashMap<Name, V, FixedState>;
 /// Every zone's apex in wire form, and the zone's index.
@@ -350,12 +350,7 @@ fn put(bytes: &mut Vec<u8>, data: &[u8]) -> Span {
 fn put_records(bytes: &mut Vec<u8>, rrset: &Rrset) -> Span {
     let start = bytes.len();
     for rdata in &rrset.rdatas {
-        bytes.extend_from_slice(&[0xC0, 0x0C]);
-        bytes.extend_from_slice(&rrset.rtype.to_be_bytes());
-        bytes.extend_from_slice(&class::IN.to_be_bytes());
-        bytes.extend_from_slice(&rrset.ttl.to_be_bytes());
-        bytes.extend_from_slice(&(rdata.len() as u16).to_be_bytes());
-        bytes.extend_from_slice(rdata);
+        put_prepared(bytes, rrset.rtype, rrset.ttl, rdata);
     }
     Span { start, len: (bytes.len() - start) as u32 }
 }
@@ -368,11 +363,7 @@ fn negative_ttl(soa: &Rrset) -> u32 {
 
 /// The name at the start of `wire`; for SVCB and HTTPS the root means the owner (RFC 9460, 2.5.2).
 fn target_of(rrset: &Rrset, wire: &[u8]) -> Option<Name> {
-    let mut end = 0;
-    while let Some(&len) = wire.get(end).filter(|len| **len != 0) {
-        end += 1 + usize::from(len);
-    }
-    let target = Name::from_wire(wire.get(..end + 1)?)?;
+    let target = Name::from_wire(wire.get(..name_len(wire))?)?;
     let is_own = matches!(rrset.rtype, rtype::SVCB | rtype::HTTPS) && target == Name::root();
     Some(if is_own { rrset.owner.clone() } else { target })
 }

@@ -5,8 +5,8 @@ use std::collections::HashMap;
 
 use super::{NONE, Node, Span, StoredRrset, ZoneTable};
 use crate::model::{ActiveEndpoint, LeaseView, Model, PolicyId};
-use crate::wire::Name;
-use crate::wire::code::{class, rtype};
+use crate::wire::code::rtype;
+use crate::wire::{Name, PREPARED_HEAD, put_prepared};
 
 /// Where the record of an exclusive name is.
 #[derive(Debug, Clone)]
@@ -21,12 +21,10 @@ pub(super) struct EpochSlot {
 
 /// Longest character-string (RFC 1035, 3.3).
 const MAX_STRING: usize = 255;
-/// Octets before the RDATA: owner pointer, type, class, TTL, RDLENGTH.
-const HEAD: usize = 12;
 /// Longest text: a name of an endpoint has at most 255 octets, and the rest less than 60.
 const MAX_TEXT: usize = 2 * MAX_STRING;
 /// Octets of a record with the longest text, which takes two strings.
-const ROOM: usize = HEAD + MAX_TEXT + 2;
+const ROOM: usize = PREPARED_HEAD + MAX_TEXT + 2;
 
 impl ZoneTable {
     /// Makes room for the epoch of a policy at `node`, the last one so far, which has no other records.
@@ -45,9 +43,16 @@ impl ZoneTable {
         self.epochs.push(EpochSlot { owner: exclusive.owner.clone(), node, rrset, start });
     }
 
-    /// Whether the table has the epoch of any name.
-    pub(in crate::snapshot) fn has_epochs(&self) -> bool {
-        !self.epochs.is_empty()
+    /// Whether a record of the table is another with the leases `new` than with `old`.
+    pub(in crate::snapshot) fn has_other_epochs(
+        &self,
+        old: &HashMap<Name, LeaseView>,
+        new: &HashMap<Name, LeaseView>,
+    ) -> bool {
+        self.epochs.iter().any(|EpochSlot { owner, .. }| {
+            let text_of = |lease: &LeaseView| (lease.active.epoch, lease.active.endpoint.clone());
+            old.get(owner).map(text_of) != new.get(owner).map(text_of)
+        })
     }
 
     /// Writes the epochs. A name without a known lease has no record.
@@ -73,11 +78,6 @@ fn record(active: &ActiveEndpoint, ttl: u32) -> Vec<u8> {
         .flat_map(|part| std::iter::once(part.len() as u8).chain(part.iter().copied()))
         .collect();
     let mut record = Vec::with_capacity(ROOM);
-    record.extend_from_slice(&[0xC0, 0x0C]);
-    record.extend_from_slice(&rtype::TXT.to_be_bytes());
-    record.extend_from_slice(&class::IN.to_be_bytes());
-    record.extend_from_slice(&ttl.to_be_bytes());
-    record.extend_from_slice(&(rdata.len() as u16).to_be_bytes());
-    record.extend_from_slice(&rdata);
+    put_prepared(&mut record, rtype::TXT, ttl, &rdata);
     record
 }

@@ -5,7 +5,7 @@ use super::build::parent;
 use super::{Below, LookupResult, NONE, NodeKind, NodeRef, ZoneTable, hash_of, label_count};
 use crate::model::{AnswerRdata, Facet, Model, Policy, ZoneId};
 use crate::wire::code::rtype;
-use crate::wire::{NameBuf, compressed_names, share_ends};
+use crate::wire::{NameBuf, PREPARED_HEAD, compressed_names, share_ends};
 
 /// Where a name is, seen from one zone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -118,7 +118,7 @@ impl ZoneTable {
     fn find_target(&mut self, zone: ZoneId, rrset: usize) {
         if matches!(self.rrsets[rrset].rtype, rtype::CNAME | rtype::DNAME) {
             let records = self.slice(self.rrsets[rrset].records);
-            let target = records.get(super::PREPARED_HEAD..).and_then(|name| self.target_at(zone, name));
+            let target = records.get(PREPARED_HEAD..).and_then(|name| self.target_at(zone, name));
             self.rrsets[rrset].first_extra = self.targets.len() as u32;
             self.targets.push(target);
         }
@@ -158,7 +158,7 @@ impl ZoneTable {
 
 impl<'t> NodeRef<'t> {
     /// The end that all owners of its records have: its name, or of a wildcard the name above.
-    pub fn shared_owner(&self) -> &'t [u8] {
+    fn shared_owner(&self) -> &'t [u8] {
         let name = self.name();
         if name.starts_with(b"\x01*") { parent(name).unwrap_or(name) } else { name }
     }

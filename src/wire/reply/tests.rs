@@ -62,9 +62,7 @@ proptest::proptest! {
         let mut reply = begin(&mut out, &question);
         let at = Pieces::whole(QUESTION_AT, question.len()).end(owner.len());
         let naming = Naming { records: &records, ends: &ends };
-        let first = reply.end();
-        reply.rrset_naming(Section::Authority, &at, naming, None).unwrap();
-        let mut record = first;
+        let mut record = reply.rrset_naming(Section::Authority, &at, naming, None).unwrap();
         for name in &names {
             let owner_at = reply.owner_at(record + PREPARED_HEAD);
             let Some(Owner::At(target)) = owner_at else { panic!("{owner_at:?}") };
@@ -78,7 +76,7 @@ proptest::proptest! {
             proptest::prop_assert!(pointers <= 3 && len <= name.len().max(2), "{} {}", pointers, len);
             record = next;
         }
-        proptest::prop_assert_eq!(record, reply.end());
+        proptest::prop_assert_eq!(record, reply.at);
         proptest::prop_assert_eq!(usize::from(reply.counts[2]), names.len());
     }
 
@@ -92,9 +90,9 @@ proptest::proptest! {
         for pair in names.windows(2) {
             let (record, rdata) = (prepared(rtype::CNAME, &pair[1]), [&pair[1][..]].into_iter());
             let end = share_ends(&pair[0], rtype::CNAME, rdata)[0];
-            let start = reply.end();
+            let start = reply.at;
             let target = reply.cname(&owner, &record, end).unwrap();
-            proptest::prop_assert_eq!(reply.next_record(start), reply.end());
+            proptest::prop_assert_eq!(reply.next_record(start), reply.at);
             proptest::prop_assert_eq!(read(reply.out, start).0, pair[0].to_ascii_lowercase());
             let (name, _, pointers) = read(reply.out, start + PREPARED_HEAD);
             proptest::prop_assert_eq!(&name, &pair[1].to_ascii_lowercase());
@@ -110,7 +108,7 @@ proptest::proptest! {
 fn what_does_not_fit_leaves_nothing() {
     let mut out = [0; 512];
     let mut reply = ReplyWriter::begin(&mut out, 60, 0, Some(b"\x01a\x00\x00\x01\x00\x01"));
-    let (before, record) = (reply.end(), prepared(rtype::A, &[192, 0, 2, 1]));
+    let (before, record) = (reply.at, prepared(rtype::A, &[192, 0, 2, 1]));
     assert_eq!(reply.rrset(Section::Answer, Owner::At(12), &record.repeat(3), None), Err(Full));
     let names = [
         prepared(rtype::MX, b"\x00\x01\x01b\x01a\x00"),
@@ -119,8 +117,8 @@ fn what_does_not_fit_leaves_nothing() {
     let ends = share_ends(b"\x01a\x00", rtype::MX, [&names[0][12..], &names[1][12..]].into_iter());
     let naming = Naming { records: &names.concat(), ends: &ends };
     assert_eq!(reply.rrset_naming(Section::Answer, &Pieces::whole(12, 3), naming, None), Err(Full));
-    assert_eq!((reply.end(), reply.has(Section::Answer)), (before, false));
+    assert_eq!((reply.at, reply.has(Section::Answer)), (before, false));
     assert_eq!(reply.rrset(Section::Answer, Owner::At(12), &record.repeat(2), Some(5)), Ok(before));
-    assert_eq!((reply.end(), reply.counts[1]), (before + 32, 2));
+    assert_eq!((reply.at, reply.counts[1]), (before + 32, 2));
     assert_eq!(reply.out[before..before + 12], [0xC0, 12, 0, 1, 0, 1, 0, 0, 0, 5, 0, 4]);
 }
