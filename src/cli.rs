@@ -10,6 +10,7 @@ mod explain;
 mod failback;
 mod files;
 mod fleet;
+mod hook_guard;
 mod names;
 mod overrides;
 mod probe;
@@ -71,7 +72,7 @@ enum Command {
     #[command(hide = true)]
     DemoRegion(serve::RegionArgs),
     #[command(hide = true)]
-    HookGuard(serve::GuardArgs),
+    HookGuard(hook_guard::GuardArgs),
 }
 
 impl Command {
@@ -152,7 +153,7 @@ pub fn run() -> ExitCode {
         Command::Demo(args) => serve::demo(args),
         Command::DemoRegion(args) => serve::demo_region(&args),
         Command::Check(args) => return check::run(&args),
-        Command::HookGuard(args) => return serve::hook_guard(&args),
+        Command::HookGuard(args) => return hook_guard::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Status(args) => status::run(&args),
         Command::Drain(args) => overrides::set(&args, OverrideState::Drain),

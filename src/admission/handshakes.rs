@@ -42,8 +42,8 @@ impl Default for Handshakes {
 }
 
 impl Handshakes {
-    /// Admits a handshake of `source`; `None` if there are many at a time and its client net makes too many. The sender
-    /// of the first packet costs nearly nothing, and the reply to it a signature.
+    /// Admits a handshake of `source`; `None` if there are many at a time and its client net makes too many. The
+    /// first packet costs a client nearly nothing, and this server a signature.
     pub fn admit(&self, source: IpAddr, now: Moment) -> Option<Handshake> {
         let is_within_rate = self.shared.rate.take(source, now).is_ok();
         if !is_within_rate && self.shared.running.load(Relaxed) >= CROWDED {

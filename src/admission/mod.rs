@@ -6,7 +6,7 @@
 //!   still gets one: a connection of the client net with the most seats is displaced, the least useful one first. So a
 //!   flood displaces itself, and a net with few seats always gets in.
 //! - [`WaitingOctets`]: the octets that wait for their peers, for each connection and in all. A reply reserves its
-//!   octets before it is queued; they are free again when they have gone to the peer. When no more may wait, the net
+//!   octets before it is queued; they are free again when they have gone to the peer. When no more may wait, the site
 //!   with the most of them loses a connection.
 //! - [`RateByNet`]: how often a client net may do something.
 //! - [`SiteShares`]: how much of something a site may have at a time.

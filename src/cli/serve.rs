@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::process::ExitCode;
 use std::time::Duration;
 
 use crate::cli::{Failure, text};
@@ -68,22 +67,6 @@ pub(super) struct RegionArgs {
     /// The addresses of its endpoints
     #[arg(value_delimiter = ',', required = true)]
     addresses: Vec<SocketAddr>,
-}
-
-/// Runs the program of `on_promote` below a server, and ends it with the server.
-#[derive(Debug, clap::Args)]
-pub(super) struct GuardArgs {
-    /// When the program has to have ended, in nanoseconds of the monotonic clock; each line of standard input is
-    /// another such time
-    #[arg(long)]
-    until: u64,
-    /// The program and its arguments
-    #[arg(required = true, last = true)]
-    program: Vec<String>,
-}
-
-pub(super) fn hook_guard(args: &GuardArgs) -> ExitCode {
-    daemon::guard(&args.program, args.until)
 }
 
 pub(super) fn serve(args: ServeArgs) -> Result<(), Failure> {

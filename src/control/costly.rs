@@ -202,7 +202,6 @@ mod tests {
     use std::sync::mpsc;
 
     use axum::http::header;
-
     use futures_util::future::join_all;
 
     use super::*;

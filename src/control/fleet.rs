@@ -111,13 +111,13 @@ pub struct VantageTraffic {
 }
 
 impl NatsReport {
-    /// Whether there is a connection.
-    pub fn is_connected(&self) -> bool {
-        self.state == NatsReport::CONNECTED
-    }
-
     /// The state with a connection.
     pub const CONNECTED: &'static str = "connected";
     /// The state without one.
     pub const AWAY: &'static str = "away";
+
+    /// Whether there is a connection.
+    pub fn is_connected(&self) -> bool {
+        self.state == NatsReport::CONNECTED
+    }
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{SteeredName, WorldView, Zone};
+use crate::model::{SteeredName, Zone};
 use crate::snapshot::Snapshot;
 use crate::steering::{ActiveMember, active_member};
 
@@ -28,13 +28,13 @@ pub struct LeaseReport {
 
 /// The leases of the exclusive names of a zone.
 pub(crate) fn leases(snapshot: &Snapshot, zone: &Zone) -> Vec<LeaseReport> {
-    zone.steered.iter().filter_map(|name| lease(snapshot, name, &snapshot.view)).collect()
+    zone.steered.iter().filter_map(|name| lease(snapshot, name)).collect()
 }
 
 /// The lease of a name; `None` if it is not exclusive.
-pub(crate) fn lease(snapshot: &Snapshot, name: &SteeredName, view: &WorldView) -> Option<LeaseReport> {
-    let ActiveMember { endpoint, epoch, id: _ } =
-        active_member(&snapshot.model, snapshot.model.policy(name.policy), view)?;
+fn lease(snapshot: &Snapshot, name: &SteeredName) -> Option<LeaseReport> {
+    let (model, view) = (&snapshot.model, &snapshot.view);
+    let ActiveMember { endpoint, epoch, id: _ } = active_member(model, model.policy(name.policy), view)?;
     let lease = view.leases.get(&name.owner);
     Some(LeaseReport {
         name: name.label.clone(),
@@ -54,7 +54,7 @@ mod tests {
     use crate::control::test_world::{model, snapshot, view};
     use crate::model::{
         ActiveEndpoint, EndpointId, Exclusive, Facet, Failback, Health, LeaseView, Member, MemberRef, Model, Policy,
-        PolicyId, Pool, PoolId, Steering, ZoneId,
+        PolicyId, Pool, PoolId, Steering, WorldView, ZoneId,
     };
     use crate::snapshot::LocalClass;
     use crate::snapshot::compile::refresh;

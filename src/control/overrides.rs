@@ -17,8 +17,8 @@ use crate::wire::Name;
 /// Most overrides at a time. Judgment: a larger change is a new policy and belongs in the files.
 pub const MAX_OVERRIDES: usize = 10_000;
 
-/// Most overrides of one set of zones, and of all tokens with zones together. Judgment: a team drains less, and the
-/// rest stays for the operators of all zones.
+/// Most overrides that count only in zones of one token, and of all tokens with zones together. Judgment: a team drains
+/// less, and the rest stays for the operators of all zones.
 const MAX_OF_ZONES: usize = 1000;
 const MAX_WITH_ZONES: usize = 5000;
 
@@ -139,12 +139,8 @@ impl Book {
 
     /// The override of the same target that counts in the same zones.
     fn position_of(&self, entry: &Override) -> Option<usize> {
-        let target = Target::parse(&entry.target);
-        let has_same_zones = |known: &Override| match (known.zones.as_deref(), entry.zones.as_deref()) {
-            (None, None) => true,
-            (Some(known), Some(of_entry)) => is_within(known, of_entry) && is_within(of_entry, known),
-            (None, Some(_)) | (Some(_), None) => false,
-        };
+        let OverrideKey { target, zones } = OverrideKey::of(entry);
+        let has_same_zones = |known: &Override| zone_set(known.zones.as_deref()) == zones;
         self.entries.iter().position(|known| target.is_written(&known.target) && has_same_zones(known))
     }
 
@@ -176,18 +172,18 @@ impl Book {
             return outside;
         }
         let of_target = self.entries.iter().find(|entry| parsed.is_written(&entry.target));
-        match (of_target, zones) {
-            (Some(entry), Some(zones)) => {
-                let counts_in = entry.zones.as_deref().map_or("all zones".to_owned(), names_of);
-                let whose = format!("{}, and {}'s override of `{target}`", of_zones(zones), entry.who);
-                OverrideError::OutsideZones(format!("{whose} counts in {counts_in}"))
-            }
-            (Some(_) | None, _) if found.is_empty() => OverrideError::NotOverridden(no_target(target, model)),
-            (Some(_) | None, _) => OverrideError::NotOverridden(format!(
-                "there is no override of `{target}` to clear{}",
-                self.other_overrides(target, model)
-            )),
+        if let (Some(entry), Some(zones)) = (of_target, zones) {
+            let counts_in = entry.zones.as_deref().map_or("all zones".to_owned(), names_of);
+            let whose = format!("{}, and {}'s override of `{target}`", of_zones(zones), entry.who);
+            return OverrideError::OutsideZones(format!("{whose} counts in {counts_in}"));
         }
+        OverrideError::NotOverridden(match found.is_empty() {
+            true => no_target(target, model),
+            false => {
+                let others = self.other_overrides(target, model);
+                format!("there is no override of `{target}` to clear{others}")
+            }
+        })
     }
 
     /// Removes the overrides that end at `now` (Unix seconds) or earlier, and returns them.

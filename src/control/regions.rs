@@ -33,23 +33,23 @@ pub(super) fn regions(model: &Model, view: &WorldView, endpoint: &Endpoint) -> V
     regions.into_iter().map(report).collect()
 }
 
-/// What a verdict rests on; `None` for votes.
-pub(super) fn basis_text(basis: Basis) -> Option<String> {
+/// The word for what a verdict rests on; `None` for votes.
+pub(super) fn basis_text(basis: Basis) -> Option<&'static str> {
     match basis {
         Basis::Votes => None,
-        Basis::LastVerdicts | Basis::Static => Some(basis.as_str().to_owned()),
+        Basis::LastVerdicts | Basis::Static => Some(basis.as_str()),
     }
 }
 
 /// Why a verdict is only the last one that is known, by the word of [`basis_text`].
 pub fn basis_why(basis: &str) -> &'static str {
-    match basis {
-        "last_verdicts" => "the last verdict: all vantages that report are blind",
-        _ => "the last verdict: no vantage reports",
+    match basis == Basis::LastVerdicts.as_str() {
+        true => "the last verdict: all vantages that report are blind",
+        false => "the last verdict: no vantage reports",
     }
 }
 
 /// Milliseconds with three decimals: an RTT is measured in microseconds.
-fn millis(time: Duration) -> f64 {
+pub(super) fn millis(time: Duration) -> f64 {
     (time.as_secs_f64() * 1e6).round() / 1e3
 }

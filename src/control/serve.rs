@@ -145,7 +145,7 @@ mod tests {
     use super::*;
 
     /// Earlier than the server closes a connection whose client sends no request.
-    const BEFORE_HEAD_TIMEOUT: Duration = Duration::from_secs(8);
+    const BEFORE_HEAD_TIMEOUT: Duration = Duration::from_secs(HEAD_TIMEOUT.as_secs() * 4 / 5);
 
     /// The response to `request`, read until the server closes the connection, which must be earlier than
     /// [`HEAD_TIMEOUT`].

@@ -37,7 +37,7 @@ pub struct ApiState {
     pub(crate) names: Arc<NameStateCache>,
     pub(crate) room: ApiRoom,
     pub(crate) simulations: Arc<Semaphore>,
-    /// Reads the state of the fleet; `None`: this node is alone.
+    /// Reads the state of the fleet; `None`: this node is in no fleet.
     pub(crate) fleet: Option<ReadFleet>,
     pub(super) costly: Costly,
     /// The texts that are the same for every client.
@@ -68,10 +68,10 @@ pub struct Controls {
     pub disk: Arc<DiskState>,
     /// Where heartbeats are sent.
     pub beats: BeatSender,
+    /// Passes them on to the other servers of the fleet; `None`: this node is in no fleet.
+    pub relay: Option<RelayBeat>,
     /// Where orders for exclusive names are sent; `None`: this node is in no fleet.
     pub leases: Option<mpsc::Sender<LeaseOrder>>,
-    /// Passes them on to the other servers of the fleet; `None`: this node is alone.
-    pub relay: Option<RelayBeat>,
 }
 
 /// Renders all of `/metrics` as Prometheus text, with the values of this moment. With many names this takes long, so

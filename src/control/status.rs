@@ -3,7 +3,6 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use serde::{Deserialize, Serialize};
@@ -12,7 +11,7 @@ use crate::config::{VersionStatus, ZoneState};
 use crate::control::fleet::FleetReport;
 use crate::control::leases::{LeaseReport, leases};
 use crate::control::overrides::OverrideReport;
-use crate::control::regions::{RegionReport, basis_text, regions};
+use crate::control::regions::{RegionReport, basis_text, millis, regions};
 use crate::control::unsaved::{DiskState, UnsavedFile};
 use crate::model::{
     AdminState, AnswerRdata, Answerable, CheckId, Endpoint, EndpointId, Evidence, Model, Moment, VantageState,
@@ -352,7 +351,7 @@ fn endpoint_status(
         verdicts: verdicts.collect(),
         ramps: ramps.collect(),
         regions: regions(model, view, endpoint),
-        basis: basis_text(view.basis_of(endpoint)),
+        basis: basis_text(view.basis_of(endpoint)).map(str::to_owned),
         state: match endpoint.state {
             AdminState::Enabled => None,
             AdminState::Drain => Some("drain".to_owned()),
@@ -404,11 +403,6 @@ pub(super) fn judged_address(model: &Model, answerable: &Answerable, check: Opti
         }
         (AnswerRdata::Cname(_), None) => String::new(),
     }
-}
-
-/// Milliseconds with three decimals: an RTT is measured in microseconds.
-fn millis(time: Duration) -> f64 {
-    (time.as_secs_f64() * 1e6).round() / 1e3
 }
 
 fn vantages(model: &Model, view: &WorldView, now: Moment) -> Vec<VantageStatus> {

@@ -3,13 +3,15 @@
 //! | threads | how many | nice | work |
 //! |---|---|---|---|
 //! | `udp-N` | as `listen.workers` says | 0 | answer over UDP; [`crate::server`] starts them without a runtime |
-//! | `answer` | one for each core, at most 64 | 0 | answer over TCP, TLS, HTTPS and QUIC |
-//! | `steer` | 2 | 0 | views, overrides, snapshots; state files that an operator waits for |
-//! | `probe` | one for each core, at most 4 | 2 | probes and heartbeats |
-//! | `fleet` | 1, in a node of a fleet | 2 | messages of the fleet |
-//! | `control` | 2 | 2 | connections of the API, event streams |
-//! | `report` | 8 | 10 | responses that cost much: metrics, status, explain, simulate, names |
-//! | `low` | 11 | 10 | compile the next generation, free old ones, housekeeping files |
+//! | `answer` | one for each core, at most 64, + 1 | 0 | answer over TCP, TLS, HTTPS and QUIC |
+//! | `steer` | 2 + 2 | 0 | views, overrides, snapshots; state files that an operator waits for |
+//! | `probe` | one for each core, at most 4, + 2 | 2 | probes and heartbeats |
+//! | `fleet` | 1 + 4, in a node of a fleet | 2 | messages of the fleet |
+//! | `control` | 2 + 2 | 2 | connections of the API, event streams |
+//! | `report` | 0 + 8 | 10 | responses that cost much: metrics, status, explain, simulate, names |
+//! | `low` | 1 + 10 | 10 | compile the next generation, free old ones, housekeeping files |
+//!
+//! `2 + 2`: two threads for tasks, and two for calls that block.
 //!
 //! Two cores have to do for all of them, so the kernel decides who runs: the nice values say who yields. They are
 //! relative to the nice value that the process was started with. A system that refuses them runs all with the same

@@ -20,10 +20,9 @@
 //! publishes in order. It calls `advance` again at [`VantageReporter::next_due`]. While it is not connected it calls
 //! `advance` as well, and drops the messages: a message must not wait.
 
-mod queue;
-
 #[cfg(test)]
 mod tests;
+mod turns;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -31,33 +30,12 @@ use std::time::Duration;
 
 use foldhash::fast::FixedState;
 
-use crate::fleet::message::{Ask, CheckHash, MAX_OBSERVATIONS, Observed, ReportMessage, Slice, WireObservation};
-use crate::fleet::reporter::queue::{TextTable, Turns};
+use crate::fleet::message::{
+    Ask, CheckHash, MAX_OBSERVATIONS, MAX_TEXTS, Observed, ReportMessage, Slice, WireObservation,
+};
+use crate::fleet::reporter::turns::Turns;
 use crate::health::Observation;
 use crate::model::{CheckKey, Doubt, Health, Hold, Moment};
-
-/// Time between two slices.
-const PERIOD: Duration = Duration::from_secs(1);
-/// The same while a server waits for everything.
-const HURRIED_PERIOD: Duration = Duration::from_millis(500);
-/// How many slices make a round. Every check is in one within 5 s.
-const SLICES: usize = 5;
-/// Fewest checks of a slice, where there are as many. Judgment: a kilobyte, so a small fleet has all each second.
-const MIN_SLICE: usize = 64;
-/// The same while a server waits for everything.
-const MIN_HURRIED_SLICE: usize = 1024;
-/// Least time between two messages of changes. Judgment: ten a second are enough, as the prober gathers changes too.
-const CHANGES_APART: Duration = Duration::from_millis(100);
-/// The part of a slice that is sent also while changes are saved: one of so many.
-const LEAST_SLICE: usize = 4;
-/// Changes that may be sent at once, in slices. Further ones wait for the next seconds, so that a burst is bounded.
-const MAX_DEBT: usize = 4;
-/// Changes that may be sent at once in any case, and a second in any case. Judgment: some kilobytes.
-const FREE_CHANGES: [usize; 2] = [1024, 256];
-/// Least time between two answers to [`Ask`]s.
-const ANSWERS_APART: Duration = Duration::from_secs(1);
-/// Least time between two hurried rounds. Judgment: two rounds. So asking can increase the cost by a quarter.
-const WHOLES_APART: Duration = Duration::from_secs(10);
 
 /// Without an observation for so long nothing is sent: the prober stands still, or this process did. Otherwise old
 /// verdicts would count as new ones. Judgment: five reports of the prober, and half of the default `stale_after`.
@@ -322,5 +300,32 @@ impl Latest {
     /// What is sent at once when it changes.
     fn verdict(&self) -> (Health, bool) {
         (self.health, self.tried)
+    }
+}
+
+/// The texts of a message, each once.
+#[derive(Debug, Default)]
+struct TextTable {
+    list: Vec<Arc<str>>,
+    positions: HashMap<Arc<str>, usize, FixedState>,
+}
+
+impl TextTable {
+    /// The position of `text`, which is added if there is room.
+    fn position_of(&mut self, text: &Arc<str>) -> Option<usize> {
+        if let Some(at) = self.positions.get(text) {
+            return Some(*at);
+        }
+        let at = self.list.len();
+        if at == MAX_TEXTS {
+            return None;
+        }
+        self.list.push(Arc::clone(text));
+        self.positions.insert(Arc::clone(text), at);
+        Some(at)
+    }
+
+    fn into_list(self) -> Vec<Arc<str>> {
+        self.list
     }
 }

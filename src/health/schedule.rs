@@ -112,24 +112,22 @@ impl Schedule {
     /// Sets the extra turn of this check; `None` removes it. Has no effect while another probe of the check is under
     /// way: that one gives the result sooner.
     pub fn set_extra_turn(&mut self, id: SlotId, at: Option<Moment>) {
-        if let Some(slot) = self.slots.get_mut(&id)
-            && (slot.under_way == 0 || at.is_none())
-        {
-            let before = slot.due();
-            slot.extra = at;
-            // Usually no extra turn is wanted after a probe, and nothing changes.
-            if slot.due() != before {
-                self.turns.push(Reverse((slot.due(), id)));
-            }
+        if at.is_none() || self.under_way_of(id) == 0 {
+            self.put_extra_turn(id, at);
         }
     }
 
     /// Sets the extra turn of this check although probes of it are under way: their answers are overdue.
     /// [`Schedule::set_extra_turn`] removes it, when an answer comes after all.
     pub fn overlap(&mut self, id: SlotId, at: Moment) {
+        self.put_extra_turn(id, Some(at));
+    }
+
+    fn put_extra_turn(&mut self, id: SlotId, at: Option<Moment>) {
         if let Some(slot) = self.slots.get_mut(&id) {
             let before = slot.due();
-            slot.extra = Some(at);
+            slot.extra = at;
+            // Usually no extra turn is wanted after a probe, and nothing changes.
             if slot.due() != before {
                 self.turns.push(Reverse((slot.due(), id)));
             }

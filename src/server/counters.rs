@@ -39,8 +39,9 @@ pub enum DropReason {
     Handshake,
     /// A connection closed to make room for a newer one, when there were as many as the limit, or no free descriptors.
     Displaced,
-    /// A connection closed because octets that wait for it were needed for others, or because none were free for it in
-    /// time; also a long query over DoQ that had no room.
+    /// A connection closed because octets that wait for it were needed for others, because none were free for it in
+    /// time, or because what its client sent takes much memory that is not reserved; also a query over DoQ that had no
+    /// room.
     NoOctets,
     /// A TLS or QUIC handshake that was refused: its client net makes too many, or there are too many in all.
     Refused,

@@ -7,7 +7,7 @@ pub enum HandshakeResult {
     Done,
     /// It failed, took too long, or was displaced.
     Failed,
-    /// It was not begun: its client net makes too many, while there are many.
+    /// It was not begun: its client net makes too many, or there are too many in all.
     Refused,
 }
 

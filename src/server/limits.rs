@@ -19,7 +19,7 @@ pub struct StreamLimits {
     /// Connections of TCP, DoT and DoH at a time. Each takes a descriptor, and up to about 128 KiB while its client
     /// misbehaves, half of it in the kernel.
     pub connections: Seats,
-    /// Connections of DoQ at a time, handshakes too. Each takes as much while its client misbehaves.
+    /// Connections of DoQ at a time, handshakes too. Each takes up to about 128 KiB while its client misbehaves.
     pub quic_connections: Seats,
     /// The octets that wait for their peers. The API has a total of its own.
     pub octets: WaitingOctets,

@@ -66,7 +66,7 @@ pub struct Problem {
     /// Whether the line must not be shown because it contains secrets.
     #[serde(skip)]
     pub is_secret: bool,
-    /// Which file that the settings name has it, if that is one of them.
+    /// The side file that has it; `None`: it is in another file.
     #[serde(skip)]
     pub(crate) side_file: Option<SideFile>,
 }

@@ -194,6 +194,7 @@ fn explain_steered(
     let position = position_of(snapshot, steered.policy, client)?;
     let cell = served(snapshot, steered.policy, position.local, facet);
     let decision = cell.map(Cell::decision);
+    let decided = decision.map_or(facet, |decision| decision.facet);
     let of_class = scope(snapshot, zone, &position, decision);
     let (scope, scope_why) = affinity::scope(snapshot, zone, client, cell, of_class);
     let (ttl, ttl_why) = ttl(snapshot, zone, steered, facet, decision);
@@ -224,9 +225,9 @@ fn explain_steered(
         scope_why,
         ttl_why,
         affinity_endpoint: affinity::endpoint(&snapshot.model, policy, client, cell),
-        ramps: ramps(snapshot, policy, decision.map_or(facet, |decision| decision.facet), now),
-        last_verdicts: last_verdicts(snapshot, policy, decision.map_or(facet, |decision| decision.facet)),
-        evidence: evidence(snapshot, policy, decision.map_or(facet, |decision| decision.facet), now),
+        ramps: ramps(snapshot, policy, decided, now),
+        last_verdicts: last_verdicts(snapshot, policy, decided),
+        evidence: evidence(snapshot, policy, decided, now),
     })
 }
 

@@ -19,8 +19,3 @@ pub(super) fn milliseconds(rtt: Duration) -> String {
         format!("{:.1} ms", rtt.as_secs_f64() * 1e3)
     }
 }
-
-/// Milliseconds with three decimals: an RTT is measured in microseconds.
-pub(super) fn millis(time: Duration) -> f64 {
-    (time.as_secs_f64() * 1e6).round() / 1e3
-}

@@ -2,9 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::control::explain::numbers::millis;
 use crate::control::explain::{ReasonReport, region_name, report};
-use crate::control::regions::{basis_text, basis_why};
+use crate::control::regions::{basis_text, basis_why, millis};
 use crate::control::status::{self, RampReport};
 use crate::model::{EndpointId, Facet, Moment, Policy};
 use crate::snapshot::Snapshot;
@@ -42,7 +41,7 @@ pub(super) fn last_verdicts(snapshot: &Snapshot, policy: &Policy, facet: Facet) 
     let why = |id: &EndpointId| {
         let checks = model.endpoint(*id).answering(facet).filter_map(|side| policy.check_of(*id, side));
         let basis = checks.map(|check| snapshot.view.check(check).basis).max().and_then(basis_text)?;
-        Some(report(model, *id, basis_why(&basis).to_owned()))
+        Some(report(model, *id, basis_why(basis).to_owned()))
     };
     policy.endpoints.iter().filter_map(why).collect()
 }

@@ -25,14 +25,14 @@ pub(super) async fn hand_back(
     state: &ApiState,
     before: Arc<Snapshot>,
     name: &SteeredName,
-    who: &str,
+    who: Arc<str>,
 ) -> Result<Result<FailbackResponse, FailbackError>, ErrorResponse> {
     let stays = |why: String| Ok(Err(FailbackError::Stays(format!("`{}` stays: {why}", name.owner))));
     let Some(orders) = &state.controls.leases else {
-        return stays("this server belongs to no fleet since its last start".to_owned());
+        return stays("this server was started without `[fleet]`, so restart it".to_owned());
     };
     let (reply, done) = oneshot::channel();
-    let order = LeaseOrder { owner: name.owner.clone(), who: who.into(), reply };
+    let order = LeaseOrder { owner: name.owner.clone(), who, reply };
     orders.send(order).await.map_err(|_| stopping())?;
     let active = match done.await.map_err(|_| stopping())? {
         Ok(active) => active,

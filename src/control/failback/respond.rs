@@ -25,7 +25,7 @@ pub(in crate::control) async fn respond(Shared(state): Shared<ApiState>, caller:
         let zones = rights.zones().cloned();
         let served = state.snapshots.load_full();
         if let Some(name) = exclusive_named(&served.model, &name, zones.as_deref()) {
-            let done = exclusive::hand_back(&state, served.clone(), name, &who).await?;
+            let done = exclusive::hand_back(&state, served.clone(), name, who).await?;
             let report = done.map_err(|error| Box::new(failback_error(&error)))?;
             return Ok(Json(report).into_response());
         }

@@ -8,6 +8,9 @@ use crate::fleet::{Agreement, Report, Vantage};
 use crate::health::Observation;
 use crate::model::{Check, CheckId, CheckView, Evidence, Health, Model, RegionId, WorldView};
 
+/// How many checks are reported together. Judgment: the observations of 50 vantages take 5 MB.
+const TOGETHER: usize = 500;
+
 /// The lost vantages: by name, and all of a region.
 #[derive(Debug, Clone, Default)]
 pub(super) struct LostVantages {
@@ -46,14 +49,15 @@ impl LostVantages {
         }
         world.vantages.retain(|vantage| !self.contains(&vantage.name, vantage.region));
         let mut agreement = Agreement::new(model);
-        let mut changed: Vec<(usize, Vec<RegionId>, bool)> = Vec::new();
+        // Of each check: the regions that lose evidence, and whether a verdict is left.
+        let mut changed: Vec<(Vec<RegionId>, bool)> = Vec::new();
         let mut observations: HashMap<Arc<str>, Vec<Observation>> = HashMap::new();
         for (at, check) in model.checks.iter().enumerate() {
             let evidence = view.evidence.of(model, CheckId(at as u32), view.at);
             let (lost, left): (Vec<_>, Vec<_>) =
                 evidence.into_iter().partition(|one| self.contains(&one.vantage, one.region));
             let is_judged = left.iter().any(|evidence| evidence.health != Health::Unknown);
-            changed.push((at, lost.iter().map(|evidence| evidence.region).collect(), is_judged));
+            changed.push((lost.iter().map(|evidence| evidence.region).collect(), is_judged));
             // What is agreed on a composite follows from its parts.
             for evidence in left.into_iter().filter(|_| check.parts.is_empty()) {
                 let vantage = evidence.vantage.clone();
@@ -65,7 +69,7 @@ impl LostVantages {
         }
         deliver(&mut agreement, model, world, &mut observations);
         let agreed = agreement.view(model, view.at);
-        for (at, regions, is_judged) in changed {
+        for (at, (regions, is_judged)) in changed.into_iter().enumerate() {
             let (check, agreed) = (&mut world.checks[at], &agreed.checks[at]);
             if !regions.is_empty() && is_judged {
                 (check.health, check.tried) = (agreed.health, agreed.tried);
@@ -77,9 +81,6 @@ impl LostVantages {
     }
 }
 
-/// How many checks are reported together. Judgment: the observations of 50 vantages take 5 MB.
-const TOGETHER: usize = 500;
-
 /// Delivers these observations to the agreement, as reports of the vantages of `world`.
 fn deliver(
     agreement: &mut Agreement,
@@ -89,9 +90,9 @@ fn deliver(
 ) {
     for vantage in &world.vantages {
         let region = model.region(vantage.region).name.as_str().into();
-        let of = Vantage { name: vantage.name.clone(), region };
+        let name = Vantage { name: vantage.name.clone(), region };
         let seen = observations.remove(&vantage.name).unwrap_or_default();
-        let report = Report { blind: vantage.why.clone(), ..Report::part(of, vantage.reported_at, seen) };
+        let report = Report { blind: vantage.why.clone(), ..Report::part(name, vantage.reported_at, seen) };
         agreement.receive(&report, vantage.reported_at);
     }
 }

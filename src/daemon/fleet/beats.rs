@@ -26,7 +26,7 @@ pub(super) fn relay(nats: &Nats) -> RelayBeat {
     })
 }
 
-/// Receives the heartbeats of other servers; its own come back too, and change nothing.
+/// Receives the heartbeats of other servers. NATS does not send a server its own ones (`no_echo`).
 pub(super) struct BeatTask {
     pub(super) nats: Nats,
     pub(super) beats: BeatSender,

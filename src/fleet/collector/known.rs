@@ -10,8 +10,8 @@ use crate::model::CheckKey;
 #[derive(Debug, Default)]
 pub(super) struct KnownChecks(Vec<(CheckHash, Arc<CheckKey>)>);
 
-/// What is new in a set of checks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What is new in a set of checks; of several things the last of these.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum News {
     /// Nothing.
     Nothing,
@@ -64,8 +64,7 @@ impl KnownChecks {
                 [..] => News::Keys,
             }
         };
-        let add = |found: News, next: News| if found == News::Nothing || next == News::Keys { next } else { found };
-        self.0.iter().map(news_of).fold(News::Nothing, add)
+        self.0.iter().map(news_of).max().unwrap_or(News::Nothing)
     }
 
     /// The positions here of the checks of `before`, by their positions there.

@@ -57,7 +57,7 @@ impl Unaccepted {
         }
     }
 
-    /// Its text in the log: what is wrong and what to do.
+    /// Its text in the log: what is wrong, and what to do where a setting is the cause.
     pub fn why(self) -> &'static str {
         match self {
             Unaccepted::TooLong => "it is too long",
@@ -65,7 +65,7 @@ impl Unaccepted {
             Unaccepted::Malformed => "it is malformed",
             Unaccepted::Rate => "the vantage sends too much",
             Unaccepted::TooManyVantages => "there are too many vantages",
-            Unaccepted::OwnName => "it has the name and the region of this node: give each node its own `node`",
+            Unaccepted::OwnName => "it has the name of this node: give each node its own `node`",
             Unaccepted::SecondProcess => "two processes report with this name: give each node its own `node`",
             Unaccepted::Repeated => "the message, or a later one, was received before",
         }

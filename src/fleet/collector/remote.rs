@@ -89,7 +89,7 @@ struct SliceRound {
     has_pending: bool,
 }
 
-/// What a vantage may send now, in a second's messages and octets times [`BURST_SECS`].
+/// The messages and octets that a vantage may send now: at most those of [`BURST_SECS`].
 #[derive(Debug, Clone, Copy)]
 struct Allowance {
     messages: f64,

@@ -1,5 +1,5 @@
-//! Exclusive failover: one active endpoint of a name, never two. Pure: `daemon::fleet` connects it to the store, to the
-//! vantages' verdicts and to the hook.
+//! Exclusive failover: one active endpoint of a name, never two. Pure: `daemon::exclusive` connects it to the store, to
+//! the vantages' verdicts and to the hook.
 //!
 //! A *lease* of each exclusive name is in a store with compare-and-set (CAS). It names the active endpoint, an *epoch*
 //! that rises with every promotion, and the server that holds it. All servers answer with the endpoint of the highest
@@ -56,7 +56,7 @@ const READ_EVERY: Duration = Duration::from_millis(500);
 
 /// After the second write in a row that was not stored the next one waits this long, then twice as long each time, so
 /// that a store that refuses everything is not flooded (judgment).
-const RETRY_WRITE: Duration = Duration::from_millis(100);
+const RETRY_WRITE: Duration = Duration::from_millis(200);
 /// The longest of these times: shorter than a lease.
 const RETRY_WRITE_LONGEST: Duration = Duration::from_secs(1);
 
@@ -77,6 +77,11 @@ const RETRY_LONGEST: Duration = Duration::from_secs(300);
 /// How long an order of an operator waits for its beginning: for the store, the lease and the verdict. Judgment: a
 /// person waits for it.
 const ORDER_PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long to wait after a failure: `first`, twice as long for each earlier failure, and `longest` at most.
+fn doubled(first: Duration, earlier: u32, longest: Duration) -> Duration {
+    first.saturating_mul(1u32.checked_shl(earlier).unwrap_or(u32::MAX)).min(longest)
+}
 
 /// Who a server is among those that may hold a lease, and how it promotes.
 #[derive(Debug, Clone)]

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::fleet::lease::VERDICT_FRESH;
+use crate::fleet::lease::{RETRY_FIRST, RETRY_LONGEST, VERDICT_FRESH, doubled};
 use crate::model::{Failback, Moment};
 
 /// The members of an exclusive name, as one server knows them at one moment.
@@ -82,11 +82,10 @@ impl MemberMemory {
     }
 
     /// A promotion of an endpoint failed. It is not tried again for a while, which doubles each time.
-    pub(super) fn failed(&mut self, endpoint: &Arc<str>, (first, longest): (Duration, Duration), now: Moment) {
+    pub(super) fn failed(&mut self, endpoint: &Arc<str>, now: Moment) {
         let failed = self.failed.entry(endpoint.clone()).or_insert(Failed { times: 0, until: now });
-        let doubled = first.saturating_mul(1u32.checked_shl(failed.times).unwrap_or(u32::MAX));
+        failed.until = now + doubled(RETRY_FIRST, failed.times, RETRY_LONGEST);
         failed.times = failed.times.saturating_add(1);
-        failed.until = now + doubled.min(longest);
     }
 
     /// A promotion of an endpoint succeeded.
@@ -103,7 +102,7 @@ impl MemberMemory {
             None => format!("{active} is not a member any more"),
             Some(MemberVerdict::Up | MemberVerdict::Unsure) => return self.failback(situation, active, now),
         };
-        let to = self.candidates(situation, now).find(|member| member.endpoint != *active)?;
+        let to = self.candidates(&situation.members, now).find(|member| member.endpoint != *active)?;
         Some(Wanted { to: to.endpoint.clone(), why })
     }
 
@@ -132,17 +131,13 @@ impl MemberMemory {
         self.situation.as_ref().filter(|situation| now.since(situation.at) <= VERDICT_FRESH)
     }
 
-    /// The members that may be promoted now, in listed order.
-    fn candidates<'a>(
-        &'a self,
-        situation: &'a LeaseSituation,
-        now: Moment,
-    ) -> impl Iterator<Item = &'a MemberState> + 'a {
+    /// Those of `members` that may be promoted now.
+    fn candidates<'a>(&'a self, members: &'a [MemberState], now: Moment) -> impl Iterator<Item = &'a MemberState> + 'a {
         let may_try = move |member: &&MemberState| {
             let failed = self.failed.get(&member.endpoint);
             member.verdict == MemberVerdict::Up && failed.is_none_or(|failed| failed.until <= now)
         };
-        situation.members.iter().filter(may_try)
+        members.iter().filter(may_try)
     }
 
     fn failback(&self, situation: &LeaseSituation, active: &Arc<str>, now: Moment) -> Option<Wanted> {
@@ -151,17 +146,10 @@ impl MemberMemory {
             Failback::Auto => Duration::ZERO,
             Failback::After(time) => time,
         };
-        let earlier: Vec<&Arc<str>> = situation
-            .members
-            .iter()
-            .map(|member| &member.endpoint)
-            .take_while(|endpoint| *endpoint != active)
-            .collect();
-        let is_due = |member: &&MemberState| {
-            let since = self.up_since.get(&member.endpoint);
-            earlier.contains(&&member.endpoint) && since.is_some_and(|since| *since + wait <= now)
-        };
-        let to = self.candidates(situation, now).find(is_due)?;
+        let (earlier, _) = situation.members.split_at(situation.members.iter().position(|of| of.endpoint == *active)?);
+        let is_due =
+            |member: &&MemberState| self.up_since.get(&member.endpoint).is_some_and(|since| *since + wait <= now);
+        let to = self.candidates(earlier, now).find(is_due)?;
         let why = match situation.failback {
             Failback::After(time) => {
                 format!("{} has been up for {}", to.endpoint, humantime::format_duration(time))

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
-use crate::fleet::message::MAX_TEXTS;
 use crate::fleet::test_checks::{BOOT, observation, plan};
 
 const MS: Duration = Duration::from_millis(1);

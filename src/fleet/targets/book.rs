@@ -201,7 +201,7 @@ impl TargetBook {
         plan
     }
 
-    /// The zones that the bucket has, with their serial.
+    /// How many zones have a manifest.
     pub fn zones(&self) -> usize {
         self.zones.values().filter(|entry| entry.manifest.is_some()).count()
     }

@@ -44,7 +44,7 @@ struct WrittenCheck {
     interval: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     timeout: Option<String>,
-    #[serde(default, skip_serializing_if = "is_false")]
+    #[serde(default, skip_serializing_if = "is_default")]
     adaptive: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     fall: Option<u32>,
@@ -52,15 +52,15 @@ struct WrittenCheck {
     rise: Option<u32>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     hold_down: Option<String>,
-    #[serde(default, skip_serializing_if = "is_false")]
+    #[serde(default, skip_serializing_if = "is_default")]
     undamped: bool,
-    #[serde(default, skip_serializing_if = "is_false")]
+    #[serde(default, skip_serializing_if = "is_default")]
     hold: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     host: Option<String>,
-    #[serde(default, skip_serializing_if = "is_false")]
+    #[serde(default, skip_serializing_if = "is_default")]
     unverified: bool,
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "is_default")]
     min_days: u32,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     path: Option<String>,
@@ -70,13 +70,13 @@ struct WrittenCheck {
     statuses: Vec<u16>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     body: Option<String>,
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "is_default")]
     redirects: u32,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     name: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     qtype: Option<u16>,
-    #[serde(default, skip_serializing_if = "is_zero_16")]
+    #[serde(default, skip_serializing_if = "is_default")]
     rcode: u16,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     address: Option<IpAddr>,
@@ -84,7 +84,7 @@ struct WrittenCheck {
     text: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     service: Option<String>,
-    #[serde(default, skip_serializing_if = "is_false")]
+    #[serde(default, skip_serializing_if = "is_default")]
     tls: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     program: Option<String>,
@@ -94,16 +94,8 @@ struct WrittenCheck {
     endpoint: Option<String>,
 }
 
-fn is_false(is: &bool) -> bool {
-    !is
-}
-
-fn is_zero(number: &u32) -> bool {
-    *number == 0
-}
-
-fn is_zero_16(number: &u16) -> bool {
-    *number == 0
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 /// The text of a check; `None` for heartbeats and composites, which no vantage probes.

@@ -2,12 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::fleet::targets::zone::MAX_ZONE;
+
 /// Most zones that a server lists as differing: enough to see what is wrong (judgment).
 pub(super) const MAX_DIFFERING: usize = 64;
 /// The version of the value.
 const VERSION: u32 = 1;
-/// Longest name of a zone, as text.
-const MAX_ZONE: usize = 1024;
 
 /// A zone in which a server differs from the fleet.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

@@ -23,7 +23,7 @@ pub(super) const MAX_PARTS: usize = 256;
 /// Most checks of a zone, and of a plan (judgment: a vantage can't probe more in a second).
 pub(super) const MAX_CHECKS: usize = 100_000;
 /// Longest name of a zone, as text: 255 octets, each as `\DDD`.
-const MAX_ZONE: usize = 1024;
+pub(super) const MAX_ZONE: usize = 1024;
 /// Longest name of a region or a node, as in the settings.
 const MAX_NAME: usize = 255;
 

@@ -1,9 +1,10 @@
 //! Slots of exec programs: how many run at a time, over all probers, and who is next.
 //!
 //! Programs of one monitor that hang must not keep other monitors from probing. So there are two parts. The common
-//! part is for everyone: one monitor may take all of it. Half of the reserve is for monitors with few programs, the
-//! fewer the less of it is free; the other half is for monitors that have none running. A slot that becomes free goes
-//! to the waiting monitor with the fewest programs. Within a monitor the first to wait is the first to run.
+//! part is for everyone: one monitor may take all of it. Half of the reserve is for monitors with few programs: the
+//! less of it is free, the fewer a monitor may have. The other half is for monitors that have none running. A slot that
+//! becomes free goes to the waiting monitor with the fewest programs. Within a monitor the first to wait is the first
+//! to run.
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -16,12 +17,13 @@ use crate::model::{ExecSpec, Monitor};
 /// The most programs of the common part. Judgment: scripts start interpreters, and a hundred of them would slow down
 /// the threads that answer queries.
 pub(super) const COMMON: usize = 64;
-/// The most programs in addition. Judgment: as many monitors can hang at the same time and others still probe.
+/// The most programs in addition. Judgment: forty monitors can hang at the same time, with all programs that they may
+/// have, and others still probe.
 const RESERVE: usize = 64;
 /// The part of the reserve for monitors that have no program running.
 const FOR_FIRST: usize = RESERVE / 2;
-/// A monitor may have one in so many of the free slots of the rest (judgment: several monitors that hang leave enough
-/// for others).
+/// A monitor may have one in so many of the free slots of the other half (judgment: several monitors that hang leave
+/// enough for others).
 const PART: usize = 4;
 /// The most programs that run at a time.
 const MOST_PROGRAMS: usize = COMMON + RESERVE;

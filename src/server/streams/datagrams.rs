@@ -14,7 +14,6 @@ use quinn::{AsyncUdpSocket, Runtime, TokioRuntime, UdpPoller};
 use crate::server::batch::set_option;
 
 /// The option that joins datagrams (Linux; `linux/udp.h`).
-#[cfg(target_os = "linux")]
 const UDP_GRO: libc::c_int = 104;
 
 /// See the module.
@@ -26,7 +25,6 @@ impl SingleDatagrams {
     pub(super) fn new(socket: UdpSocket) -> io::Result<Arc<SingleDatagrams>> {
         let same = socket.try_clone()?;
         let inner = TokioRuntime.wrap_udp_socket(socket)?;
-        #[cfg(target_os = "linux")]
         if inner.max_receive_segments() > 1 {
             set_option(&same, libc::SOL_UDP, UDP_GRO, 0)?;
         }

@@ -10,8 +10,7 @@ use crate::fleet::lease::promotion::MemberMemory;
 use crate::fleet::lease::value::UnreadableLease;
 use crate::fleet::lease::{
     HookResult, HookRun, Lease, LeaseAction, LeaseEvent, LeaseSettings, LeaseSituation, MARGIN_PART, ORDER_PATIENCE,
-    READ_EVERY, RENEWALS, RETRY_FIRST, RETRY_LONGEST, RETRY_WRITE, RETRY_WRITE_LONGEST, StoredLease, WRITE_TIMEOUT,
-    WriteResult,
+    READ_EVERY, RENEWALS, RETRY_WRITE, RETRY_WRITE_LONGEST, StoredLease, WRITE_TIMEOUT, WriteResult, doubled,
 };
 use crate::model::{ActiveEndpoint, Moment};
 
@@ -359,7 +358,7 @@ impl LeaseMachine {
     /// The promotion failed: the endpoint stays, and another candidate may be tried.
     fn fail(&mut self, why: &str, now: Moment) {
         if let Some(promotion) = &self.promotion {
-            self.members.failed(&promotion.run.to, (RETRY_FIRST, RETRY_LONGEST), now);
+            self.members.failed(&promotion.run.to, now);
         }
         self.break_off(why);
     }
@@ -394,8 +393,8 @@ impl LeaseMachine {
 
     /// Another revision may be newer, or the store refuses writes. The first retry comes at once.
     fn not_stored(&mut self, now: Moment) {
-        let wait = RETRY_WRITE.saturating_mul(1 << self.failures.min(16)).min(RETRY_WRITE_LONGEST);
-        self.write_after = if self.failures == 0 { now } else { now + wait };
+        let wait = self.failures.checked_sub(1).map(|earlier| doubled(RETRY_WRITE, earlier, RETRY_WRITE_LONGEST));
+        self.write_after = now + wait.unwrap_or_default();
         self.failures = self.failures.saturating_add(1);
         if let (None, Some(known)) = (&self.reading, &self.store) {
             self.reading = Some(Reading { due: now, known: known.number });

@@ -64,8 +64,7 @@ fn messages_are_separated_at_every_octet() {
     let stream = [framed(&[1; 12]), framed(&[2; 300])].concat();
     for end in 0..stream.len() {
         let expected = match end {
-            0..2 => NextMessage::Part,
-            2..14 => NextMessage::Part,
+            0..14 => NextMessage::Part,
             14.. => NextMessage::Whole(&stream[2..14]),
         };
         assert_eq!(next_message(&stream[..end]), expected, "{end} octets");

@@ -306,10 +306,10 @@ async fn octets_behind_the_message_of_a_stream_of_doq_end_the_connection_also_wh
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn few_streams_of_doq_wait_for_room_and_are_read_meanwhile() {
+async fn a_long_message_of_doq_leaves_room_for_all_other_streams_of_its_connection() {
     let scene = Scene::start().await;
     let quic = scene.quic(b"doq").await.unwrap();
-    // One message that takes the room of all of them, but for its last octet.
+    // One of the longest messages, but for its last octet.
     let (mut long, receive) = quic.open_bi().await.unwrap();
     let message = framed(&[0; LONGEST]);
     long.write_all(&message[..message.len() - 1]).await.unwrap();

@@ -1,16 +1,36 @@
 //! When a reporter sends what: the turns of slices, the queue of changes, and the requests of servers.
 
-use std::collections::{HashMap, VecDeque};
-use std::sync::Arc;
+use std::collections::VecDeque;
+use std::time::Duration;
 
-use foldhash::fast::FixedState;
-
-use crate::fleet::message::{CheckHash, MAX_TEXTS};
-use crate::fleet::reporter::{
-    ANSWERS_APART, CHANGES_APART, FREE_CHANGES, HURRIED_PERIOD, LEAST_SLICE, MAX_DEBT, MIN_HURRIED_SLICE, MIN_SLICE,
-    PERIOD, ReportedCheck, SLICES, WHOLES_APART,
-};
+use crate::fleet::message::CheckHash;
+use crate::fleet::reporter::ReportedCheck;
 use crate::model::Moment;
+
+/// Time between two slices.
+const PERIOD: Duration = Duration::from_secs(1);
+/// The same while a server waits for everything.
+const HURRIED_PERIOD: Duration = Duration::from_millis(500);
+/// How many slices make a round. Every check is in one within 5 s.
+const SLICES: usize = 5;
+/// Fewest checks of a slice, where there are as many. Judgment: a kilobyte, so a small fleet has all each second.
+const MIN_SLICE: usize = 64;
+/// The same while a server waits for everything.
+const MIN_HURRIED_SLICE: usize = 1024;
+/// Least time between two messages of changes. Judgment: ten a second are enough, as the prober gathers changes too.
+const CHANGES_APART: Duration = Duration::from_millis(100);
+/// The part of a slice that is sent also while changes are saved: one of so many.
+const LEAST_SLICE: usize = 4;
+/// Changes that may be sent at once, in slices. Further ones wait for the next seconds, so that a burst is bounded.
+const MAX_DEBT: usize = 4;
+/// Changes that may be sent at once in any case. Judgment: some kilobytes.
+const FREE_CHANGES: usize = 1024;
+/// The same in each second that follows.
+const FREE_CHANGES_A_SEC: usize = 256;
+/// Least time between two answers to requests.
+const ANSWERS_APART: Duration = Duration::from_secs(1);
+/// Least time between two hurried rounds. Judgment: two rounds. So asking can increase the cost by a quarter.
+const WHOLES_APART: Duration = Duration::from_secs(10);
 
 /// The turns of one reporter.
 #[derive(Debug)]
@@ -93,7 +113,7 @@ impl Turns {
         self.changes.retain(|hash| is_planned(*hash));
     }
 
-    pub(super) fn has_changes(&self) -> bool {
+    fn has_changes(&self) -> bool {
         !self.changes.is_empty()
     }
 
@@ -145,7 +165,7 @@ impl Turns {
             return hurried_slice(count);
         }
         let size = slice(count);
-        let saved = self.debt.min((size - size / LEAST_SLICE).max(FREE_CHANGES[1]));
+        let saved = self.debt.min((size - size / LEAST_SLICE).max(FREE_CHANGES_A_SEC));
         self.debt -= saved;
         size.saturating_sub(saved).max(MIN_SLICE)
     }
@@ -165,7 +185,7 @@ impl Turns {
     }
 
     /// Whether there are changes, and one may be sent now.
-    pub(super) fn may_send_changes(&self, count: usize) -> bool {
+    fn may_send_changes(&self, count: usize) -> bool {
         self.has_changes() && self.debt < most_debt(count)
     }
 
@@ -192,32 +212,5 @@ fn hurried_slice(count: usize) -> usize {
 }
 
 fn most_debt(count: usize) -> usize {
-    (MAX_DEBT * slice(count)).max(FREE_CHANGES[0])
-}
-
-/// The texts of a message, each once.
-#[derive(Debug, Default)]
-pub(super) struct TextTable {
-    list: Vec<Arc<str>>,
-    positions: HashMap<Arc<str>, usize, FixedState>,
-}
-
-impl TextTable {
-    /// The position of `text`, which is added if there is room.
-    pub(super) fn position_of(&mut self, text: &Arc<str>) -> Option<usize> {
-        if let Some(at) = self.positions.get(text) {
-            return Some(*at);
-        }
-        let at = self.list.len();
-        if at == MAX_TEXTS {
-            return None;
-        }
-        self.list.push(Arc::clone(text));
-        self.positions.insert(Arc::clone(text), at);
-        Some(at)
-    }
-
-    pub(super) fn into_list(self) -> Vec<Arc<str>> {
-        self.list
-    }
+    (MAX_DEBT * slice(count)).max(FREE_CHANGES)
 }
