@@ -142,6 +142,12 @@ class Fleet:
         lines = [line.split() for line in self.log.read_text().splitlines()]
         return [(int(line[1]), line[4], line[5]) for line in lines if line[0] == "start"]
 
+    def wait_hanging(self, epoch, bound=20):
+        """Waits until the hook of this epoch hangs; the pids of its shell and of the shell's child."""
+        hanging = re.compile(rf"^start {epoch} .* (\d+)$(?s:.*)^child {epoch} (\d+)\n", re.M)
+        found = wait_until(lambda: hanging.search(self.log.read_text()), bound)
+        return int(found[1]), int(found[2])
+
     def operate(self, i, *argv):
         return self.nodes[i].command(*argv, env={"PORTOLAN_TOKEN": TOKEN})
 

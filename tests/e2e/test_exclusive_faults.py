@@ -17,7 +17,8 @@ from processes import wait_until
 
 FAULTS = int(os.environ.get("PORTOLAN_FAULTS", 5))
 SEED = int(os.environ.get("PORTOLAN_SEED", 0)) or random.SystemRandom().randrange(1, 10**6)
-# With this many the median means something. It is that of the acceptance, on a machine that has nothing else to do.
+# With this many the median means something. docs/exclusive.md says how long a promotion takes; that is on a machine that does
+# nothing else.
 ENOUGH, MEDIAN = 40, 3.0
 
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use portolan::fleet::lease::{HookResult, LeaseAction, LeaseWrite};
+use portolan::fleet::lease::{HookResult, LeaseAction, LeaseWrite, WriteResult};
 use portolan::fleet::{Ask, Vantage, VantageReporter};
 use portolan::model::{Check, CheckKey, Health, Model, Moment, Monitor, ProbeKind, ProbeTarget, Region};
 
@@ -331,7 +331,7 @@ impl World {
         if instance == self.nodes[node].instance {
             self.notify(node, Arrival::Written(id, result));
         }
-        if result != portolan::fleet::lease::WriteResult::Conflict {
+        if result != WriteResult::Conflict {
             let (number, content) = self.store.newest();
             for server in 0..SERVERS {
                 self.notify(server, Arrival::Watched(number, content.clone()));

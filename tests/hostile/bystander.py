@@ -21,6 +21,7 @@ sys.path.append(str(Path(__file__).parents[1] / "e2e"))
 
 import octets
 import packets
+from clients import trusting
 from limits import Noise
 from octets import framed, request
 from processes import Child
@@ -150,7 +151,7 @@ class Observer:
                 seen["took"].append(time.monotonic() - sent)
 
     def observe_tcp(self):
-        sent = struct.pack("!H", len(self.query)) + self.query
+        sent = framed(self.query)
 
         def exchange():
             with socket.create_connection(self.dns, timeout=LOST_AFTER) as tcp:
@@ -169,10 +170,7 @@ class Observer:
         self.observe("healthz", exchange)
 
     def connect_tls(self, transport, alpn):
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-        context.set_alpn_protocols([alpn])
-        return context.wrap_socket(socket.create_connection(self.encrypted[transport], timeout=LOST_AFTER), server_hostname="ns1.example")
+        return trusting(alpn).wrap_socket(socket.create_connection(self.encrypted[transport], timeout=LOST_AFTER), server_hostname="ns1.example")
 
     def observe_tls(self):
         def exchange():

@@ -6,7 +6,7 @@ import ssl
 import struct
 
 import octets
-from clients import kind, read_in_background
+from clients import kind, read_in_background, trusting
 from octets import frame, get, query
 
 # --- clients that read nothing -----------------------------------------------------------------------------------------
@@ -136,12 +136,9 @@ async def https_fields(client):
 @kind
 async def hellos(client):
     """The first message of a handshake, whose reply costs the server a signature; the reply is awaited, then the next comes."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    context.set_alpn_protocols(["dot"])
     outgoing = ssl.MemoryBIO()
     with contextlib.suppress(ssl.SSLWantReadError):
-        context.wrap_bio(ssl.MemoryBIO(), outgoing, server_hostname="ns1.example").do_handshake()
+        trusting("dot").wrap_bio(ssl.MemoryBIO(), outgoing, server_hostname="ns1.example").do_handshake()
     hello = outgoing.read()
     while True:
         with contextlib.suppress(OSError):

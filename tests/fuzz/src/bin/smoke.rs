@@ -54,7 +54,8 @@ fn main() {
 }
 
 fn usage() -> ! {
-    eprintln!("usage: smoke [--runs N] [--seed S] [--target query_parse|answer|fleet_message|zone_file|policy_file] [--run N]");
+    let names = TARGETS.map(|target| target.name).join("|");
+    eprintln!("usage: smoke [--runs N] [--seed S] [--target {names}] [--run N]");
     exit(2)
 }
 
