@@ -142,7 +142,7 @@ impl TargetTask {
         let status = self.nats.status();
         let is_settled = status.is_connected && clock::now().since(status.since) > STALE_AFTER;
         let is_live = |node: &str| !is_settled || self.board.is_live(node);
-        while let Some(write) = writing.publisher.next_write(book, is_live) {
+        while let Some(write) = writing.publisher.next_write(book, clock::now(), is_live) {
             let Write { key, value, expected } = write;
             let written = match &value {
                 Some(text) => bucket.put(&key, text.clone().into(), expected).await,

@@ -1,7 +1,7 @@
 //! What is in the bucket `targets`, as one node has read it, and the plan that follows from it. A value: it gets the
 //! keys of the bucket in the order of their revisions.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +17,9 @@ const MAX_SERVERS: usize = 1000;
 /// How long a zone is still probed that disappeared from the bucket. Judgment: the servers write a bucket that was made
 /// anew within seconds, and an endpoint that nobody needs any more is probed for a minute in vain.
 const RETAIN: Duration = Duration::from_secs(60);
+/// How long the parts of a zone without a manifest stay in the bucket. Judgment: a server that still has the zone writes
+/// the manifest again within a second or two, and then needs no part written again.
+pub(super) const ORPHANED_AFTER: Duration = Duration::from_secs(5);
 
 /// What is to be probed, as far as this node has read it.
 #[derive(Debug, Default)]
@@ -43,8 +46,10 @@ struct ZoneEntry {
     /// The revision of the manifest's key, also where it was deleted.
     revision: u64,
     manifest: Option<ZoneManifest>,
-    /// With the revision of each.
-    parts: BTreeMap<usize, (u64, Arc<Part>)>,
+    /// Whether the manifest's key has a value, also one that can't be read.
+    has_value: bool,
+    /// With the revision of each; `None`: the key has a value that can't be read.
+    parts: BTreeMap<usize, (u64, Option<Arc<Part>>)>,
     /// The parts of the last manifest of which all were there.
     complete: Vec<Arc<Part>>,
     /// Since when there is no manifest.
@@ -79,7 +84,7 @@ impl TargetBook {
             ("zone", None) => self.manifest(&name_of(rest).ok_or("an unknown key")?, revision, value, now),
             ("part", Some((zone, number))) => {
                 let zone = name_of(zone).ok_or("an unknown key")?;
-                self.part(&zone, number.parse().map_err(|_| "an unknown key")?, revision, value)
+                self.part(&zone, number.parse().map_err(|_| "an unknown key")?, revision, value, now)
             }
             ("differs", None) => self.difference(&name_of(rest).ok_or("an unknown key")?, value),
             _ => Err("an unknown key"),
@@ -94,6 +99,7 @@ impl TargetBook {
             return Ok(());
         }
         entry.revision = revision;
+        entry.has_value = value.is_some();
         // One that can't be read counts as none: a server that has the zone writes it again.
         entry.manifest = manifest.unwrap_or_default();
         match (&entry.manifest, entry.gone_at) {
@@ -106,7 +112,14 @@ impl TargetBook {
         is_refused.map_or(Ok(()), Err)
     }
 
-    fn part(&mut self, zone: &str, number: usize, revision: u64, value: Option<&[u8]>) -> Result<(), &'static str> {
+    fn part(
+        &mut self,
+        zone: &str,
+        number: usize,
+        revision: u64,
+        value: Option<&[u8]>,
+        now: Moment,
+    ) -> Result<(), &'static str> {
         if number >= MAX_PARTS {
             return Err("too many parts");
         }
@@ -117,8 +130,12 @@ impl TargetBook {
         let part = value.map(Part::read).transpose();
         let is_refused = part.is_err();
         match part {
-            Ok(Some(part)) => _ = entry.parts.insert(number, (revision, Arc::new(part))),
-            Ok(None) | Err(_) => _ = entry.parts.remove(&number),
+            Ok(Some(part)) => _ = entry.parts.insert(number, (revision, Some(Arc::new(part)))),
+            Err(_) => _ = entry.parts.insert(number, (revision, None)),
+            Ok(None) => _ = entry.parts.remove(&number),
+        }
+        if entry.manifest.is_none() {
+            entry.gone_at.get_or_insert(now);
         }
         let is_new = entry.complete();
         self.is_changed |= is_new;
@@ -134,6 +151,8 @@ impl TargetBook {
             self.differences.remove(node);
         } else if self.differences.contains_key(node) || self.differences.len() < MAX_SERVERS {
             self.differences.insert(node.to_owned(), zones);
+        } else {
+            return Err("too many servers that differ");
         }
         Ok(())
     }
@@ -151,6 +170,7 @@ impl TargetBook {
         for entry in self.zones.values_mut() {
             entry.revision = 0;
             entry.manifest = None;
+            entry.has_value = false;
             entry.parts.clear();
             entry.gone_at.get_or_insert(now);
         }
@@ -162,12 +182,12 @@ impl TargetBook {
         let before = self.zones.len();
         self.zones.retain(|_, entry| {
             let is_over = entry.gone_at.is_some_and(|at| now.since(at) >= RETAIN);
-            // A key that was deleted has a revision that the next writer must know.
+            // A key that was deleted has a revision that the next writer must know, and parts are to be deleted.
             if is_over {
                 self.is_changed |= !entry.complete.is_empty();
                 entry.complete.clear();
             }
-            !is_over || entry.revision > 0
+            !is_over || entry.revision > 0 || !entry.parts.is_empty()
         });
         self.is_changed |= self.zones.len() != before;
         std::mem::take(&mut self.is_changed).then(|| self.plan(allowed))
@@ -229,11 +249,29 @@ impl TargetBook {
         wanted.parts.iter().enumerate().find(|(number, digest)| !has(*number, digest)).map(|(number, _)| number)
     }
 
-    /// The number of a part that the manifest of a zone does not have.
-    pub(super) fn leftover_part(&self, zone: &str) -> Option<usize> {
+    /// The number of a part that the manifest of a zone does not have, and its revision.
+    pub(super) fn leftover_part(&self, zone: &str) -> Option<(usize, u64)> {
         let entry = self.zones.get(zone)?;
         let count = entry.manifest.as_ref().map_or(0, |manifest| manifest.parts.len());
-        entry.parts.keys().copied().find(|number| *number >= count)
+        entry.parts.iter().find(|(number, _)| **number >= count).map(|(number, (revision, _))| (*number, *revision))
+    }
+
+    /// A part whose zone has had no manifest for [`ORPHANED_AFTER`]: the zone, its number and its revision. A manifest
+    /// that can't be read counts as one: it may be of a later release.
+    pub(super) fn orphaned_part(&self, now: Moment) -> Option<(&str, usize, u64)> {
+        let is_over = |at: Moment| now.since(at) >= ORPHANED_AFTER;
+        self.zones.iter().filter(|(_, entry)| !entry.has_value && entry.gone_at.is_some_and(is_over)).find_map(
+            |(zone, entry)| {
+                let (number, (revision, _)) = entry.parts.first_key_value()?;
+                Some((zone.as_str(), *number, *revision))
+            },
+        )
+    }
+
+    /// The nodes that wrote a manifest, or in which zones they differ.
+    pub(super) fn writers(&self) -> BTreeSet<&str> {
+        let of_manifests = self.zones.values().filter_map(|entry| Some(entry.manifest.as_ref()?.node.as_str()));
+        of_manifests.chain(self.differences.keys().map(String::as_str)).collect()
     }
 
     /// The zones whose manifest was written by `node`.
@@ -257,14 +295,14 @@ impl TargetPlan {
 
 impl ZoneEntry {
     fn part_digest(&self, number: usize) -> Option<&String> {
-        self.parts.get(&number).map(|(_, part)| &part.digest)
+        self.parts.get(&number)?.1.as_ref().map(|part| &part.digest)
     }
 
     /// Takes the parts of the manifest over, if all are there and one is new.
     fn complete(&mut self) -> bool {
         let Some(manifest) = &self.manifest else { return false };
         let part = |(number, digest): (usize, &String)| {
-            let (_, part) = self.parts.get(&number)?;
+            let part = self.parts.get(&number)?.1.as_ref()?;
             (part.digest == *digest).then(|| Arc::clone(part))
         };
         let parts: Option<Vec<Arc<Part>>> = manifest.parts.iter().enumerate().map(part).collect();

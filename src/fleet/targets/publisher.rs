@@ -11,13 +11,31 @@
 //! The manifest comes first, and only over the revision that was read: of two servers that write at the same time one
 //! wins. Then each server that has the checks of the manifest writes the parts that are missing or wrong. Until all are
 //! there, vantages probe what they had before. `differs.NODE` has the zones in which this server differs.
+//!
+//! The bucket is bounded, so nothing may stay in it for ever:
+//!
+//! - the manifest of a zone that this server does not have any more: it deletes it, and so does any server where the
+//!   node that wrote it has not reported for an hour. As long as another server has the zone, that one becomes its
+//!   writer;
+//! - parts without a manifest, and those that the manifest does not have: any server deletes them;
+//! - the differences of a node that has not reported for an hour.
+//!
+//! A key is deleted only over the revision that was read.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use crate::fleet::nats::token;
 use crate::fleet::targets::differing::{Differing, MAX_DIFFERING, WrittenDifferences};
 use crate::fleet::targets::zone::{ZoneManifest, ZoneTargets, manifest_key, part_key};
 use crate::fleet::targets::{TargetBook, is_newer};
+use crate::model::Moment;
+
+/// How long a node does not report until what it wrote is deleted. Judgment: longer than an upgrade, and no vantage
+/// should probe for days what nobody needs.
+pub(super) const ABSENT_AFTER: Duration = Duration::from_secs(3600);
+/// How often the writers are looked at (judgment: it costs a look at every zone).
+const LOOK_AT_WRITERS_EVERY: Duration = Duration::from_secs(10);
 
 /// A write into the bucket.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,13 +60,18 @@ pub struct TargetPublisher {
     claimed: BTreeSet<String>,
     /// Zones that a reload removed.
     removed: BTreeSet<String>,
+    /// Writers that do not report, since when.
+    absent: BTreeMap<String, Moment>,
+    /// When the writers were looked at.
+    looked_at: Option<Moment>,
 }
 
 impl TargetPublisher {
     /// A server that has these zones from its start.
     pub fn new(node: &str, zones: Vec<ZoneTargets>) -> TargetPublisher {
         let [changed, claimed, removed] = Default::default();
-        TargetPublisher { node: node.to_owned(), zones, changed, claimed, removed }
+        let (node, absent) = (node.to_owned(), BTreeMap::new());
+        TargetPublisher { node, zones, changed, claimed, removed, absent, looked_at: None }
     }
 
     /// Replaces the zones after a reload.
@@ -70,7 +93,7 @@ impl TargetPublisher {
 
     /// The next write, if there is one. `book` must have everything that is in the bucket. `is_live`: whether a node
     /// reports at present.
-    pub fn next_write(&mut self, book: &TargetBook, is_live: impl Fn(&str) -> bool) -> Option<Write> {
+    pub fn next_write(&mut self, book: &TargetBook, now: Moment, is_live: impl Fn(&str) -> bool) -> Option<Write> {
         let mut differing = Vec::new();
         for zone in &self.zones {
             let name = zone.zone.clone();
@@ -99,7 +122,10 @@ impl TargetPublisher {
                 Stand::Nothing => {}
             }
         }
-        self.remove_zone(book).or_else(|| self.differences(differing, book))
+        self.remove_zone(book)
+            .or_else(|| book.orphaned_part(now).map(|(zone, number, revision)| delete_part(zone, number, revision)))
+            .or_else(|| self.replace_absent(book, now, is_live))
+            .or_else(|| self.differences(differing, book))
     }
 
     /// Deletes the manifest of a zone that this server does not have any more: one that a reload removed, or that it
@@ -115,6 +141,45 @@ impl TargetPublisher {
         Some(Write { key: manifest_key(&zone), value: None, expected: Some(revision) })
     }
 
+    /// Becomes the writer of a manifest whose writer does not report, where this server has its checks. Deletes what a
+    /// node wrote that has not reported for [`ABSENT_AFTER`].
+    fn replace_absent(&mut self, book: &TargetBook, now: Moment, is_live: impl Fn(&str) -> bool) -> Option<Write> {
+        if self.looked_at.is_some_and(|at| now.since(at) < LOOK_AT_WRITERS_EVERY) {
+            return None;
+        }
+        let absent = book.writers().into_iter().filter(|node| **node != self.node && !is_live(node));
+        let since = |node: &str| self.absent.get(node).copied().unwrap_or(now);
+        self.absent = absent.map(|node| (node.to_owned(), since(node))).collect();
+        let write = self.take_over(book).or_else(|| self.delete_of_absent(book, now));
+        self.looked_at = write.is_none().then_some(now);
+        write
+    }
+
+    fn take_over(&mut self, book: &TargetBook) -> Option<Write> {
+        let is_left = |manifest: &ZoneManifest| self.absent.contains_key(&manifest.node);
+        let mut own = self.zones.iter().filter(|zone| !self.claimed.contains(&zone.zone));
+        let (zone, revision) = own.find_map(|zone| {
+            let (manifest, revision) = book.manifest_of(&zone.zone);
+            let is_same = |manifest: &ZoneManifest| zone.serial == manifest.serial && zone.has_the_checks_of(manifest);
+            manifest.filter(|manifest| is_left(manifest) && is_same(manifest)).map(|_| (zone, revision))
+        })?;
+        self.claimed.insert(zone.zone.clone());
+        Some(manifest_over(zone, revision))
+    }
+
+    fn delete_of_absent(&self, book: &TargetBook, now: Moment) -> Option<Write> {
+        let has = |zone: &str| self.zones.iter().any(|own| own.zone == zone);
+        let gone = self.absent.iter().filter(|(_, since)| now.since(**since) >= ABSENT_AFTER).map(|(node, _)| node);
+        gone.into_iter().find_map(|node| {
+            if let Some(zone) = book.zones_by(node).find(|zone| !has(zone)) {
+                let (_, revision) = book.manifest_of(zone);
+                return Some(Write { key: manifest_key(zone), value: None, expected: Some(revision) });
+            }
+            let differs = !book.differences_of(node).is_empty();
+            differs.then(|| Write { key: differs_key(node), value: None, expected: None })
+        })
+    }
+
     /// Writes in which zones this server differs, if that is another list than before.
     fn differences(&self, mut differing: Vec<Differing>, book: &TargetBook) -> Option<Write> {
         differing.sort();
@@ -122,10 +187,13 @@ impl TargetPublisher {
         if book.differences_of(&self.node) == differing {
             return None;
         }
-        let key = format!("differs.{}", token(&self.node));
         let value = (!differing.is_empty()).then(|| WrittenDifferences::to_value(differing));
-        Some(Write { key, value, expected: None })
+        Some(Write { key: differs_key(&self.node), value, expected: None })
     }
+}
+
+fn differs_key(node: &str) -> String {
+    format!("differs.{}", token(node))
 }
 
 /// How a zone of this server stands to its manifest.
@@ -174,6 +242,10 @@ fn repair(zone: &ZoneTargets, book: &TargetBook) -> Option<Write> {
         let part = zone.parts.get(number)?;
         return Some(Write { key: part_key(&zone.zone, number), value: Some(part.to_string()), expected: None });
     }
-    let number = book.leftover_part(&zone.zone)?;
-    Some(Write { key: part_key(&zone.zone, number), value: None, expected: None })
+    let (number, revision) = book.leftover_part(&zone.zone)?;
+    Some(delete_part(&zone.zone, number, revision))
+}
+
+fn delete_part(zone: &str, number: usize, revision: u64) -> Write {
+    Write { key: part_key(zone, number), value: None, expected: Some(revision) }
 }

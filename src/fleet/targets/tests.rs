@@ -1,5 +1,7 @@
 //! Servers with different files that write one bucket, in every order: which files are probed, and who differs.
 
+mod leftovers;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -75,9 +77,9 @@ impl Server {
     }
 
     /// Reads the bucket and makes one write. Returns whether it wanted to write anything.
-    fn turn(&mut self, bucket: &mut Bucket, live: &BTreeSet<String>) -> bool {
-        self.read = bucket.read_after(self.read, &mut self.book, at(0));
-        let write = self.publisher.next_write(&self.book, |node| live.contains(node));
+    fn turn(&mut self, bucket: &mut Bucket, live: &BTreeSet<String>, now: Moment) -> bool {
+        self.read = bucket.read_after(self.read, &mut self.book, now);
+        let write = self.publisher.next_write(&self.book, now, |node| live.contains(node));
         if let Some(write) = &write {
             bucket.write(write);
         }
@@ -87,9 +89,13 @@ impl Server {
 
 /// Lets the servers write until none wants to. Fails if that never comes.
 fn settle(servers: &mut [Server], bucket: &mut Bucket) {
+    settle_at(servers, bucket, at(0));
+}
+
+fn settle_at(servers: &mut [Server], bucket: &mut Bucket, now: Moment) {
     let live: BTreeSet<String> = servers.iter().map(|server| server.name.clone()).collect();
     for _ in 0..1000 {
-        let wrote = servers.iter_mut().map(|server| server.turn(bucket, &live)).filter(|wrote| *wrote).count();
+        let wrote = servers.iter_mut().map(|server| server.turn(bucket, &live, now)).filter(|wrote| *wrote).count();
         if wrote == 0 {
             return;
         }
@@ -156,8 +162,8 @@ fn servers_that_do_not_see_each_other_do_not_write_for_ever() {
     let mut servers =
         [Server::new("a", vec![zone("z.", 5, "a", [1])]), Server::new("b", vec![zone("z.", 5, "b", [2])])];
     let nobody = BTreeSet::new();
-    let turns =
-        (0..100).map(|_| servers.iter_mut().map(|server| server.turn(&mut bucket, &nobody)).filter(|w| *w).count());
+    let turns = (0..100)
+        .map(|_| servers.iter_mut().map(|server| server.turn(&mut bucket, &nobody, at(0))).filter(|w| *w).count());
     let writes: usize = turns.sum();
     assert!(writes < 20, "{writes} writes");
     assert_eq!(bucket.book().differences().len(), 1);
@@ -305,7 +311,7 @@ proptest! {
             if !is_late {
                 server.read = bucket.read_after(server.read, &mut server.book, at_start());
             }
-            if let Some(write) = server.publisher.next_write(&server.book, |node| live.contains(node)) {
+            if let Some(write) = server.publisher.next_write(&server.book, at_start(), |node| live.contains(node)) {
                 bucket.write(&write);
             }
         }
