@@ -6,7 +6,7 @@ use super::edns::{ExtendedError, OptReply};
 use super::subject::NO_ZONE;
 use super::{RawQuery, Reply, Tallies, reply_limit};
 use crate::snapshot::names::RecordTarget;
-use crate::snapshot::{ClassGroup, LocalClass, Snapshot};
+use crate::snapshot::{ClassTables, LocalClass, Snapshot};
 use crate::wire::code::{flag, rcode};
 use crate::wire::query::Query;
 use crate::wire::reply::ReplyWriter;
@@ -19,7 +19,10 @@ pub(super) struct Answering<'q> {
     pub(super) query: &'q Query<'q>,
     pub(super) reply: ReplyWriter<'q>,
     pub(super) tallies: Tallies,
-    pub(super) client: Option<ClientInGroup>,
+    pub(super) client: Option<PlacedClient<'q>>,
+    /// The scope of the reply's client subnet option: the longest prefix that a cell of this reply depended on; 0 for a
+    /// client known by its own address, and where nothing depended on the client (RFC 7871, 7.2.1).
+    pub(super) scope: u8,
     pub(super) opt: Option<OptReply<'q>>,
     /// The name that the chain has reached.
     pub(super) name: Reached<'q>,
@@ -71,18 +74,15 @@ pub(super) struct NodeQuestion {
     pub(super) owner: Pieces,
 }
 
-/// The client in the classes of one group of policies. Reused within a reply: a chain stays in its zone, and mostly in
-/// one group.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct ClientInGroup {
-    pub(super) group: ClassGroup,
+/// The class of the client by one pair of tables. Reused within a reply: a chain stays in its zone, and its names often
+/// have the same tables.
+#[derive(Clone, Copy)]
+pub(super) struct PlacedClient<'q> {
+    pub(super) tables: &'q ClassTables,
     pub(super) class: LocalClass,
-    /// The shortest prefix around the client whose addresses all have its class; 0 for a client known by its own
-    /// address.
+    /// The shortest prefix around the client whose addresses all get the answer of its class; 0 for a client known by
+    /// its own address.
     pub(super) prefix_len: u8,
-    /// The scope of the reply's client subnet option: the longest prefix that a cell of this reply depended on; 0 for a
-    /// client known by its own address, and where nothing depended on the client (RFC 7871, 7.2.1).
-    pub(super) scope: u8,
 }
 
 impl<'q> Answering<'q> {
@@ -104,6 +104,7 @@ impl<'q> Answering<'q> {
             reply,
             tallies: Tallies::default(),
             client: None,
+            scope: 0,
             opt,
             name: Reached::Question,
             draws: 0,
@@ -117,7 +118,7 @@ impl<'q> Answering<'q> {
     /// Ends the reply.
     pub(super) fn finish(mut self, rcode: u16) -> Reply {
         if let Some(opt) = &mut self.opt {
-            opt.scope = self.client.map_or(0, |client| client.scope);
+            opt.scope = self.scope;
             opt.write(&mut self.reply, self.limit, rcode);
         }
         let unknown = self.query.tsig.as_ref().filter(|_| rcode == rcode::NOTAUTH);

@@ -2,13 +2,13 @@
 
 use std::net::IpAddr;
 
-use super::answering::{Answering, ChainStep, ClientInGroup, NodeQuestion};
+use super::answering::{Answering, ChainStep, NodeQuestion, PlacedClient};
 use super::edns::ExtendedError;
 
 use crate::model::{Facet, ZoneId};
 use crate::placing::ClientNet;
 use crate::snapshot::names::{NodeRef, SteeredNode};
-use crate::snapshot::{Cell, CellContent, ClassGroup, KnownBy, Picks, PreparedRecord};
+use crate::snapshot::{Cell, CellContent, ClassTables, KnownBy, Picks, PreparedRecord};
 use crate::wire::code::{rcode, rtype};
 use crate::wire::reply::{Full, Owner, Section};
 
@@ -92,16 +92,15 @@ impl<'q> Answering<'q> {
     /// The cell of a steered name for this client. The scope of the reply gets longer where the cell
     /// depends on the client.
     pub(super) fn cell(&mut self, zone: ZoneId, steered: &SteeredNode, facet: Facet) -> Option<&'q Cell> {
-        let snapshot = self.snapshot;
-        let group = snapshot.group(steered.policy);
-        let seen = match self.client {
-            Some(seen) if seen.group == group => seen,
-            seen => self.classify_client(zone, group, seen.map_or(0, |seen| seen.scope)),
+        let of_facet = self.snapshot.facet(steered.policy, facet)?;
+        let Some(tables) = of_facet.tables.as_deref() else { return of_facet.cells.first().map(|cell| &**cell) };
+        let placed = match self.client {
+            Some(placed) if std::ptr::eq(placed.tables, tables) => placed,
+            Some(_) | None => self.place_client(zone, tables),
         };
-        let cell = snapshot.cell(steered.policy, seen.class, facet)?;
-        let depends_on = if cell.looks_at_client() { seen.prefix_len } else { 0 };
-        self.client = Some(ClientInGroup { scope: seen.scope.max(depends_on), ..seen });
-        Some(cell)
+        self.client = Some(placed);
+        self.scope = self.scope.max(placed.prefix_len);
+        of_facet.cell(placed.class).map(|cell| &**cell)
     }
 
     /// Draws from a cell of [`Answering::cell`]. The scope of the reply gets longer where affinity uses the
@@ -115,7 +114,7 @@ impl<'q> Answering<'q> {
             KnownBy::Ecs => {
                 let ecs = self.snapshot.zones.ecs(zone);
                 let net = ClientNet::of(affinity, ip, Some((ecs.v4, ecs.v6)));
-                self.client.iter_mut().for_each(|seen| seen.scope = seen.scope.max(net.len));
+                self.scope = self.scope.max(net.len);
                 net
             }
         };
@@ -148,14 +147,14 @@ impl<'q> Answering<'q> {
     }
 
     /// Finds the class of the client.
-    fn classify_client(&self, zone: ZoneId, group: ClassGroup, scope: u8) -> ClientInGroup {
+    fn place_client(&self, zone: ZoneId, tables: &'q ClassTables) -> PlacedClient<'q> {
         let (ip, by) = self.client_address(zone);
-        let (class, prefix_len) = self.snapshot.place_in(ip, group, by);
+        let (class, prefix_len) = tables.place(ip, by);
         let prefix_len = match by {
             KnownBy::Ecs => prefix_len,
             KnownBy::Address => 0,
         };
-        ClientInGroup { group, class, prefix_len, scope }
+        PlacedClient { tables, class, prefix_len }
     }
 
     /// The client's address: its subnet where the query has one and the zone uses ECS, otherwise the query's source.

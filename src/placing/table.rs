@@ -51,6 +51,11 @@ impl ClientTable {
         ClientTable { v4: IndexedRanges::of(v4), v6: IndexedRanges::of(v6), folds }
     }
 
+    /// How many ranges it has.
+    pub fn ranges(&self) -> usize {
+        self.v4.starts.len() + self.v6.starts.len()
+    }
+
     /// The class of `ip`, and the length of the shortest prefix around it, in its own family, in which all addresses
     /// have that class; 0 if all addresses of the family have it.
     pub fn lookup(&self, ip: IpAddr) -> (ClassId, u8) {

@@ -62,7 +62,7 @@ struct CellTier {
     race: Option<race::Race>,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 struct CellShare {
     weight: u64,
     first: u16,
@@ -220,6 +220,38 @@ impl Cell {
     /// Whether the decision depends on the client: if not, the ECS scope is 0.
     pub fn looks_at_client(&self) -> bool {
         self.decision.looks_at_client
+    }
+
+    /// Whether clients get the same from both: the same records with the same probabilities, for the same time.
+    pub(crate) fn answers_as(&self, other: &Cell) -> bool {
+        let (own, others) = (&self.decision, &other.decision);
+        // The pools on the way to an endpoint are in its hash.
+        let is_by_same_nets = match (&own.source, &others.source, self.affinity()) {
+            (_, _, None) => true,
+            (AnswerSource::Endpoints(own), AnswerSource::Endpoints(others), Some(_)) => {
+                own.tiers.iter().take(self.reached_tiers()).eq(others.tiers.iter().take(other.reached_tiers()))
+            }
+            (own, others, Some(_)) => own == others,
+        };
+        let shape = |cell: &Cell| (cell.content, cell.draws, cell.limit, cell.is_whole, cell.has_blanks);
+        (own.ttl, own.stale, self.affinity()) == (others.ttl, others.stale, other.affinity())
+            && shape(self) == shape(other)
+            && is_by_same_nets
+            && self.reached_shares().eq(other.reached_shares())
+    }
+
+    /// How many tiers a reply can have records of.
+    fn reached_tiers(&self) -> usize {
+        let is_one_draw = self.draws == 1 && !self.is_whole && !self.has_blanks;
+        if is_one_draw { self.tiers.len().min(1) } else { self.tiers.len() }
+    }
+
+    /// The shares of these tiers, each with the number of its tier, and its records.
+    fn reached_shares(&self) -> impl Iterator<Item = (usize, CellShare, Vec<PreparedRecord<'_>>)> {
+        let tiers = self.tiers.iter().take(self.reached_tiers()).enumerate();
+        tiers.flat_map(|(tier, of)| of.shares.iter().map(move |share| (tier, *share))).map(|(tier, share)| {
+            (tier, share, (share.first..share.first + share.count).map(|index| self.record(index)).collect())
+        })
     }
 
     /// The record at an index that [`Cell::pick`] gave.

@@ -2,10 +2,13 @@
 //! region, or at a few selectors. Classes that are equal in what a policy looks at are one *local* class of it.
 //! Policies that look at the same share their local classes and the tables from an address to a local class. In these
 //! tables neighbours of one local class are one range, so that a scope is the shortest that is true for the policy.
+//!
+//! At a moment, several local classes may have the same answer. [`PolicyClasses::tables`] gives tables in which they are
+//! one, so that a scope is the shortest prefix of which all clients have the same answer now.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use crate::model::{ClassId, ClientClass, Model, PolicyId, Selector, SelectorId};
 use crate::placing::ClientTable;
@@ -28,21 +31,47 @@ pub(crate) struct PolicyClasses {
     of_policy: Vec<ClassGroup>,
     /// The classes of the model themselves, for explanations.
     whole: ClientTable,
+    /// Tables in which classes with the same answer are one, as long as a cell needs them.
+    merged: Mutex<HashMap<MergedKey, Weak<ClassTables>>>,
 }
+
+/// The classes of a group, each with the first class that has the same answer.
+type MergedKey = (ClassGroup, Box<[LocalClass]>);
+
+/// Most ranges of merged tables together: at 22 octets for a range of IPv6, 46 MiB. Judgment: a city database has
+/// 300,000 ranges for a policy that looks at all of it, and few policies differ in which classes they answer alike.
+/// Beyond that the scopes are those of the classes: longer, and true.
+const MAX_MERGED_RANGES: usize = 1 << 21;
 
 /// The clients of one group of policies.
 #[derive(Debug)]
 struct GroupClasses {
     locals: Arc<LocalClasses>,
     /// `None` where there is only one local class.
-    tables: Option<GroupTables>,
+    tables: Option<Arc<ClassTables>>,
+    cutoff: Cutoff,
 }
 
-/// By how the client's address is known.
+/// From an address to a local class, by how the address is known.
 #[derive(Debug)]
-struct GroupTables {
+pub(crate) struct ClassTables {
     whole: Arc<ClientTable>,
     by_ecs: Arc<ClientTable>,
+}
+
+impl ClassTables {
+    /// The local class of `ip`, and the shortest prefix length around it whose addresses all have it.
+    pub(crate) fn place(&self, ip: IpAddr, by: KnownBy) -> (LocalClass, u8) {
+        let (class, scope) = match by {
+            KnownBy::Address => self.whole.lookup(ip),
+            KnownBy::Ecs => self.by_ecs.lookup(ip),
+        };
+        (LocalClass(class.0), scope)
+    }
+
+    fn ranges(&self) -> usize {
+        self.whole.ranges() + self.by_ecs.ranges()
+    }
 }
 
 /// The local classes of one interest.
@@ -73,7 +102,8 @@ impl PolicyClasses {
             })
         });
         let of_policy = of_policy.collect();
-        PolicyClasses { groups, of_policy, whole: ClientTable::compile(&model.clients, None, None) }
+        let whole = ClientTable::compile(&model.clients, None, None);
+        PolicyClasses { groups, of_policy, whole, merged: Mutex::default() }
     }
 
     pub(crate) fn group(&self, policy: PolicyId) -> ClassGroup {
@@ -86,11 +116,37 @@ impl PolicyClasses {
 
     /// The local class of `ip`, and the shortest prefix length around it whose addresses all have it.
     pub(crate) fn place(&self, ip: IpAddr, group: ClassGroup, by: KnownBy) -> (LocalClass, u8) {
-        match (&self.of_group(group).tables, by) {
-            (None, KnownBy::Address | KnownBy::Ecs) => (LocalClass(0), 0),
-            (Some(tables), KnownBy::Address) => local(tables.whole.lookup(ip)),
-            (Some(tables), KnownBy::Ecs) => local(tables.by_ecs.lookup(ip)),
+        self.of_group(group).tables.as_ref().map_or((LocalClass(0), 0), |tables| tables.place(ip, by))
+    }
+
+    /// The tables in which the local classes of `policy` with the same answer are one: `first` is for each of them the
+    /// first one with its answer, and that is what the tables give. `None` where there is only one local class. Takes
+    /// some milliseconds with a city database where no other policy has such tables.
+    pub(crate) fn tables(&self, model: &Model, policy: PolicyId, first: &[LocalClass]) -> Option<Arc<ClassTables>> {
+        let group = self.group(policy);
+        let GroupClasses { locals, tables, cutoff } = self.of_group(group);
+        let own = tables.as_ref()?;
+        if first.iter().zip(0..).all(|(first, at)| first.0 == at) {
+            return Some(own.clone());
         }
+        let mut merged = self.merged.lock().unwrap_or_else(PoisonError::into_inner);
+        let key: MergedKey = (group, first.into());
+        if let Some(known) = merged.get(&key).and_then(Weak::upgrade) {
+            return Some(known);
+        }
+        merged.retain(|_, tables| tables.strong_count() > 0);
+        let ranges: usize = merged.values().filter_map(Weak::upgrade).map(|tables| tables.ranges()).sum();
+        if ranges >= MAX_MERGED_RANGES {
+            return Some(own.clone());
+        }
+        let first_of = |local: &ClassId| first.get(usize::from(local.0)).map_or(*local, |first| ClassId(first.0));
+        let projection: Vec<ClassId> = locals.projection.iter().map(first_of).collect();
+        let table = |cutoff: Cutoff| Arc::new(ClientTable::compile(&model.clients, Some(&projection), cutoff));
+        let whole = table(None);
+        let by_ecs = if cutoff.is_some() { table(*cutoff) } else { whole.clone() };
+        let tables = Arc::new(ClassTables { whole, by_ecs });
+        merged.insert(key, Arc::downgrade(&tables));
+        Some(tables)
     }
 
     /// The class of `ip`, seen whole, and the shortest prefix length around it whose addresses are all of it.
@@ -101,10 +157,6 @@ impl PolicyClasses {
     fn of_group(&self, group: ClassGroup) -> &GroupClasses {
         &self.groups[group.0 as usize]
     }
-}
-
-fn local((class, scope): (ClassId, u8)) -> (LocalClass, u8) {
-    (LocalClass(class.0), scope)
 }
 
 /// Nets that are cut for clients known by ECS: no longer than this in IPv4 and IPv6.
@@ -126,8 +178,8 @@ impl Builder<'_> {
             self.tables.entry((interest.clone(), cutoff)).or_insert_with(made).clone()
         };
         // Where a zone does not use ECS no client is known by it, and no table is compiled for it.
-        let tables = (locals.first.len() > 1).then(|| GroupTables { whole: table(None), by_ecs: table(cutoff) });
-        GroupClasses { locals, tables }
+        let mut tables = || Arc::new(ClassTables { whole: table(None), by_ecs: table(cutoff) });
+        GroupClasses { tables: (locals.first.len() > 1).then(&mut tables), locals: locals.clone(), cutoff }
     }
 }
 

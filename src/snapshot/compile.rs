@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use crate::model::{ClientClass, Facet, Model, PolicyId, WorldView, ZoneId};
-use crate::snapshot::classes::{LocalClasses, PolicyClasses};
+use crate::snapshot::classes::PolicyClasses;
 use crate::snapshot::policies::{FacetCells, PolicyCells, PolicyTable};
 use crate::snapshot::remap::{PolicySet, Remap};
 use crate::snapshot::restore::{CellMemory, ModelMemory, of_cell};
@@ -77,7 +77,7 @@ fn compile_after(
     let policies = (0..model.policies.len() as u32).map(PolicyId).map(|policy| {
         let locals = classes.locals(policy);
         let memory = |facet, class| restored.memory(policy, locals, facet, class);
-        cells(model, &view, policy, locals, None, &memory)
+        cells(model, &view, policy, &classes, None, &memory)
     });
     let policies: PolicyTable = policies.collect();
     Snapshot {
@@ -101,9 +101,8 @@ pub fn refresh(previous: &Snapshot, view: Arc<WorldView>) -> Snapshot {
     follow_epochs(&mut next, &previous.view);
     for policy in touched(previous, &next.view) {
         let Some(old) = previous.policies.get(policy) else { continue };
-        let locals = previous.classes.locals(policy);
         let memory = |facet, class| of_cell(old, facet, class);
-        let new = cells(&previous.model, &next.view, policy, locals, Some(old), &memory);
+        let new = cells(&previous.model, &next.view, policy, &previous.classes, Some(old), &memory);
         replace(&mut next, policy, old, new);
     }
     next
@@ -127,7 +126,7 @@ pub(super) fn decide_again(next: &mut Snapshot, restored: &ModelMemory<'_>, poli
         let Some(old) = next.policies.get(policy).cloned() else { continue };
         let locals = classes.locals(policy);
         let memory = |facet, class| restored.memory(policy, locals, facet, class);
-        let new = cells(&model, &view, policy, locals, Some(&old), &memory);
+        let new = cells(&model, &view, policy, &classes, Some(&old), &memory);
         replace(next, policy, &old, new);
     }
 }
@@ -151,7 +150,7 @@ pub fn fail_back(previous: &Snapshot, policy: PolicyId) -> Snapshot {
     let model = &previous.model;
     let is_failover = |pool| model.pool(pool).steering.has_failback();
     let memory = |facet, class| of_cell(old, facet, class).without_incumbents(is_failover);
-    let new = cells(model, &next.view, policy, previous.classes.locals(policy), Some(old), &memory);
+    let new = cells(model, &next.view, policy, &previous.classes, Some(old), &memory);
     if !standings(&new).eq(standings(old)) {
         Arc::make_mut(&mut next.resisting).set(policy, &new);
         next.policies.replace(policy, new);
@@ -165,7 +164,7 @@ fn cells<'a>(
     model: &Model,
     view: &WorldView,
     policy: PolicyId,
-    locals: &LocalClasses,
+    classes: &PolicyClasses,
     old: Option<&PolicyCells>,
     memory: &dyn Fn(Facet, LocalClass) -> CellMemory<'a>,
 ) -> Arc<PolicyCells> {
@@ -188,19 +187,37 @@ fn cells<'a>(
                 Some(_) | None => Arc::new(Cell::prepare(model, model.policy(policy), Arc::new(decision))),
             }
         };
-        let mut classes = locals.classes(model).enumerate();
-        let mut cells: Vec<Arc<Cell>> = classes.by_ref().take(1).map(cell_of).collect();
+        let mut locals = classes.locals(policy).classes(model).enumerate();
+        let mut cells: Vec<Arc<Cell>> = locals.by_ref().take(1).map(cell_of).collect();
         // One cell is enough where the client is not looked at; it is given to every class.
         if cells.iter().any(|cell| cell.looks_at_client()) {
-            cells.extend(classes.map(cell_of));
+            cells.extend(locals.map(cell_of));
         }
-        let cells = FacetCells { facet, cells: cells.into() };
+        let tables = match of_facet.filter(|of| of.has(&cells)) {
+            Some(same) => same.tables.clone(),
+            None if cells.len() > 1 => classes.tables(model, policy, &first_alike(&cells)),
+            None => None,
+        };
+        let cells = FacetCells { facet, cells: cells.into(), tables };
         if model.policy(policy).is_mixed && settled.is_none() {
             settled = Some(cells.clone());
         }
         cells
     });
     facets.collect()
+}
+
+/// For each cell, the first that answers like it.
+fn first_alike(cells: &[Arc<Cell>]) -> Vec<LocalClass> {
+    let mut firsts: Vec<(LocalClass, &Cell)> = Vec::new();
+    let first = |(cell, at): (_, u16)| {
+        let known = firsts.iter().find(|(_, first)| first.answers_as(cell)).map(|(class, _)| *class);
+        known.unwrap_or_else(|| {
+            firsts.push((LocalClass(at), cell));
+            LocalClass(at)
+        })
+    };
+    cells.iter().map(|cell| &**cell).zip(0..).map(first).collect()
 }
 
 /// What counters are labelled with, each text once.

@@ -32,9 +32,10 @@ pub use transition::Transition;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+pub(crate) use classes::ClassTables;
 use classes::PolicyClasses;
-pub(crate) use policies::PolicyCells;
-use policies::{FacetCells, PolicyTable};
+use policies::PolicyTable;
+pub(crate) use policies::{FacetCells, PolicyCells};
 use touched::{Dependencies, Resisting};
 
 use crate::model::{
@@ -94,19 +95,25 @@ impl Snapshot {
     /// The cell that answers `facet` of a policy for clients of `class`; `None` when the policy doesn't have that
     /// facet.
     pub fn cell(&self, policy: PolicyId, class: LocalClass, facet: Facet) -> Option<&Cell> {
-        let facets = self.policies.get(policy)?;
-        facets.iter().find(|of| of.facet == facet)?.cell(class).map(|cell| &**cell)
+        self.facet(policy, facet)?.cell(class).map(|cell| &**cell)
+    }
+
+    /// The cells that answer `facet` of a policy.
+    pub(crate) fn facet(&self, policy: PolicyId, facet: Facet) -> Option<&FacetCells> {
+        self.policies.get(policy)?.iter().find(|of| of.facet == facet)
+    }
+
+    /// The shortest prefix length around `ip`, in its own family, whose addresses all get the same answer to `facet` of
+    /// a policy now; 0 where the client is not looked at.
+    pub fn scope(&self, ip: IpAddr, policy: PolicyId, facet: Facet, by: KnownBy) -> u8 {
+        let tables = self.facet(policy, facet).and_then(|of| of.tables.as_ref());
+        tables.map_or(0, |tables| tables.place(ip, by).1)
     }
 
     /// The local class of a client for `policy`, and the shortest prefix length around `ip`, in its own family, whose
     /// addresses all have it: 0 where the policy looks at nothing.
     pub fn place(&self, ip: IpAddr, policy: PolicyId, by: KnownBy) -> (LocalClass, u8) {
-        self.place_in(ip, self.group(policy), by)
-    }
-
-    /// The same for all policies of a group.
-    pub fn place_in(&self, ip: IpAddr, group: ClassGroup, by: KnownBy) -> (LocalClass, u8) {
-        self.classes.place(ip, group, by)
+        self.classes.place(ip, self.group(policy), by)
     }
 
     /// The group of policies with the same classes as `policy`.

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use crate::model::{Facet, PolicyId};
+use crate::snapshot::classes::ClassTables;
 use crate::snapshot::{Cell, LocalClass};
 
 /// The cells of one policy, by facet.
@@ -15,6 +16,8 @@ pub(crate) struct FacetCells {
     pub(crate) facet: Facet,
     /// By [`LocalClass`]; one alone holds for all of them. Never empty.
     pub(crate) cells: Box<[Arc<Cell>]>,
+    /// From a client's address to the first class that is answered like its own. `None` where one cell is for all.
+    pub(crate) tables: Option<Arc<ClassTables>>,
 }
 
 impl FacetCells {
@@ -31,8 +34,13 @@ impl FacetCells {
 
     /// Whether both hold the same cells, not merely equal ones.
     pub(crate) fn is_same(&self, other: &FacetCells) -> bool {
-        let mut pairs = self.cells.iter().zip(&other.cells);
-        self.cells.len() == other.cells.len() && pairs.all(|(one, other)| Arc::ptr_eq(one, other))
+        self.has(&other.cells)
+    }
+
+    /// Whether it holds these cells, not merely equal ones.
+    pub(crate) fn has(&self, cells: &[Arc<Cell>]) -> bool {
+        let mut pairs = self.cells.iter().zip(cells);
+        self.cells.len() == cells.len() && pairs.all(|(one, other)| Arc::ptr_eq(one, other))
     }
 }
 

@@ -61,7 +61,7 @@ mod test_cases_reach;
 #[cfg(test)]
 mod test_cases_time;
 #[cfg(test)]
-mod test_cases_worlds;
+pub(crate) mod test_cases_worlds;
 #[cfg(test)]
 mod test_decisions;
 #[cfg(test)]
@@ -230,10 +230,7 @@ impl<'a> Scene<'a> {
         decision: &mut Decision,
         prospects: &mut Prospects,
     ) -> Option<(Vec<Stage>, Vec<Tier>)> {
-        // All are looked at: whether a decision depends on the client must not depend on the class.
-        let measured = sieved.eligible.iter().filter(|endpoint| sieved.considered.contains(endpoint));
-        let out_of_reach = measured.filter(|endpoint| self.out_of_reach(**endpoint).is_some()).count();
-        if out_of_reach == 0 {
+        if !self.has_one_out_of_reach(sieved) {
             return None;
         }
         let near = sieve::sieve(self, self.policy.root, Admit::WithinReach);
@@ -309,6 +306,13 @@ impl<'a> Scene<'a> {
         }
         let region = self.client.region()?;
         up().flatten().all(|view| view.unreachable_from.contains(&region)).then_some(region)
+    }
+
+    /// Whether an endpoint that is eligible, and not because it is forced up, is out of reach for the client's region.
+    fn has_one_out_of_reach(&self, sieved: &Sieved) -> bool {
+        let measured = sieved.eligible.iter().filter(|endpoint| sieved.considered.contains(endpoint));
+        // All are looked at: whether a decision depends on the client must not depend on the class.
+        measured.filter(|endpoint| self.out_of_reach(**endpoint).is_some()).count() > 0
     }
 
     /// The verdict on an endpoint; `None` without a monitor. For a service it is the best of its addresses.

@@ -219,9 +219,8 @@ impl Empty<'_> {
     /// Gives what `other` gives of the endpoints that `admit` lets through, if it gives anything.
     fn try_other(&self, other: MemberRef, admit: Admit, decision: &mut Decision, prospects: &mut Prospects) -> bool {
         let scene = &self.scene;
-        let is_far = |endpoint: &EndpointId| scene.out_of_reach(*endpoint).is_some();
         if admit == Admit::Up
-            && scene.model.endpoints_below(other).iter().filter(|endpoint| is_far(endpoint)).count() > 0
+            && scene.has_one_out_of_reach(&sieve(scene, other, admit))
             && self.try_other(other, Admit::WithinReach, decision, prospects)
         {
             return true;

@@ -7,7 +7,7 @@ use super::test_cases::notes;
 use super::test_world::SteeringWorld;
 use super::{AnswerSource, Decision, Distribution, Memory, interest};
 use crate::model::AdminState::{Disabled, Drain};
-use crate::model::{EndpointId, Facet, Failback, OnEmpty, OverrideState, PolicyId, Steering};
+use crate::model::{EndpointId, Facet, Failback, Model, OnEmpty, OverrideState, PolicyId, Steering, WorldView};
 
 /// Region, state, RTT, whether it is an alias, override, and the ramp of one that came up at the start.
 type AnyEndpoint = (usize, u8, Option<u64>, bool, Option<OverrideState>, Option<u64>);
@@ -35,6 +35,11 @@ pub(super) fn any_world() -> impl Strategy<Value = SteeringWorld> {
     let policy = (prop::option::of(1_usize..4), 0_usize..6, fence, 0_u64..9, prop::bool::weighted(0.3));
     let endpoints = prop::collection::vec(endpoint, 6);
     (endpoints, prop::collection::vec(pool, 1..4), policy).prop_map(build)
+}
+
+/// The model and the view of a world of any shape, for tests of what is made of decisions.
+pub(crate) fn any_model() -> impl Strategy<Value = (Model, WorldView)> {
+    any_world().prop_map(|world| (world.whole_model(), world.view))
 }
 
 fn build((endpoints, pools, policy): (Vec<AnyEndpoint>, Vec<AnyPool>, AnyPolicy)) -> SteeringWorld {
@@ -96,7 +101,7 @@ fn with_policy(
     }
 }
 
-pub(super) fn any_facet() -> impl Strategy<Value = Facet> {
+pub(crate) fn any_facet() -> impl Strategy<Value = Facet> {
     prop::sample::select(vec![Facet::V4, Facet::V6, Facet::Alias])
 }
 

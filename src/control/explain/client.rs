@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 
-use crate::control::explain::{ClientPosition, class_name, region_name};
+use crate::control::explain::{ClientAddress, ClientPosition, class_name, region_name};
 use crate::model::{ClassId, Clients, Facts, Model, PolicyId, Region};
 use crate::placing::{self, ClientPlacement, RegionSource};
 use crate::snapshot::{KnownBy, Snapshot};
@@ -24,7 +24,8 @@ pub(super) fn locate_address(snapshot: &Snapshot, policy: PolicyId, ip: IpAddr) 
         why.push_str(&format!("; known by ECS only, it is of class {}", class_name(model, first_of_it)));
         why.push_str(&holding(&model.clients, &model.regions, first_of_it));
     }
-    ClientPosition { class, local, why, scope: Some(if local == by_ecs { ecs_scope } else { own_scope }) }
+    let (by, len) = if local == by_ecs { (KnownBy::Ecs, ecs_scope) } else { (KnownBy::Address, own_scope) };
+    ClientPosition { class, local, why, address: Some(ClientAddress { ip, by, len }) }
 }
 
 pub(super) fn net(ip: IpAddr, len: u8) -> String {

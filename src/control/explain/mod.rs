@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use crate::control::status::RampReport;
 use crate::model::{ClassId, EndpointId, Facet, Model, Moment, Policy, PolicyId, RegionId, SteeredName, ZoneId};
 use crate::snapshot::names::{LookupResult, RrsetRef};
-use crate::snapshot::{Cell, LocalClass, Snapshot};
+use crate::snapshot::{Cell, KnownBy, LocalClass, Snapshot};
 use crate::steering::{AnswerSource, Decision, Reason, StageName};
 use crate::wire::{Name, NameBuf, NameError};
 
@@ -195,7 +195,7 @@ fn explain_steered(
     let cell = served(snapshot, steered.policy, position.local, facet);
     let decision = cell.map(Cell::decision);
     let decided = decision.map_or(facet, |decision| decision.facet);
-    let of_class = scope(snapshot, zone, &position, decision);
+    let of_class = scope(snapshot, zone, steered.policy, &position, decision);
     let (scope, scope_why) = affinity::scope(snapshot, zone, client, cell, of_class);
     let (ttl, ttl_why) = ttl(snapshot, zone, steered, facet, decision);
     Ok(Explanation {
@@ -248,12 +248,20 @@ fn served(snapshot: &Snapshot, policy: PolicyId, class: LocalClass, facet: Facet
     snapshot.cell(policy, class, facet).or_else(|| snapshot.cell(policy, class, Facet::Alias))
 }
 
-/// A client's class, that class within the policy's group, why it has it, and its scope if an address is given.
+/// A client's class, that class within the policy's group, why it has it, and its address if one is given.
 struct ClientPosition {
     class: ClassId,
     local: LocalClass,
     why: String,
-    scope: Option<u8>,
+    address: Option<ClientAddress>,
+}
+
+/// A client's address, how it is known, and the length of the shortest prefix around it whose clients are all of its
+/// class.
+struct ClientAddress {
+    ip: IpAddr,
+    by: KnownBy,
+    len: u8,
 }
 
 fn position_of(snapshot: &Snapshot, policy: PolicyId, client: Client<'_>) -> Result<ClientPosition, ExplainError> {
@@ -262,7 +270,7 @@ fn position_of(snapshot: &Snapshot, policy: PolicyId, client: Client<'_>) -> Res
         class,
         local: snapshot.local(policy, class),
         why: why.to_owned(),
-        scope: None,
+        address: None,
     };
     match client {
         Client::Address(ip) => Ok(locate_address(snapshot, policy, ip)),
@@ -280,15 +288,30 @@ fn position_of(snapshot: &Snapshot, policy: PolicyId, client: Client<'_>) -> Res
     }
 }
 
-fn scope(snapshot: &Snapshot, zone: ZoneId, position: &ClientPosition, decision: Option<&Decision>) -> (u8, String) {
-    let looks = decision.is_some_and(|decision| decision.looks_at_client);
-    match position.scope {
-        _ if !looks => (0, "the client was not looked at".to_owned()),
-        _ if !snapshot.model.zone(zone).ecs.enabled => (0, "this zone does not use ECS".to_owned()),
-        Some(0) => (0, "every client of this family is of this class".to_owned()),
-        Some(scope) => (scope, "the shortest prefix whose clients are all of this class".to_owned()),
-        None => (0, "depends on the client's address, and none was given".to_owned()),
+fn scope(
+    snapshot: &Snapshot,
+    zone: ZoneId,
+    policy: PolicyId,
+    position: &ClientPosition,
+    decision: Option<&Decision>,
+) -> (u8, String) {
+    let Some(decision) = decision.filter(|decision| decision.looks_at_client) else {
+        return (0, "the client was not looked at".to_owned());
+    };
+    if !snapshot.model.zone(zone).ecs.enabled {
+        return (0, "this zone does not use ECS".to_owned());
     }
+    let Some(ClientAddress { ip, by, len }) = position.address else {
+        return (0, "depends on the client's address, and none was given".to_owned());
+    };
+    let scope = snapshot.scope(ip, policy, decision.facet, by);
+    let why = match (scope, len) {
+        (0, 0) => "every client of this family is of this class",
+        (0, _) => "every client of this family gets this answer now",
+        (_, len) if scope == len => "the shortest prefix whose clients are all of this class",
+        (_, _) => "the shortest prefix whose clients all get this answer now",
+    };
+    (scope, why.to_owned())
 }
 
 pub(super) fn class_name(model: &Model, class: ClassId) -> String {

@@ -40,7 +40,7 @@ fn standing_by(snapshot: &Snapshot, members: &[&str], due: Option<Moment>) -> Sn
     let policy = policy(model, "one");
     let cell = Arc::new(Cell::prepare(model, model.policy(policy), Arc::new(decision)));
     let mut next = snapshot.clone();
-    next.policies.replace(policy, [FacetCells { facet: Facet::V4, cells: [cell].into() }].into());
+    next.policies.replace(policy, [FacetCells { facet: Facet::V4, cells: [cell].into(), tables: None }].into());
     next.resisting = Arc::new(Resisting::of(next.policies.iter()));
     next
 }

@@ -6,6 +6,7 @@ mod coming;
 mod kinds;
 mod memory;
 mod ramp;
+mod scope;
 mod targets;
 
 use std::sync::Arc;
