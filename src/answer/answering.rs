@@ -80,8 +80,8 @@ pub(super) struct NodeQuestion {
 pub(super) struct PlacedClient<'q> {
     pub(super) tables: &'q ClassTables,
     pub(super) class: LocalClass,
-    /// The shortest prefix around the client whose addresses all get the answer of its class; 0 for a client known by
-    /// its own address.
+    /// The shortest prefix around the client whose addresses all have its class by these tables; 0 for a client known
+    /// by its own address.
     pub(super) prefix_len: u8,
 }
 

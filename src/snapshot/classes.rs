@@ -3,8 +3,8 @@
 //! Policies that look at the same share their local classes and the tables from an address to a local class. In these
 //! tables neighbours of one local class are one range, so that a scope is the shortest that is true for the policy.
 //!
-//! At a moment, several local classes may have the same answer. [`PolicyClasses::tables`] gives tables in which they are
-//! one, so that a scope is the shortest prefix of which all clients have the same answer now.
+//! Where the region matters only for endpoints that are out of reach, most regions have the same answer most of the
+//! time. [`PolicyClasses::tables`] gives tables in which these are one, so that no scope is longer than necessary.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -31,7 +31,7 @@ pub(crate) struct PolicyClasses {
     of_policy: Vec<ClassGroup>,
     /// The classes of the model themselves, for explanations.
     whole: ClientTable,
-    /// Tables in which classes with the same answer are one, as long as a cell needs them.
+    /// Tables in which regions with the same answer are one, as long as a cell needs them.
     merged: Mutex<HashMap<MergedKey, Weak<ClassTables>>>,
 }
 
@@ -39,8 +39,8 @@ pub(crate) struct PolicyClasses {
 type MergedKey = (ClassGroup, Box<[LocalClass]>);
 
 /// Most ranges of merged tables together: at 22 octets for a range of IPv6, 46 MiB. Judgment: a city database has
-/// 300,000 ranges for a policy that looks at all of it, and few policies differ in which classes they answer alike.
-/// Beyond that the scopes are those of the classes: longer, and true.
+/// 300,000 ranges for a policy that looks at all of it, and few sets of regions are cut off from an endpoint at one
+/// time. Beyond that the scopes are those of the classes: longer, and true.
 const MAX_MERGED_RANGES: usize = 1 << 21;
 
 /// The clients of one group of policies.
@@ -84,6 +84,8 @@ pub(crate) struct LocalClasses {
     pub(crate) labels: Vec<Arc<str>>,
     /// The local class of each class of the model.
     projection: Vec<ClassId>,
+    /// By local class: the first one that differs from it only in a region that matters by reach alone.
+    pub(crate) but_for_reach: Vec<LocalClass>,
 }
 
 impl PolicyClasses {
@@ -119,8 +121,8 @@ impl PolicyClasses {
         self.of_group(group).tables.as_ref().map_or((LocalClass(0), 0), |tables| tables.place(ip, by))
     }
 
-    /// The tables in which the local classes of `policy` with the same answer are one: `first` is for each of them the
-    /// first one with its answer, and that is what the tables give. `None` where there is only one local class. Takes
+    /// The tables in which some local classes of `policy` are one: `first` is for each of them the first one that is one
+    /// with it, and that is what the tables give. `None` where there is only one local class. Takes
     /// some milliseconds with a city database where no other policy has such tables.
     pub(crate) fn tables(&self, model: &Model, policy: PolicyId, first: &[LocalClass]) -> Option<Arc<ClassTables>> {
         let group = self.group(policy);
@@ -185,22 +187,28 @@ impl Builder<'_> {
 
 impl LocalClasses {
     fn of(model: &Model, interest: &Interest) -> LocalClasses {
+        let seen = |class: &ClientClass, with_region: bool| ClientClass {
+            region: class.region.filter(|_| with_region),
+            selectors: interest.selectors.iter().copied().filter(|id| class.is_selected(*id)).collect(),
+        };
         let (mut first, mut known) = (Vec::new(), HashMap::new());
         let projection = model.clients.classes.iter().zip(0..).map(|(class, at)| {
-            let seen = ClientClass {
-                region: class.region.filter(|_| interest.region),
-                selectors: interest.selectors.iter().copied().filter(|id| class.is_selected(*id)).collect(),
-            };
-            *known.entry(seen).or_insert_with(|| {
+            *known.entry(seen(class, interest.region)).or_insert_with(|| {
                 first.push(ClassId(at));
                 ClassId(first.len() as u16 - 1)
             })
         });
         let projection = projection.collect();
-        let selectors: Vec<Arc<str>> = interest.selectors.iter().map(|id| selector_label(model, *id)).collect();
+        let mut alike: HashMap<ClientClass, LocalClass> = HashMap::new();
         let of = |class: &ClassId| &model.clients.classes[usize::from(class.0)];
+        let but_for_reach = first.iter().zip(0..).map(|(class, at)| {
+            let seen = seen(of(class), interest.region && !interest.is_by_reach);
+            *alike.entry(seen).or_insert(LocalClass(at))
+        });
+        let but_for_reach = but_for_reach.collect();
+        let selectors: Vec<Arc<str>> = interest.selectors.iter().map(|id| selector_label(model, *id)).collect();
         let labels = first.iter().map(|class| label(model, interest, &selectors, of(class))).collect();
-        LocalClasses { first, labels, projection }
+        LocalClasses { first, labels, projection, but_for_reach }
     }
 
     /// The first class of the model in each local class, in their order.

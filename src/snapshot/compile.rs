@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use crate::model::{ClientClass, Facet, Model, PolicyId, WorldView, ZoneId};
-use crate::snapshot::classes::PolicyClasses;
+use crate::snapshot::classes::{LocalClasses, PolicyClasses};
 use crate::snapshot::policies::{FacetCells, PolicyCells, PolicyTable};
 use crate::snapshot::remap::{PolicySet, Remap};
 use crate::snapshot::restore::{CellMemory, ModelMemory, of_cell};
@@ -195,7 +195,7 @@ fn cells<'a>(
         }
         let tables = match of_facet.filter(|of| of.has(&cells)) {
             Some(same) => same.tables.clone(),
-            None if cells.len() > 1 => classes.tables(model, policy, &first_alike(&cells)),
+            None if cells.len() > 1 => classes.tables(model, policy, &first_alike(&cells, classes.locals(policy))),
             None => None,
         };
         let cells = FacetCells { facet, cells: cells.into(), tables };
@@ -207,17 +207,19 @@ fn cells<'a>(
     facets.collect()
 }
 
-/// For each cell, the first that answers like it.
-fn first_alike(cells: &[Arc<Cell>]) -> Vec<LocalClass> {
-    let mut firsts: Vec<(LocalClass, &Cell)> = Vec::new();
-    let first = |(cell, at): (_, u16)| {
-        let known = firsts.iter().find(|(_, first)| first.answers_as(cell)).map(|(class, _)| *class);
-        known.unwrap_or_else(|| {
-            firsts.push((LocalClass(at), cell));
-            LocalClass(at)
-        })
-    };
-    cells.iter().map(|cell| &**cell).zip(0..).map(first).collect()
+/// For the cell of each local class, the first that answers like it and is for clients that differ only by reach.
+fn first_alike(cells: &[Arc<Cell>], locals: &LocalClasses) -> Vec<LocalClass> {
+    let mut firsts: Vec<(LocalClass, LocalClass, &Cell)> = Vec::new();
+    let mut all = Vec::with_capacity(cells.len());
+    for ((cell, of), at) in cells.iter().zip(&locals.but_for_reach).zip(0..) {
+        let known = firsts.iter().find(|(_, of_first, first)| of_first == of && first.answers_as(cell));
+        let first = known.map_or(LocalClass(at), |(class, ..)| *class);
+        if known.is_none() {
+            firsts.push((first, *of, cell));
+        }
+        all.push(first);
+    }
+    all
 }
 
 /// What counters are labelled with, each text once.

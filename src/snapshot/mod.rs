@@ -103,8 +103,8 @@ impl Snapshot {
         self.policies.get(policy)?.iter().find(|of| of.facet == facet)
     }
 
-    /// The shortest prefix length around `ip`, in its own family, whose addresses all get the same answer to `facet` of
-    /// a policy now; 0 where the client is not looked at.
+    /// The shortest prefix length around `ip`, in its own family, whose addresses have the same class, or classes that
+    /// differ only by reach and get the same answer to `facet` of a policy now; 0 where the client is not looked at.
     pub fn scope(&self, ip: IpAddr, policy: PolicyId, facet: Facet, by: KnownBy) -> u8 {
         let tables = self.facet(policy, facet).and_then(|of| of.tables.as_ref());
         tables.map_or(0, |tables| tables.place(ip, by).1)

@@ -16,7 +16,8 @@ pub(crate) struct FacetCells {
     pub(crate) facet: Facet,
     /// By [`LocalClass`]; one alone holds for all of them. Never empty.
     pub(crate) cells: Box<[Arc<Cell>]>,
-    /// From a client's address to the first class that is answered like its own. `None` where one cell is for all.
+    /// From a client's address to its class, or the first one that differs only by reach and is answered like it.
+    /// `None` where one cell is for all.
     pub(crate) tables: Option<Arc<ClassTables>>,
 }
 

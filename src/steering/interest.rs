@@ -9,6 +9,8 @@ pub struct Interest {
     /// Whether the client's region matters: a pool below ranks by distance, or an endpoint may be out of reach for a
     /// region.
     pub region: bool,
+    /// Whether the region matters only where an endpoint is out of reach for it.
+    pub is_by_reach: bool,
     /// The selectors that matter, in the order of their ids, each once: of geo members and of the fence.
     pub selectors: Vec<SelectorId>,
 }
@@ -33,7 +35,8 @@ pub(super) fn of(model: &Model, policy: &Policy) -> Interest {
         interest.region |= pool.steering.ranked_by().is_some() && pool.members.len() > 1;
         interest.selectors.extend(pool.members.iter().filter_map(|member| pool.selector(member)));
     }
-    interest.region |= model.regional_view && has_several_monitored(model, policy);
+    interest.is_by_reach = !interest.region && model.regional_view && has_several_monitored(model, policy);
+    interest.region |= interest.is_by_reach;
     interest.selectors.extend(fence_of(model, policy));
     interest.selectors.sort_unstable();
     interest.selectors.dedup();

@@ -70,7 +70,7 @@ fn the_json_is_as_promised() {
         ("type", serde_json::json!("A")),
         ("client", serde_json::json!("127.2.0.1")),
         ("class", serde_json::json!("eu-west")),
-        ("scope", serde_json::json!(0)),
+        ("scope", serde_json::json!(16)),
         ("ttl", serde_json::json!(20)),
         ("ttl_why", serde_json::json!("20 s: nothing that is considered can change, so ttl.max")),
         ("answers", serde_json::json!([{"rdata": "192.0.2.10", "endpoint": "fra1", "probability": 1.0}])),
@@ -205,7 +205,7 @@ fn the_text_fits_one_screen() {
     for line in [
         "www.svc.example. A   (\"www\" of svc.example., generation 2)",
         "client    127.2.0.1, class eu-west: by the net 127.2.0.0/16; the same for all of 127.2.0.0/16",
-        "scope     /0: every client of this family gets this answer now",
+        "scope     /16: the shortest prefix whose clients are all of this class",
         "   100 %  192.0.2.10               fra1",
         "  health                3    2",
         "    - nyc: down",

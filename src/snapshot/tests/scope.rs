@@ -1,4 +1,5 @@
-//! Scopes in worlds of any shape, compared with all prefixes: the shortest one whose clients all have the same answer.
+//! Scopes in worlds of any shape, compared with all prefixes: the shortest one in which all clients are alike to what the
+//! policy says, and have the same answer.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -9,6 +10,7 @@ use super::*;
 use crate::model::{AffinityNet, ClassId, ClientClass, ClientRule, Clients, Ecs, SelectorId, Zone};
 use crate::placing::ClientNet;
 use crate::snapshot::KnownBy;
+use crate::steering;
 use crate::steering::test_cases_worlds::{any_facet, any_model};
 use crate::wire::Name;
 
@@ -70,7 +72,7 @@ proptest! {
 
     // No net is longer than eight bits, so 256 addresses stand for all.
     #[test]
-    fn a_scope_is_the_shortest_prefix_whose_clients_have_the_same_answer(
+    fn a_scope_is_the_shortest_prefix_whose_clients_are_alike_and_have_the_same_answer(
         (mut model, view) in any_model(),
         rules in prop::collection::vec((any::<u8>(), 0_u8..=8, 0_u16..20), 0..12),
         facet in any_facet(),
@@ -81,10 +83,21 @@ proptest! {
         let snapshot = compile(Arc::new(model), Arc::new(view), Arc::default(), 1, None);
         let (by, longest) = if by_ecs { (KnownBy::Ecs, CUTOFF) } else { (KnownBy::Address, 32) };
         let ip = |top: u8| IpAddr::from([top, 1, 2, 3]);
-        let of_class: Vec<Option<Given>> = (0..20)
-            .map(|class| snapshot.cell(POLICY, snapshot.local(POLICY, ClassId(class)), facet).map(given))
+        // On a node alone the policy looks at no region for the sake of reach.
+        let alone = Model { regional_view: false, ..Model::clone(&snapshot.model) };
+        let interest = steering::interest(&alone, POLICY);
+        let looks = snapshot.facet(POLICY, facet).is_some_and(|of| of.cells.len() > 1);
+        let seen = |class: &ClientClass| ClientClass {
+            region: class.region.filter(|_| interest.region && looks),
+            selectors: interest.selectors.iter().copied().filter(|id| looks && class.is_selected(*id)).collect(),
+        };
+        let of_class: Vec<(ClientClass, Option<Given>)> = (0..20)
+            .map(|class| (
+                seen(&snapshot.model.clients.classes[usize::from(class)]),
+                snapshot.cell(POLICY, snapshot.local(POLICY, ClassId(class)), facet).map(given),
+            ))
             .collect();
-        let given_at: Vec<&Option<Given>> = (0..=u8::MAX)
+        let given_at: Vec<&(ClientClass, Option<Given>)> = (0..=u8::MAX)
             .map(|top| &of_class[usize::from(class_at(&snapshot.model, ip(top), longest).0)])
             .collect();
         for top in (0..=u8::MAX).step_by(7) {
@@ -100,7 +113,7 @@ proptest! {
                 Some(tables) => of.cell(tables.place(ip(top), by).0),
                 None => of.cells.first(),
             });
-            prop_assert_eq!(&cell.map(|cell| given(cell)), given_at[usize::from(top)]);
+            prop_assert_eq!(&cell.map(|cell| given(cell)), &given_at[usize::from(top)].1);
         }
     }
 }
