@@ -19,7 +19,7 @@ pub(super) struct Answering<'q> {
     pub(super) query: &'q Query<'q>,
     pub(super) reply: ReplyWriter<'q>,
     pub(super) tallies: Tallies,
-    pub(super) client: Option<PlacedClient<'q>>,
+    pub(super) client: Option<LocatedClient<'q>>,
     /// The scope of the reply's client subnet option: the longest prefix that a cell of this reply depended on; 0 for a
     /// client known by its own address, and where nothing depended on the client (RFC 7871, 7.2.1).
     pub(super) scope: u8,
@@ -77,7 +77,7 @@ pub(super) struct NodeQuestion {
 /// The class of the client by one pair of tables. Reused within a reply: a chain stays in its zone, and its names often
 /// have the same tables.
 #[derive(Clone, Copy)]
-pub(super) struct PlacedClient<'q> {
+pub(super) struct LocatedClient<'q> {
     pub(super) tables: &'q ClassTables,
     pub(super) class: LocalClass,
     /// The shortest prefix around the client whose addresses all have its class by these tables; 0 for a client known

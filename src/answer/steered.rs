@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::answering::{Answering, ChainStep, NodeQuestion, PlacedClient};
+use super::answering::{Answering, ChainStep, LocatedClient, NodeQuestion};
 use super::edns::ExtendedError;
 
 use crate::model::{Facet, ZoneId};
@@ -94,13 +94,13 @@ impl<'q> Answering<'q> {
     pub(super) fn cell(&mut self, zone: ZoneId, steered: &SteeredNode, facet: Facet) -> Option<&'q Cell> {
         let of_facet = self.snapshot.facet(steered.policy, facet)?;
         let Some(tables) = of_facet.tables.as_deref() else { return of_facet.cells.first().map(|cell| &**cell) };
-        let placed = match self.client {
-            Some(placed) if std::ptr::eq(placed.tables, tables) => placed,
-            Some(_) | None => self.place_client(zone, tables),
+        let position = match self.client {
+            Some(position) if std::ptr::eq(position.tables, tables) => position,
+            Some(_) | None => self.locate_client(zone, tables),
         };
-        self.client = Some(placed);
-        self.scope = self.scope.max(placed.prefix_len);
-        of_facet.cell(placed.class).map(|cell| &**cell)
+        self.client = Some(position);
+        self.scope = self.scope.max(position.prefix_len);
+        of_facet.cell(position.class).map(|cell| &**cell)
     }
 
     /// Draws from a cell of [`Answering::cell`]. The scope of the reply gets longer where affinity uses the
@@ -147,14 +147,14 @@ impl<'q> Answering<'q> {
     }
 
     /// Finds the class of the client.
-    fn place_client(&self, zone: ZoneId, tables: &'q ClassTables) -> PlacedClient<'q> {
+    fn locate_client(&self, zone: ZoneId, tables: &'q ClassTables) -> LocatedClient<'q> {
         let (ip, by) = self.client_address(zone);
         let (class, prefix_len) = tables.place(ip, by);
         let prefix_len = match by {
             KnownBy::Ecs => prefix_len,
             KnownBy::Address => 0,
         };
-        PlacedClient { tables, class, prefix_len }
+        LocatedClient { tables, class, prefix_len }
     }
 
     /// The client's address: its subnet where the query has one and the zone uses ECS, otherwise the query's source.

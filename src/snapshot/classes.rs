@@ -121,9 +121,9 @@ impl PolicyClasses {
         self.of_group(group).tables.as_ref().map_or((LocalClass(0), 0), |tables| tables.place(ip, by))
     }
 
-    /// The tables in which some local classes of `policy` are one: `first` is for each of them the first one that is one
-    /// with it, and that is what the tables give. `None` where there is only one local class. Takes
-    /// some milliseconds with a city database where no other policy has such tables.
+    /// The tables in which some local classes of `policy` are one: `first` is for each of them the first one that is
+    /// one with it, and that is what the tables give. `None` where there is only one local class. Takes some
+    /// milliseconds with a city database, unless another policy has such tables already.
     pub(crate) fn tables(&self, model: &Model, policy: PolicyId, first: &[LocalClass]) -> Option<Arc<ClassTables>> {
         let group = self.group(policy);
         let GroupClasses { locals, tables, cutoff } = self.of_group(group);

@@ -23,12 +23,12 @@ def settings(urls, node, region, more="", server=True, fleet=""):
 class VantageNode:
     """with VantageNode(dir, nats.url, "nyc1", "us-east") as vantage: vantage.status(). With `ready=False` it is not waited for."""
 
-    def __init__(self, dir, urls, node, region, ready=True, bound=60, **how):
+    def __init__(self, dir, urls, node, region, ready=True, bound=60, place=None, **how):
         self.dir = dir / node
         self.dir.mkdir()
         self.settings = self.dir / "portolan.toml"
         self.settings.write_text(settings(urls, node, region, server=False, **how))
-        self.child = Child([BINARY, "probe", "--config", self.settings], self.dir, "probe", env=environment())
+        self.child = Child([BINARY, "probe", "--config", self.settings], self.dir, "probe", place=place, env=environment())
         try:
             if ready:
                 self.wait_ready(bound)

@@ -17,8 +17,8 @@ const MAX_SERVERS: usize = 1000;
 /// How long a zone is still probed that disappeared from the bucket. Judgment: the servers write a bucket that was made
 /// anew within seconds, and an endpoint that nobody needs any more is probed for a minute in vain.
 const RETAIN: Duration = Duration::from_secs(60);
-/// How long the parts of a zone without a manifest stay in the bucket. Judgment: a server that still has the zone writes
-/// the manifest again within a second or two, and then needs no part written again.
+/// How long the parts of a zone without a manifest stay in the bucket. Judgment: a server that still has the zone
+/// writes the manifest again within a second or two, and then needs no part written again.
 pub(super) const ORPHANED_AFTER: Duration = Duration::from_secs(5);
 
 /// What is to be probed, as far as this node has read it.

@@ -1,5 +1,5 @@
-//! Scopes in worlds of any shape, compared with all prefixes: the shortest one in which all clients are alike to what the
-//! policy says, and have the same answer.
+//! Scopes in worlds of any shape, compared with all prefixes: the shortest one in which all clients are alike to the
+//! policy and have the same answer.
 
 use std::net::{IpAddr, Ipv4Addr};
 
