@@ -4,7 +4,7 @@
 //! - **Each second** a message is sent with a *slice*: the observations of a range of hashes. A fifth of all checks
 //!   is in each slice, so every check is in one within 5 s. The slices cover all hashes, so a check that is not in the
 //!   slice of its range is not observed any more.
-//! - **A change** of a verdict is sent at once, in at most ten messages a second.
+//! - **A change** of a verdict is sent at once, in at most ten messages a second. So is a round-trip time that jumped.
 //! - **Cost.** What changes cost is saved in the next slices, which become smaller, down to a quarter. So an outage of
 //!   many checks costs as much as peace: a fifth of the checks a second, a quarter more for some seconds. A vantage
 //!   with few checks does not need to save.
@@ -40,6 +40,9 @@ use crate::model::{CheckKey, Doubt, Health, Hold, Moment};
 /// Without an observation for so long nothing is sent: the prober stands still, or this process did. Otherwise old
 /// verdicts would count as new ones. Judgment: five reports of the prober, and half of the default `stale_after`.
 const SILENT_AFTER: Duration = Duration::from_secs(5);
+
+/// A round-trip time that changed by less is not sent at once. Judgment: as little as a `band` usually is.
+const LEAST_JUMP: Duration = Duration::from_millis(5);
 
 /// Makes the messages of one vantage.
 #[derive(Debug)]
@@ -131,7 +134,7 @@ impl VantageReporter {
                 continue;
             };
             let latest = Latest::of(observation, now);
-            let is_change = check.latest.as_ref().is_none_or(|before| before.verdict() != latest.verdict());
+            let is_change = check.latest.as_ref().is_none_or(|before| before.differs(&latest));
             check.latest = Some(latest);
             if is_change {
                 self.turns.queue(check);
@@ -297,9 +300,18 @@ impl Latest {
         }
     }
 
-    /// What is sent at once when it changes.
-    fn verdict(&self) -> (Health, bool) {
-        (self.health, self.tried)
+    /// Whether it is sent at once that this became `other`.
+    fn differs(&self, other: &Latest) -> bool {
+        (self.health, self.tried) != (other.health, other.tried) || has_jumped(self.srtt, other.srtt)
+    }
+}
+
+/// Whether a smoothed round-trip time changed by more than its mean follows one measurement (an eighth of the
+/// difference): the path is another one.
+fn has_jumped(before: Option<Duration>, after: Option<Duration>) -> bool {
+    match (before, after) {
+        (Some(before), Some(after)) => before.abs_diff(after) > (before / 4).max(LEAST_JUMP),
+        (before, after) => before.is_some() != after.is_some(),
     }
 }
 

@@ -9,6 +9,7 @@ pub mod heartbeats;
 pub mod held;
 pub mod observation;
 pub mod pace;
+mod path_mean;
 pub mod phi;
 pub mod probe;
 pub mod prober;

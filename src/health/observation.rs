@@ -15,7 +15,7 @@ pub struct Observation {
     pub health: Health,
     /// Whether the first probe and its verification have ended.
     pub tried: bool,
-    /// The smoothed RTT of the successes (RFC 6298, 2, alpha 1/8). `None` before the first.
+    /// The smoothed RTT of the successes: [`Rtt::path`](crate::health::rtt::Rtt::path). `None` before the first.
     pub srtt: Option<Duration>,
     /// Its mean deviation (RFC 6298, 2, beta 1/4).
     pub rttvar: Option<Duration>,

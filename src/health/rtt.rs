@@ -1,8 +1,12 @@
 //! The smoothed round-trip time: the mean and the mean deviation, as in TCP (RFC 6298, 2). Pure; each detector owns one
 //! and adds the times of its successes.
+//!
+//! The mean of the RFC is for time-outs. It follows each measurement that is much too long, as a busy host makes them,
+//! and needs twenty measurements for a path that became much shorter. So steering has a mean of its own ([`PathMean`]).
 
 use std::time::Duration;
 
+use crate::health::path_mean::PathMean;
 use crate::model::Monitor;
 use crate::model::timing::{ADAPTIVE_FLOOR, OVERDUE_FLOOR};
 
@@ -21,6 +25,8 @@ const REMEMBERED: u32 = 20;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Rtt {
     smoothed: Option<Smoothed>,
+    /// The mean for steering.
+    path: PathMean,
     /// How often the adaptive time-out was doubled since the last reset.
     doublings: u32,
     recent_failure: RecentFailure,
@@ -49,7 +55,7 @@ struct Smoothed {
 impl Rtt {
     /// With this mean and deviation, without recent failures.
     pub fn of(srtt: Duration, rttvar: Duration) -> Rtt {
-        Rtt { smoothed: Some(Smoothed { srtt, rttvar }), ..Rtt::default() }
+        Rtt { smoothed: Some(Smoothed { srtt, rttvar }), path: PathMean::of(srtt), ..Rtt::default() }
     }
 
     /// Takes in one measured round-trip time (RFC 6298, 2.2 for the first, 2.3 for those after it).
@@ -58,6 +64,7 @@ impl Rtt {
         if self.remembered == 0 {
             self.recent_failure = RecentFailure::None;
         }
+        self.path.learn(measured);
         self.smoothed = Some(match self.smoothed {
             None => Smoothed { srtt: measured, rttvar: measured / 2 },
             // The deviation is updated first, from the old mean: the RFC requires this order.
@@ -134,6 +141,11 @@ impl Rtt {
     /// The smoothed mean (alpha 1/8). `None` before the first success.
     pub fn srtt(&self) -> Option<Duration> {
         self.smoothed.map(|s| s.srtt)
+    }
+
+    /// The mean for steering. `None` before the first success.
+    pub fn path(&self) -> Option<Duration> {
+        self.path.get()
     }
 
     /// The smoothed mean deviation (beta 1/4). `None` before the first success.

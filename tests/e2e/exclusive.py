@@ -168,11 +168,14 @@ class Watcher(threading.Thread):
                 servers = list(self.addresses.items())
             for key, address in servers:
                 try:
-                    texts = answers(ask(address, EPOCH, "TXT", timeout=0.5))
+                    texts = self.texts_of(address)
                 except (dns.exception.Timeout, OSError):
                     continue
                 self.note(key, address, texts)
             time.sleep(0.01)
+
+    def texts_of(self, address):
+        return answers(ask(address, EPOCH, "TXT", timeout=0.5))
 
     def note(self, key, address, texts):
         self.count += 1

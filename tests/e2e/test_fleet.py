@@ -209,7 +209,7 @@ def test_a_heartbeat_to_one_server_counts_on_all(dir):
 
 
 def test_a_fleet_works_with_the_accounts_of_the_example(dir, endpoints, monkeypatch):
-    for name in ("NS1", "NS2", "FRA1", "NYC1"):
+    for name in ("NS1", "NS2", "NS3", "FRA1", "NYC1", "BOM1"):
         monkeypatch.setenv(name, f"password-of-{name.lower()}")
     fra1 = endpoints("fra1")
 

@@ -9,7 +9,7 @@ from nats import PROGRAM, NatsClient, NatsServer
 from processes import wait_until
 
 CONFIG = (Path(__file__).parents[2] / "docker/nats/fleet.conf").read_text()
-PASSWORDS = {"NS1": "one", "NS2": "two", "FRA1": "three", "NYC1": "four"}
+PASSWORDS = {"NS1": "one", "NS2": "two", "NS3": "six", "FRA1": "three", "NYC1": "four", "BOM1": "five"}
 BUCKETS = ["targets", "overrides", "leases"]
 CALLS = ["STREAM.DELETE", "STREAM.PURGE", "STREAM.UPDATE", "STREAM.MSG.GET", "CONSUMER.CREATE", "CONSUMER.LIST"]
 READ = "$JS.API.DIRECT.GET.KV_portolan_prod_targets"
@@ -136,7 +136,8 @@ def test_a_stolen_vantage_cannot_change_streams_or_read_other_buckets(server, st
 
 
 def test_the_example_of_a_cluster_is_a_valid_configuration(monkeypatch):
-    for name, text in {**PASSWORDS, "NAME": "nats1"}.items():
+    routes = '["nats://nats1:6222", "nats://nats2:6222", "nats://nats3:6222"]'
+    for name, text in {**PASSWORDS, "NAME": "nats1", "DATA": "/data", "ROUTES": routes}.items():
         monkeypatch.setenv(name, text)
     config = Path(__file__).parents[2] / "docker/nats/nats.conf"
     checked = subprocess.run([PROGRAM, "-t", "-c", config], capture_output=True, text=True, timeout=60)

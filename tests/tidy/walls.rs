@@ -42,6 +42,7 @@ const PURE: &[&str] = &[
     "health/blindness",
     "health/schedule",
     "health/detector",
+    "health/path_mean",
     "health/rtt",
     "health/damping",
     "health/heartbeat",

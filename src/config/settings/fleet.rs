@@ -76,8 +76,10 @@ const MAX_EXEC: usize = 64;
 keys! {
     /// `[fleet]`.
     FleetKeys {
-        /// the NATS servers: `["nats://10.0.0.1:4222", "tls://nats2.example"]`, up to 16. One that is reached gives
-        /// the addresses of the others. A user and a password may be in the address, or in `credentials`
+        /// the NATS servers: `["nats://10.0.0.1:4222", "tls://nats2.example"]`, up to 16. A node
+        /// connects to the first one that it reaches: write the nearest first, so that a node does not lose the fleet
+        /// with another region. One that is reached gives the addresses of the others. A user and a password may be in
+        /// the address, or in `credentials`
         nats: Vec<At<String>> = texts("[\"nats://127.0.0.1:4222\"]").sized(1..=MAX_NATS),
             required "write `nats = [\"nats://127.0.0.1:4222\"]`";
         /// the name of the fleet, the same on all of its nodes: letters, digits, `-` and `_`, up to 32. Several fleets

@@ -125,6 +125,19 @@ fn a_change_is_sent_at_once_and_ten_times_a_second_at_most() {
 }
 
 #[test]
+fn a_round_trip_time_that_jumps_is_sent_at_once_and_small_changes_wait_for_their_slice() {
+    let mut vantage = Vantage::settled(1000);
+    let mut changes = |srtt: Duration| {
+        let seen = Observation { srtt: Some(srtt), ..observation(&vantage.plan[7].1, Health::Up, vantage.now) };
+        vantage.reporter.observe(&[seen], None, vantage.now);
+        let sent = decoded(&vantage.run(150 * MS));
+        sent.iter().map(|(_, message)| message.changes.len()).sum::<usize>()
+    };
+    changes(160 * MS);
+    assert_eq!([170, 600, 590, 160, 161].map(|ms| changes(ms * MS)), [0, 1, 0, 1, 0]);
+}
+
+#[test]
 fn blindness_is_sent_at_once() {
     let mut vantage = Vantage::settled(10);
     vantage.run(500 * MS);

@@ -128,7 +128,7 @@ impl ProbedCheck {
             key: Arc::clone(&self.key),
             health: self.reported,
             tried: self.reported != Health::Unknown,
-            srtt: rtt.and_then(Rtt::srtt),
+            srtt: rtt.and_then(Rtt::path),
             rttvar: rtt.and_then(Rtt::rttvar),
             probed_at: self.probed_at,
             may_change_in: if is_verdict { self.detector.may_change_in(now) } else { Default::default() },

@@ -11,9 +11,9 @@ use crate::steering::why::{InBand, Nearness, Turn, rounded};
 use crate::steering::{Scene, Tier};
 
 /// How long a new leading set has to be the same before it replaces the incumbents. Judgment, because: a smoothed RTT
-/// settles within about five probes of a change, which are a second apart by default; and no resolver caches an answer
-/// for less than this unless `ttl.min` is set lower than its default, 5 s too.
-pub(crate) const HOLD_DOWN: Duration = Duration::from_secs(5);
+/// settles within three probes of a change, which are a second apart by default. With the second until another node has
+/// reported it, the answers follow a change within 10 s.
+pub(crate) const HOLD_DOWN: Duration = Duration::from_secs(3);
 
 pub(super) fn choose(chooser: &mut Chooser<'_>, id: PoolId) -> Vec<Tier> {
     let members = chooser.located(id, by_round_trip);
