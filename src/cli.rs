@@ -6,6 +6,7 @@
 mod args;
 mod check;
 mod client;
+mod events;
 mod explain;
 mod failback;
 mod files;
@@ -66,6 +67,7 @@ enum Command {
     #[command(after_help = "Example:\n  portolan overrides --format json")]
     Overrides(overrides::ApiArgs),
     Failback(failback::FailbackArgs),
+    Events(events::EventsArgs),
     Reload(reload::ReloadArgs),
     Schema(schema::SchemaArgs),
     Simulate(simulate::SimulateArgs),
@@ -91,6 +93,7 @@ impl Command {
             | Command::Clear(_)
             | Command::Overrides(_)
             | Command::Failback(_)
+            | Command::Events(_)
             | Command::Reload(_)
             | Command::Schema(_)
             | Command::Simulate(_)
@@ -162,6 +165,10 @@ pub fn run() -> ExitCode {
         Command::Clear(args) => overrides::clear(&args),
         Command::Overrides(args) => overrides::list(&args),
         Command::Failback(args) => failback::run(&args),
+        Command::Events(args) => match events::run(&args) {
+            Ok(code) => return code,
+            Err(failure) => Err(failure),
+        },
         Command::Reload(args) => reload::run(&args),
         Command::Schema(args) => schema::run(&args),
         Command::Simulate(args) => match simulate::run(&args) {

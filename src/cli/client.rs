@@ -1,6 +1,7 @@
 //! The HTTP client of the commands that use a running server. Each call has its own connection, and limits of time and
 //! size. It uses TLS if the URL is https.
 
+mod event_stream;
 mod secure;
 
 use std::fmt;
@@ -21,6 +22,7 @@ use crate::cli::Failure;
 use crate::control::ProblemDetails;
 use crate::printable::escaped;
 
+pub(super) use event_stream::{EventReader, StreamMessage};
 pub(super) use secure::ca_file;
 
 /// The longest time from the first packet to the last octet of the response, because a person waits for it.

@@ -4,13 +4,14 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use crate::cli::text;
-use crate::control::fleet::{DifferingReport, FleetReport, NatsReport, TargetsReport, VantageTraffic};
+use crate::control::fleet::{DifferingReport, EventsReport, FleetReport, NatsReport};
+use crate::control::fleet::{NodeEventsReport, TargetsReport, VantageTraffic};
 use crate::control::status::VantageStatus;
 
 /// A line about the connection, one about what is probed, and one for each thing that needs attention. `counted` are
 /// the vantages that the server counts.
 pub(super) fn human(fleet: &FleetReport, counted: &[VantageStatus]) -> String {
-    let FleetReport { cluster, nats, targets, vantages, .. } = fleet;
+    let FleetReport { cluster, nats, targets, vantages, events, .. } = fleet;
     let NatsReport { for_ms, server, problem, .. } = nats;
     let since = text::span(Duration::from_millis(*for_ms));
     let mut shown = match (nats.is_connected(), server) {
@@ -26,6 +27,7 @@ pub(super) fn human(fleet: &FleetReport, counted: &[VantageStatus]) -> String {
         let _ = writeln!(shown, "NATS: {problem}");
     }
     shown.push_str(&of_targets(targets));
+    shown.push_str(&events.as_ref().map_or(String::new(), of_events));
     for vantage in vantages.iter().filter(|vantage| counted.iter().all(|counted| counted.name != vantage.name)) {
         let VantageTraffic { name, region, .. } = vantage;
         let _ = writeln!(shown, "{name} IS NOT COUNTED: this server has no [regions.{region}]");
@@ -55,6 +57,29 @@ fn of_targets(targets: &TargetsReport) -> String {
             false => format!("has serial {serial}, the fleet probes {fleet_serial}"),
         };
         let _ = writeln!(shown, "{node} DIFFERS in {zone}: {how}");
+    }
+    shown
+}
+
+/// Nothing if all events are in the stream, and all of it was read.
+fn of_events(events: &EventsReport) -> String {
+    let EventsReport { state: _, problem, last: _, acknowledged, waiting, lost, nodes, refused } = events;
+    let mut shown = String::new();
+    if *waiting > 0 {
+        let _ = writeln!(shown, "{waiting} events wait for the fleet's stream, which has them up to {acknowledged}");
+    }
+    if let Some(problem) = problem {
+        let _ = writeln!(shown, "EVENTS: {problem}");
+    }
+    if *lost > 0 {
+        let _ = writeln!(shown, "{lost} events never came into the fleet's stream: the log no longer had them");
+    }
+    for NodeEventsReport { node, missing, .. } in nodes.iter().filter(|of| of.missing > 0) {
+        let _ = writeln!(shown, "{missing} events of {node} are missing in the fleet's stream");
+    }
+    let refused: u64 = refused.values().sum();
+    if refused > 0 {
+        let _ = writeln!(shown, "{refused} events of the fleet's stream can't be used here");
     }
     shown
 }
@@ -91,6 +116,7 @@ mod tests {
             vantages: vec![traffic("m1"), traffic("m2")],
             refused_strangers: Default::default(),
             refused_beats: 0,
+            events: None,
         };
         let counted =
             VantageStatus { name: "m2".into(), region: "mars".into(), state: "up".into(), why: None, age_ms: None };
@@ -134,6 +160,25 @@ ns2 DIFFERS in svc.example.: has other checks with the same serial 5: its policy
     }
 
     #[test]
+    fn events_are_shown_only_if_something_is_behind() {
+        let mut events = EventsReport { state: "current".into(), last: 9, acknowledged: 9, ..EventsReport::default() };
+        assert_eq!(of_events(&events), "");
+        events.nodes = vec![NodeEventsReport { node: "ns2".into(), last: 7, missing: 3 }];
+        (events.waiting, events.acknowledged, events.lost) = (4, 5, 2);
+        events.problem = Some("no connection to NATS".into());
+        events.refused = [("malformed".to_owned(), 6)].into();
+        assert_eq!(
+            of_events(&events),
+            "4 events wait for the fleet's stream, which has them up to 5
+EVENTS: no connection to NATS
+2 events never came into the fleet's stream: the log no longer had them
+3 events of ns2 are missing in the fleet's stream
+6 events of the fleet's stream can't be used here
+"
+        );
+    }
+
+    #[test]
     fn the_connection_is_one_line_and_a_problem_another() {
         let mut fleet = FleetReport {
             cluster: "prod".into(),
@@ -151,6 +196,7 @@ ns2 DIFFERS in svc.example.: has other checks with the same serial 5: its policy
             vantages: vec![],
             refused_strangers: Default::default(),
             refused_beats: 0,
+            events: None,
         };
         assert_eq!(
             human(&fleet, &[]),

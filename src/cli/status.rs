@@ -408,8 +408,7 @@ mod tests {
             to: "up".into(),
             why: "seen up by ns1".into(),
             generation: 3,
-            region: None,
-            monitor: None,
+            ..JournalEvent::default()
         };
         let colourless = anstream::adapter::strip_str(&human(&status, &[], &[event], 112.0)).to_string();
         assert_eq!(

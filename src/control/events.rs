@@ -1,10 +1,14 @@
 //! `GET /v1/events`: the events of the [`crate::control::Journal`] as a stream of server-sent events (WHATWG HTML).
+//! With `fleet=true` they are those of all servers of the fleet.
 //!
 //! A client that reads too slowly receives the number of events that it missed, and the stream ends. A browser then
 //! connects again with the id of the last event that it has, and receives the events after it.
 
-use std::collections::VecDeque;
-use std::convert::Infallible;
+mod query;
+mod stream_client;
+#[cfg(test)]
+mod tests;
+
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,18 +16,20 @@ use std::time::Duration;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::sse::{self, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
-use futures_util::{Stream, stream};
 use serde::Serialize;
-use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::{broadcast, watch};
-use tokio::task::coop::consume_budget;
+use serde_json::json;
 
 use crate::admission::Seat;
 use crate::clock;
-use crate::control::access::{ApiAccess, Refusal};
-use crate::control::journal::{JournalEvent, Subscription};
+use crate::control::access::Refusal;
+use crate::control::fleet_events::{FleetEvents, FleetSubscription};
+use crate::control::journal::{JournalEvent, Since, Subscription};
 use crate::control::problem::{problem, retry_after};
-use crate::control::state::{ApiState, Readiness};
+use crate::control::state::ApiState;
+use crate::fleet::events::{ArchivedEvent, EventCursor};
+
+pub(super) use query::EventsQuery;
+use stream_client::StreamClient;
 
 /// The header that carries the id of the last event that the client has (WHATWG HTML, server-sent events).
 const LAST_EVENT_ID: &str = "last-event-id";
@@ -36,171 +42,93 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// cost nothing.
 const RETRY: Duration = Duration::from_secs(30);
 
-/// Streams one event for each change until the client leaves, the client lags, or the server stops. With
-/// `Last-Event-ID` the events after that one are sent first.
-pub(super) fn respond(state: &ApiState, client: IpAddr, headers: &HeaderMap) -> Response {
-    let access = &state.controls.access;
-    let Some(seat) = state.room.streams.admit(client, clock::now()) else {
-        access.refusals.count(Refusal::Streams);
+/// Streams one event for each change until the client leaves, the client lags, or the server stops; with
+/// `follow=false` until the last event of this moment. With `Last-Event-ID` or `since` the events after that one are
+/// sent first.
+pub(super) fn respond(state: &ApiState, client: IpAddr, headers: &HeaderMap, query: &EventsQuery) -> Response {
+    let last = headers.get(LAST_EVENT_ID).and_then(|id| id.to_str().ok());
+    let bad = |why: String| problem(StatusCode::BAD_REQUEST, why);
+    match query.fleet {
+        false => match query.local_start(last) {
+            Ok(since) => match seat(state, client) {
+                Ok(seat) => local(state, seat, &since, query.follow),
+                Err(refused) => *refused,
+            },
+            Err(why) => bad(why),
+        },
+        true => match (query.fleet_start(last), &state.fleet_events) {
+            (Ok(start), Some(events)) => match seat(state, client) {
+                Ok(seat) => of_fleet(state, seat, events, start, query.follow),
+                Err(refused) => *refused,
+            },
+            (Err(why), _) => bad(why),
+            (Ok(_), None) => problem(StatusCode::NOT_FOUND, "this node is no server of a fleet: leave out fleet=true"),
+        },
+    }
+}
+
+fn seat(state: &ApiState, client: IpAddr) -> Result<Arc<Seat>, Box<Response>> {
+    state.room.streams.admit(client, clock::now()).ok_or_else(|| {
+        state.controls.access.refusals.count(Refusal::Streams);
         let most = state.room.streams.capacity();
         let detail = format!("{most} clients are listening already, which is the most; try again later");
-        return retry_after(problem(StatusCode::SERVICE_UNAVAILABLE, detail), RETRY);
-    };
-    let last = headers.get(LAST_EVENT_ID).and_then(|id| id.to_str().ok());
-    let Subscription { lost, missed, incoming } = state.journal.follow(last);
-    let client = StreamClient {
-        missed: missed.into(),
-        incoming,
-        readiness: state.readiness.clone(),
-        seat,
-        access: access.clone(),
-    };
-    let opening = sse::Event::default().comment("transitions follow");
-    let lost = (lost > 0).then(|| lagged_event(lost));
-    let opening = std::iter::once(opening).chain(lost);
-    Sse::new(client.into_stream(opening)).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response()
+        Box::new(retry_after(problem(StatusCode::SERVICE_UNAVAILABLE, detail), RETRY))
+    })
 }
 
-/// One client of the stream.
-struct StreamClient {
-    /// The events that it missed. They are sent first.
-    missed: VecDeque<Arc<JournalEvent>>,
-    incoming: broadcast::Receiver<Arc<JournalEvent>>,
-    readiness: watch::Receiver<Readiness>,
-    seat: Arc<Seat>,
-    access: Arc<ApiAccess>,
-}
-
-impl StreamClient {
-    fn into_stream(
-        self,
-        opening: impl Iterator<Item = sse::Event>,
-    ) -> impl Stream<Item = Result<sse::Event, Infallible>> {
-        // The state `None` ends the stream after the last event.
-        let rest = stream::unfold(Some(self), async |client| {
-            let mut client = client?;
-            match client.next().await? {
-                Outgoing::Event(event) => Some((Ok(event), Some(client))),
-                Outgoing::Last(event) => Some((Ok(event), None)),
-            }
-        });
-        stream::StreamExt::chain(stream::iter(opening.map(Ok)), rest)
+fn local(state: &ApiState, seat: Arc<Seat>, since: &Since, follows: bool) -> Response {
+    let Subscription { lost, is_unknown, last, missed, incoming } = state.journal.follow(since);
+    let mut opening = Vec::new();
+    if is_unknown {
+        opening.push(sse::Event::default().event("unknown").data(json(&json!({ "last": last }))));
     }
-
-    /// The next item to send; `None` when the server stops.
-    async fn next(&mut self) -> Option<Outgoing> {
-        if let Some(event) = self.missed.pop_front() {
-            // Thousands of them are no reason for others to wait.
-            consume_budget().await;
-            return Some(Outgoing::Event(to_sse(&event)));
-        }
-        let stopping = self.readiness.wait_for(|readiness| *readiness == Readiness::Stopping);
-        tokio::select! {
-            received = self.incoming.recv() => match received {
-                Ok(event) => Some(Outgoing::Event(to_sse(&event))),
-                Err(RecvError::Lagged(missed)) => Some(Outgoing::Last(lagged_event(missed))),
-                Err(RecvError::Closed) => None,
-            },
-            _ = self.seat.displaced() => {
-                self.access.refusals.count(Refusal::Streams);
-                Some(Outgoing::Last(sse::Event::default().retry(RETRY).comment("another client needs this stream")))
-            }
-            _ = stopping => None,
-        }
+    if let Some((first, last)) = lost {
+        let data = json!({ "missed": last - first + 1, "first": first, "last": last });
+        opening.push(sse::Event::default().event("lagged").data(json(&data)));
     }
+    let client = StreamClient::new(state, seat, (missed, incoming), follows);
+    respond_with(opening, client, |event: &JournalEvent| sse::Event::default().id(&event.id).data(json(event)))
 }
 
-/// An event in the form in which it is sent. A browser remembers its id.
-fn to_sse(event: &JournalEvent) -> sse::Event {
-    sse::Event::default().id(&event.id).data(json(event))
+/// Where a client of the fleet's events begins.
+enum FleetStart {
+    Now,
+    Oldest,
+    After(EventCursor),
 }
 
-enum Outgoing {
-    Event(sse::Event),
-    /// The stream ends after it.
-    Last(sse::Event),
+fn of_fleet(state: &ApiState, seat: Arc<Seat>, events: &FleetEvents, start: FleetStart, follows: bool) -> Response {
+    let FleetSubscription { lost, mut cursor, missed, incoming } = match start {
+        FleetStart::Now => events.follow(None),
+        FleetStart::Oldest => events.follow(Some(EventCursor::default())),
+        FleetStart::After(cursor) => events.follow(Some(cursor)),
+    };
+    let mut opening = Vec::new();
+    if !lost.is_empty() {
+        let missed: u64 = lost.values().map(|(first, last)| last - first + 1).sum();
+        let of = |(first, last): &(u64, u64)| json!({ "first": first, "last": last });
+        let nodes: serde_json::Map<_, _> = lost.iter().map(|(node, range)| (node.to_string(), of(range))).collect();
+        opening.push(sse::Event::default().event("lagged").data(json(&json!({ "missed": missed, "nodes": nodes }))));
+    }
+    let client = StreamClient::new(state, seat, (missed, incoming), follows);
+    // The id has the last number of each node, so that any server can resume the stream.
+    respond_with(opening, client, move |event: &ArchivedEvent| {
+        cursor.advance(&event.id);
+        sse::Event::default().id(cursor.to_string()).data(json(&JournalEvent::from(event)))
+    })
 }
 
-fn lagged_event(missed: u64) -> sse::Event {
-    sse::Event::default().event("lagged").data(json(&serde_json::json!({ "missed": missed })))
+fn respond_with<T: Send + Sync + 'static>(
+    opening: Vec<sse::Event>,
+    client: StreamClient<T>,
+    show: impl FnMut(&T) -> sse::Event + Send + 'static,
+) -> Response {
+    let opening = std::iter::once(sse::Event::default().comment("transitions follow")).chain(opening);
+    let stream = client.into_stream(opening, show);
+    Sse::new(stream).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response()
 }
 
 /// JSON on one line. Plain data always serialises; the empty object is never used.
 fn json(value: &impl Serialize) -> String {
     serde_json::to_string(value).unwrap_or_else(|_| "{}".to_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::control::test_world::{transition, world};
-
-    const CLIENT: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
-
-    /// Everything that the client receives until the stream ends.
-    async fn body(response: Response) -> String {
-        let body = axum::body::to_bytes(response.into_body(), 1 << 16).await.unwrap();
-        String::from_utf8(body.to_vec()).unwrap()
-    }
-
-    fn after(id: &str) -> HeaderMap {
-        HeaderMap::from_iter([(LAST_EVENT_ID.parse().unwrap(), id.parse().unwrap())])
-    }
-
-    #[tokio::test]
-    async fn a_client_that_lags_gets_the_number_of_missed_events_and_the_stream_ends() {
-        let world = world();
-        let response = respond(&world.state, CLIENT, &HeaderMap::new());
-        for _ in 0..9 {
-            world.journal.append(JournalEvent::from(&transition()));
-        }
-        let text = body(response).await;
-        assert!(text.contains("event: lagged\ndata: {\"missed\":5}"), "{text}");
-        assert!(!text.contains("fra1"), "no part of the missed events is sent: {text}");
-    }
-
-    #[tokio::test]
-    async fn a_client_with_an_id_gets_the_events_after_it() {
-        let world = world();
-        for _ in 0..3 {
-            world.journal.append(JournalEvent::from(&transition()));
-        }
-        let responses = ["ns1/1", "ns1/3", "elsewhere/2", ""].map(|id| respond(&world.state, CLIENT, &after(id)));
-        world.journal.append(JournalEvent::from(&transition()));
-        world.readiness.send_replace(Readiness::Stopping);
-        let mut ids = Vec::new();
-        for response in responses {
-            let text = body(response).await;
-            let each = text.lines().filter_map(|line| line.strip_prefix("id: ")).map(str::to_owned);
-            ids.push(each.collect::<Vec<_>>().join(" "));
-        }
-        // The last event may be missing: stopping does not wait for it.
-        let expected = ["ns1/2 ns1/3", "", "ns1/1 ns1/2 ns1/3", ""];
-        for (ids, expected) in ids.iter().zip(expected) {
-            assert_eq!(ids.trim_end_matches("ns1/4").trim_end(), expected, "{ids:?}");
-        }
-    }
-
-    #[tokio::test]
-    async fn one_client_too_many_is_refused_until_another_leaves() {
-        let world = world();
-        let respond = || respond(&world.state, CLIENT, &HeaderMap::new());
-        let mut open: Vec<Response> = (0..world.state.room.streams.capacity()).map(|_| respond()).collect();
-        assert_eq!(respond().status(), StatusCode::SERVICE_UNAVAILABLE);
-        open.pop();
-        assert_eq!(respond().status(), StatusCode::OK);
-    }
-
-    #[tokio::test]
-    async fn a_client_of_another_net_displaces_a_stream_which_ends_with_a_time_to_wait() {
-        let world = world();
-        let mut open: Vec<Response> = (0..world.state.room.streams.capacity())
-            .map(|_| respond(&world.state, CLIENT, &HeaderMap::new()))
-            .collect();
-        let other = respond(&world.state, "192.0.2.1".parse().unwrap(), &HeaderMap::new());
-        assert_eq!(other.status(), StatusCode::OK);
-        let first = body(open.remove(0)).await;
-        assert!(first.contains("retry: 30000") && first.contains(": another client needs this stream"), "{first}");
-        assert_eq!(respond(&world.state, CLIENT, &HeaderMap::new()).status(), StatusCode::SERVICE_UNAVAILABLE);
-    }
 }

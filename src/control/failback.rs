@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::control::journal::JournalEvent;
 use crate::control::moved::{MovedAnswers, moved};
 use crate::control::overrides::of_zones;
+use crate::fleet::events::EventKind;
 use crate::model::{Failback, MemberRef, Model, PolicyId, PoolId, SteeredName, Zone};
 use crate::snapshot::Snapshot;
 use crate::source::did_you_mean;
@@ -184,11 +185,13 @@ pub(crate) fn events(before: &Snapshot, after: &Snapshot, policy: PolicyId, who:
         // The journal sets it.
         id: String::new(),
         at,
+        kind: EventKind::Failback,
         zone: zone.apex.to_string(),
         endpoint: steered.label.clone(),
         from: pool_move.from.clone(),
         to: pool_move.to.clone(),
         why: format!("handed back by {who}: pool {}", pool_move.pool),
+        who: Some(who.to_owned()),
         generation: after.generation,
         monitor: None,
         region: None,

@@ -31,6 +31,43 @@ pub struct FleetReport {
     pub refused_strangers: BTreeMap<String, u64>,
     /// Heartbeats of other servers that could not be used here.
     pub refused_beats: u64,
+    /// The events; absent in a vantage without a server.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub events: Option<EventsReport>,
+}
+
+/// The stream of events, as this server knows it.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct EventsReport {
+    /// `waiting`: not read yet. `current`. `away`: can't be read or written now.
+    pub state: String,
+    /// Why not; absent if nothing is wrong.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
+    /// The number of the last event of this server.
+    pub last: u64,
+    /// The number of its last event that is known to be in the stream.
+    pub acknowledged: u64,
+    /// Events of this server that are not known to be in the stream.
+    pub waiting: u64,
+    /// Events of this server since its start that never came into the stream, because its log no longer had them.
+    pub lost: u64,
+    /// What was read of each server, sorted by name.
+    pub nodes: Vec<NodeEventsReport>,
+    /// Events of the stream that can't be used here, by reason.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub refused: BTreeMap<String, u64>,
+}
+
+/// The events of one server in the stream.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeEventsReport {
+    /// The server.
+    pub node: String,
+    /// The number of its last event.
+    pub last: u64,
+    /// How many are missing between those that were read.
+    pub missing: u64,
 }
 
 /// The connection to the NATS servers.

@@ -121,8 +121,19 @@ async fn transitions(Shared(state): Shared<ApiState>) -> Response {
     Json(state.journal.newest_first()).into_response()
 }
 
-async fn follow_events(Shared(state): Shared<ApiState>, caller: Caller, headers: HeaderMap) -> Response {
-    events::respond(&state, caller.client, &headers)
+async fn follow_events(
+    Shared(state): Shared<ApiState>,
+    caller: Caller,
+    query: Result<Query<events::EventsQuery>, QueryRejection>,
+    headers: HeaderMap,
+) -> Response {
+    match query {
+        Ok(Query(query)) => events::respond(&state, caller.client, &headers, &query),
+        Err(error) => {
+            let why = error.body_text();
+            problem(StatusCode::BAD_REQUEST, format!("expected ?since=, follow=false or fleet=true; {why}"))
+        }
+    }
 }
 
 /// The query of `/v1/explain`. An empty value means the same as an absent one, because HTML forms send empty values.

@@ -1,66 +1,32 @@
-//! The numbered log of events of endpoints. Each event gets its id here. The last events are retained for clients
-//! that connect again, and for `portolan status`. There is one journal in a process; the steering task and the
-//! failback handler append, everybody may read.
+//! The numbered log of events. Each event gets its id here. The last events are retained for clients that connect
+//! again, for the stream of the fleet, and for `portolan status`. There is one journal in a process; the steering task,
+//! the leases and the failback handler append, everybody may read.
+//!
+//! An event that was appended is *visible* once it is in the file of the log, so that a crash can't make a number that
+//! somebody has seen that of another event. A disk that fails or does not answer holds events up for a moment only: see
+//! [`Journal::written`]. In a node of a fleet, numbers begin when the last one in the stream of the fleet is known.
+
+mod event;
+mod journal_reader;
+#[cfg(test)]
+mod tests;
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use serde::{Deserialize, Serialize};
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, watch};
 
-use crate::snapshot::Transition;
+pub use event::JournalEvent;
+pub(super) use journal_reader::{Since, Subscription};
 
-/// Most retained events: the fall and the return of 2,000 endpoints, about 1 MiB. Judgment: a client that was away
-/// for longer reads `/v1/status`.
-pub const MAX_EVENTS: usize = 4096;
+/// Most retained events: the fall and the return of 4,000 endpoints, twice; about 6 MiB (judgment).
+pub const MAX_EVENTS: usize = 16_384;
+
+/// Most events that a subscriber may have waiting: the fall of 4,000 endpoints (judgment).
+pub const MAX_BEHIND: usize = 4096;
 
 /// Most events in a response of `/v1/transitions`: a screen or two.
 pub const RECENT_TRANSITIONS: usize = 64;
-
-/// An event as the API sends it: a transition of an endpoint, a change of its override, or the failback or the
-/// promotion of a name.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct JournalEvent {
-    /// NODE/NUMBER. The numbers of a node increase by one. The journal sets it.
-    pub id: String,
-    /// When, in Unix seconds.
-    pub at: f64,
-    /// The endpoint's zone, with the final dot.
-    pub zone: String,
-    /// The endpoint.
-    pub endpoint: String,
-    /// The health before: `up`, `down` or `unknown`; for an override `drained`, `forced-up` or `forced-down`.
-    pub from: String,
-    /// The health after.
-    pub to: String,
-    /// Why, as a sentence.
-    pub why: String,
-    /// The generation that was served.
-    pub generation: u64,
-    /// The monitor, if the health is that of a name's own monitor. The health of the endpoint did not change then.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub monitor: Option<String>,
-    /// The endpoint's region, for readers in this process.
-    #[serde(skip)]
-    pub region: Option<String>,
-}
-
-impl From<&Transition> for JournalEvent {
-    fn from(transition: &Transition) -> JournalEvent {
-        JournalEvent {
-            id: String::new(),
-            at: transition.at,
-            zone: transition.zone.clone(),
-            endpoint: transition.endpoint.clone(),
-            from: transition.from.as_str().to_owned(),
-            to: transition.to.as_str().to_owned(),
-            why: transition.why.clone(),
-            generation: transition.generation,
-            region: transition.region.clone(),
-            monitor: transition.monitor.clone(),
-        }
-    }
-}
 
 /// The log.
 #[derive(Debug)]
@@ -68,32 +34,87 @@ pub struct Journal {
     node: Arc<str>,
     recent: Mutex<RecentEvents>,
     sender: broadcast::Sender<Arc<JournalEvent>>,
+    /// Changes when events wait for the file of the log.
+    unwritten: watch::Sender<()>,
+    /// Changes when events become visible.
+    shown: watch::Sender<()>,
+}
+
+/// What a journal begins with: what the log has from before the start.
+#[derive(Debug, Default)]
+pub struct JournalStart {
+    /// The number of the last event.
+    pub last: u64,
+    /// The last events of the node with their numbers, oldest first.
+    pub events: Vec<(u64, JournalEvent)>,
+    /// Whether a task writes the file of the log.
+    pub is_written: bool,
+    /// Whether numbers wait for [`Journal::begin`].
+    pub is_held: bool,
+}
+
+#[derive(Debug)]
+struct Numbered {
+    number: u64,
+    event: Arc<JournalEvent>,
 }
 
 #[derive(Debug)]
 struct RecentEvents {
     /// The number of the last event; 0 before the first.
     last: u64,
-    /// Oldest first. The steering task waits while readers copy from here: they copy references.
-    events: VecDeque<Arc<JournalEvent>>,
+    /// That at the start of the process.
+    begun: u64,
+    /// No event with this number or a lower one is retained.
+    floor: u64,
+    /// The visible events, oldest first.
+    visible: VecDeque<Numbered>,
+    /// Later ones that wait for the file of the log; none where there is no file.
+    unwritten: VecDeque<Numbered>,
+    is_written: bool,
+    /// Events that have no number yet; `None`: numbers have begun.
+    held: Option<VecDeque<JournalEvent>>,
 }
 
-/// What a client receives that connects (again).
-pub(super) struct Subscription {
-    /// How many of the events after its last one are no longer retained.
-    pub(super) lost: u64,
-    /// The retained events after its last one.
-    pub(super) missed: Vec<Arc<JournalEvent>>,
-    /// All later events.
-    pub(super) incoming: broadcast::Receiver<Arc<JournalEvent>>,
+impl RecentEvents {
+    /// The next number is the one after `number`.
+    fn skip_to(&mut self, number: u64) {
+        self.last = number;
+        self.begun = number;
+        if self.visible.is_empty() {
+            self.floor = number;
+        }
+    }
 }
 
 impl Journal {
-    /// An empty log of `node`. `behind` is the number of events that a subscriber may have waiting; `last` is the
-    /// number of the last event before this start.
+    /// An empty log of `node` without a file. `behind` is the number of events that a subscriber may have waiting;
+    /// `last` is the number of the last event before this start.
     pub fn new(node: &str, behind: usize, last: u64) -> Journal {
-        let recent = Mutex::new(RecentEvents { last, events: VecDeque::new() });
-        Journal { node: node.into(), recent, sender: broadcast::channel(behind).0 }
+        Journal::from(node, behind, JournalStart { last, ..JournalStart::default() })
+    }
+
+    /// A log of `node` that goes on after `start`.
+    pub fn from(node: &str, behind: usize, start: JournalStart) -> Journal {
+        let JournalStart { last, events, is_written, is_held } = start;
+        let visible: VecDeque<_> =
+            events.into_iter().map(|(number, event)| Numbered { number, event: Arc::new(event) }).collect();
+        let recent = RecentEvents {
+            last,
+            begun: last,
+            floor: visible.front().map_or(last, |first| first.number - 1),
+            visible,
+            unwritten: VecDeque::new(),
+            is_written,
+            held: is_held.then(VecDeque::new),
+        };
+        Journal {
+            node: node.into(),
+            recent: Mutex::new(recent),
+            sender: broadcast::channel(behind).0,
+            unwritten: watch::channel(()).0,
+            shown: watch::channel(()).0,
+        }
     }
 
     /// The number of the last event.
@@ -101,91 +122,105 @@ impl Journal {
         self.recent().last
     }
 
-    /// Sets the id of an event, retains it and sends it to all subscribers.
+    /// Gives an event its id and retains it. Never waits.
     pub fn append(&self, event: JournalEvent) {
         let mut recent = self.recent();
-        recent.last += 1;
-        let event = Arc::new(JournalEvent { id: format!("{}/{}", self.node, recent.last), ..event });
-        if recent.events.len() == MAX_EVENTS {
-            recent.events.pop_front();
+        match &mut recent.held {
+            Some(held) => {
+                // Numbers begin within seconds.
+                if held.len() == MAX_EVENTS {
+                    held.pop_front();
+                }
+                held.push_back(event);
+            }
+            None => self.number(&mut recent, event),
         }
-        recent.events.push_back(event.clone());
+    }
+
+    /// Numbers begin, after `last` at least. Later calls only skip numbers: see [`Journal::continue_after`].
+    pub fn begin(&self, last: u64) {
+        let mut recent = self.recent();
+        let Some(held) = recent.held.take() else { return };
+        if last > recent.last {
+            recent.skip_to(last);
+        }
+        held.into_iter().for_each(|event| self.number(&mut recent, event));
+    }
+
+    /// Whether numbers have not begun.
+    pub fn is_held(&self) -> bool {
+        self.recent().held.is_some()
+    }
+
+    /// The numbers up to `number` are those of other events: the state directory was lost, or is an old copy. The
+    /// events of this process after `known` get new numbers.
+    pub fn continue_after(&self, number: u64, known: u64) {
+        let mut recent = self.recent();
+        if number <= recent.last {
+            return;
+        }
+        let known = known.max(recent.begun);
+        let at = recent.visible.partition_point(|event| event.number <= known);
+        let visible = recent.visible.split_off(at);
+        let again = visible.into_iter().chain(std::mem::take(&mut recent.unwritten)).map(|event| event.event);
+        recent.skip_to(number);
+        for event in again.collect::<Vec<_>>() {
+            self.number(&mut recent, JournalEvent::clone(&event));
+        }
+    }
+
+    fn number(&self, recent: &mut RecentEvents, event: JournalEvent) {
+        recent.last += 1;
+        let number = recent.last;
+        let event = Arc::new(JournalEvent { id: format!("{}/{number}", self.node), ..event });
+        if !recent.is_written {
+            self.show(recent, Numbered { number, event });
+            return;
+        }
+        recent.unwritten.push_back(Numbered { number, event });
+        // A disk that does not answer must not cost memory without bound.
+        if recent.unwritten.len() > MAX_EVENTS
+            && let Some(oldest) = recent.unwritten.pop_front()
+        {
+            self.show(recent, oldest);
+        }
+        self.unwritten.send_replace(());
+    }
+
+    fn show(&self, recent: &mut RecentEvents, event: Numbered) {
+        if recent.visible.len() == MAX_EVENTS
+            && let Some(oldest) = recent.visible.pop_front()
+        {
+            recent.floor = oldest.number;
+        }
         // Sending fails if nobody subscribes, which is no error.
-        let _ = self.sender.send(event);
+        let _ = self.sender.send(event.event.clone());
+        recent.visible.push_back(event);
+        self.shown.send_replace(());
     }
 
-    /// All events after this call.
-    pub fn subscribe(&self) -> broadcast::Receiver<Arc<JournalEvent>> {
-        self.sender.subscribe()
+    /// Changes when events wait for the file.
+    pub fn changes(&self) -> watch::Receiver<()> {
+        self.unwritten.subscribe()
     }
 
-    /// All events after the one with this id; without an id, the events after this call. An id of another node, or
-    /// one that this process has not used, is from before the start: then every event is new.
-    pub(super) fn follow(&self, id: Option<&str>) -> Subscription {
+    /// The events after `number` that wait for the file, oldest first.
+    pub fn unwritten(&self, number: u64) -> Vec<(u64, Arc<JournalEvent>)> {
         let recent = self.recent();
-        let incoming = self.sender.subscribe();
-        let Some((node, number)) = id.and_then(|id| id.rsplit_once('/')) else {
-            return Subscription { lost: 0, missed: Vec::new(), incoming };
-        };
-        let number = number.parse().ok().filter(|number| node == &*self.node && *number <= recent.last).unwrap_or(0);
-        let wanted = recent.last - number;
-        let missed: Vec<_> = recent.events.iter().rev().take(wanted as usize).rev().cloned().collect();
-        Subscription { lost: wanted - missed.len() as u64, missed, incoming }
+        let later = recent.unwritten.iter().filter(|event| event.number > number);
+        later.map(|event| (event.number, event.event.clone())).collect()
     }
 
-    /// The last events, newest first; at most [`RECENT_TRANSITIONS`].
-    pub(super) fn newest_first(&self) -> Vec<Arc<JournalEvent>> {
-        self.recent().events.iter().rev().take(RECENT_TRANSITIONS).cloned().collect()
+    /// The events up to `number` are in the file, or can't be written for now: they are visible from now on.
+    pub fn written(&self, number: u64) {
+        let mut recent = self.recent();
+        let written = recent.unwritten.partition_point(|event| event.number <= number);
+        for event in recent.unwritten.drain(..written).collect::<Vec<_>>() {
+            self.show(&mut recent, event);
+        }
     }
 
     fn recent(&self) -> MutexGuard<'_, RecentEvents> {
         self.recent.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::control::test_world::transition;
-
-    fn journal(events: u64) -> Journal {
-        let journal = Journal::new("ns1", 4, 0);
-        (0..events).for_each(|_| journal.append(JournalEvent::from(&transition())));
-        journal
-    }
-
-    fn ids(events: &[Arc<JournalEvent>]) -> Vec<&str> {
-        events.iter().map(|event| event.id.as_str()).collect()
-    }
-
-    #[test]
-    fn numbers_rise_by_one_and_the_newest_comes_first() {
-        assert_eq!(ids(&journal(3).newest_first()), ["ns1/3", "ns1/2", "ns1/1"]);
-    }
-
-    #[test]
-    fn events_that_are_no_longer_retained_are_counted_and_the_rest_is_sent() {
-        let journal = journal(MAX_EVENTS as u64 + 10);
-        let followed = journal.follow(Some("ns1/4"));
-        assert_eq!((followed.lost, followed.missed.len()), (6, MAX_EVENTS));
-        assert_eq!(ids(&followed.missed[..1]), ["ns1/11"]);
-    }
-
-    #[test]
-    fn what_happened_before_the_start_is_lost_and_counted() {
-        let journal = Journal::new("ns1", 4, 7);
-        journal.append(JournalEvent::from(&transition()));
-        let followed = journal.follow(Some("ns1/5"));
-        assert_eq!((followed.lost, ids(&followed.missed)), (2, vec!["ns1/8"]));
-    }
-
-    #[test]
-    fn an_id_from_before_the_start_misses_everything() {
-        for id in ["ns1/99", "ns2/1", "ns1/x", "ns1/"] {
-            assert_eq!(ids(&journal(2).follow(Some(id)).missed), ["ns1/1", "ns1/2"], "{id}");
-        }
-        for id in [None, Some(""), Some("what")] {
-            assert!(journal(2).follow(id).missed.is_empty(), "{id:?}");
-        }
     }
 }

@@ -13,6 +13,7 @@ use crate::control::command::{Command, LeaseOrder};
 use crate::control::connections::ApiRoom;
 use crate::control::costly::{Costly, SharedWork};
 use crate::control::fleet::{ReadFleet, RelayBeat};
+use crate::control::fleet_events::FleetEvents;
 use crate::control::journal::Journal;
 use crate::control::names::cache::NameStateCache;
 use crate::control::overrides::Book;
@@ -39,6 +40,8 @@ pub struct ApiState {
     pub(crate) simulations: Arc<Semaphore>,
     /// Reads the state of the fleet; `None`: this node is in no fleet.
     pub(crate) fleet: Option<ReadFleet>,
+    /// The events of all servers; `None`: this node is no server of a fleet.
+    pub(crate) fleet_events: Option<Arc<FleetEvents>>,
     pub(super) costly: Costly,
     /// The texts that are the same for every client.
     pub(super) texts: Arc<SharedTexts>,
@@ -104,7 +107,7 @@ impl ApiState {
         let room = ApiRoom::default();
         let simulations = Arc::new(Semaphore::new(MAX_SIMULATIONS));
         let (costly, texts) = Default::default();
-        let fleet = None;
+        let (fleet, fleet_events) = (None, None);
         ApiState {
             snapshots,
             journal,
@@ -116,6 +119,7 @@ impl ApiState {
             room,
             simulations,
             fleet,
+            fleet_events,
             costly,
             texts,
         }
@@ -130,6 +134,11 @@ impl ApiState {
     /// The same for a node of a fleet.
     pub fn with_fleet(self, fleet: Option<ReadFleet>) -> ApiState {
         ApiState { fleet, ..self }
+    }
+
+    /// The same for a server of a fleet.
+    pub fn with_fleet_events(self, fleet_events: Option<Arc<FleetEvents>>) -> ApiState {
+        ApiState { fleet_events, ..self }
     }
 
     /// The same with room for other numbers of connections and octets.

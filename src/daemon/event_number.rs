@@ -1,6 +1,6 @@
-//! `events.json`: the number of the last event, so that numbers go on rising after a restart and a client that comes
-//! back doesn't get a number twice. It is written a second after a change at the latest, and at an orderly stop. A
-//! crash can lose the numbers of the last second; these are given again.
+//! `events.json`: the number of the last event, for a start at which the log of events (`src/daemon/event_log.rs`)
+//! can't be read: numbers go on rising, and a client that comes back doesn't get a number twice. It is written a second
+//! after a change at the latest, and at an orderly stop.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -14,11 +14,13 @@ use crate::clock;
 use crate::config::Limits;
 use crate::control::command::MAX_WAITING;
 use crate::control::names::NameStateCache;
-use crate::control::{self, ApiAccess, Controls, Journal, JournalEvent, MAX_EVENTS, Readiness, ReloadStatus};
+use crate::control::{self, ApiAccess, Controls, Journal, JournalEvent, JournalStart, MAX_BEHIND};
+use crate::control::{Readiness, ReloadStatus};
 use crate::daemon::StartError;
 use crate::daemon::certificate;
 use crate::daemon::changes::Changes;
 use crate::daemon::clocks::Now;
+use crate::daemon::event_log::write_events;
 use crate::daemon::event_number;
 use crate::daemon::exclusive::{ExclusiveNames, NodeParts, restored_leases};
 use crate::daemon::fleet::{Fleet, PlanMerge, ServerSide, VantageSide};
@@ -65,7 +67,7 @@ impl RunningNode {
     pub(crate) async fn run(prepared: Prepared) -> Result<RunningNode, StartError> {
         let Prepared { settings, model, zones, refused, warnings, settings_file, flags, .. } = prepared;
         let Prepared { vantages, watched, state_dir, saved, sockets, shares, .. } = prepared;
-        let SavedState { overrides, leases: restored, last_reports, steering_files, last_event } = saved;
+        let SavedState { overrides, leases: restored, last_reports, steering_files, last_event, mut events } = saved;
         let Sockets { mut server, certificates, encrypted, api } = sockets;
         let Limits { connections, quic_connections, api_connections } = shares.connections;
         let [connections, quic_connections] = [connections, quic_connections].map(Seats::new);
@@ -99,7 +101,14 @@ impl RunningNode {
         let mut publisher = Publisher::new(compile(model.clone(), unmeasured, identity, 1, None));
         let snapshots = publisher.snapshots();
 
-        let mut fleet = Fleet::start(&settings, true).await.map_err(StartError::System)?;
+        let start = JournalStart {
+            last: last_event,
+            events: std::mem::take(&mut events.events),
+            is_written: state_dir.is_there(),
+            is_held: settings.fleet.is_some(),
+        };
+        let journal = Arc::new(Journal::from(&settings.node, MAX_BEHIND, start));
+        let mut fleet = Fleet::start(&settings, Some(&journal)).await.map_err(StartError::System)?;
         if let Some(fleet) = &mut fleet {
             let merge = PlanMerge::new(fleet.plan());
             let side = VantageSide { local: vantages.reports(), probed: merge.probed() };
@@ -109,7 +118,6 @@ impl RunningNode {
         }
 
         let counters = Arc::new(Counters::new());
-        let journal = Arc::new(Journal::new(&settings.node, MAX_EVENTS, last_event));
         let stop = CancellationToken::new();
         let parts = NodeParts {
             node: &settings.node,
@@ -157,6 +165,7 @@ impl RunningNode {
         let render = Arc::new(move |board: &NameStateCache| sources.render(board));
         let state =
             control::ApiState::new(snapshots.clone(), journal.clone(), is_ready, reload.clone(), render, controls);
+        let state = state.with_fleet_events(fleet.as_ref().and_then(Fleet::events));
         let state = state.with_room(room).with_fleet(read_fleet).with_costly_calls_on(runtimes.report.handle().clone());
         let api = runtimes.control.within(|| TcpListener::from_std(api)).map_err(StartError::System)?;
         let api = runtimes.control.spawn(control::serve(api, control::router(state), stop.clone()));
@@ -205,6 +214,7 @@ impl RunningNode {
             tasks.push(runtimes.low.spawn(write_reports(reports, state, metrics.clone(), stop.clone())));
             let writing = event_number::write_changes(journal.clone(), state_dir.clone(), last_event, stop.clone());
             tasks.push(runtimes.low.spawn(writing));
+            tasks.push(runtimes.low.spawn(write_events(journal.clone(), state_dir.clone(), events, stop.clone())));
         }
         tasks.push(runtimes.steer.spawn(steer.run(stop.clone())));
         if let (Some(tls), Some(certificates)) = (settings.tls.clone(), certificates) {

@@ -6,7 +6,7 @@
 
 mod file;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +20,7 @@ use crate::control::target::Target;
 use crate::daemon::StartError;
 use crate::daemon::clocks::{Now, WallClock};
 use crate::daemon::state::{StateDir, WriteOutcome};
+use crate::fleet::events::EventKind;
 use crate::model::{EndpointId, Health, Model, Override, OverrideState, WorldView, glob};
 use crate::source::{Problem, Severity};
 use file::file_of;
@@ -299,7 +300,27 @@ impl OverrideEdit {
         tracing::info!(target = either.target, from, to, who, why = either.why, until, generation, "override");
     }
 
-    /// The reason for the event of an endpoint.
+    fn target(&self) -> &str {
+        self.now.as_ref().or(self.before.as_ref()).map_or("", |of| &*of.target)
+    }
+
+    /// The event of its TARGET.
+    fn event(&self, (at, generation): (f64, u64)) -> JournalEvent {
+        let state = |of: &Option<Arc<Override>>| of.as_deref().map_or("none", |of| override_text(of.state)).to_owned();
+        JournalEvent {
+            at,
+            kind: EventKind::Override,
+            endpoint: self.target().to_owned(),
+            from: state(&self.before),
+            to: state(&self.now),
+            why: self.why(),
+            who: self.who.as_deref().map(str::to_owned),
+            generation,
+            ..JournalEvent::default()
+        }
+    }
+
+    /// The reason for an event.
     fn why(&self) -> String {
         match (&self.now, &self.before, &self.who) {
             (Some(now), _, _) => {
@@ -338,7 +359,8 @@ fn all_or_nothing(edits: Vec<Result<OverrideEdit, OverrideError>>) -> Result<Vec
     }
 }
 
-/// The event of each endpoint whose override changed from `before` to `after` by `edits`. `at` in Unix seconds.
+/// The event of each endpoint whose override changed from `before` to `after` by `edits`, and of each edit that changed
+/// no endpoint. `at` in Unix seconds.
 pub(crate) fn events(
     model: &Model,
     view: &WorldView,
@@ -350,23 +372,31 @@ pub(crate) fn events(
     let either: BTreeSet<EndpointId> = before.keys().chain(after.keys()).copied().collect();
     let changed = either.into_iter().filter(|id| before.get(id) != after.get(id));
     let event = |id: EndpointId| {
-        let why = edit_of(edits, before.get(&id), after.get(&id)).map_or(String::new(), OverrideEdit::why);
+        let edit = edit_of(edits, before.get(&id), after.get(&id));
         let endpoint = model.endpoint(id);
         let health = view.endpoint(endpoint);
         JournalEvent {
             id: String::new(),
             at,
+            kind: EventKind::Override,
             zone: model.zone(endpoint.zone).apex.to_string(),
             endpoint: endpoint.name.clone(),
             from: state_text(before.get(&id), health).to_owned(),
             to: state_text(after.get(&id), health).to_owned(),
-            why,
+            why: edit.map_or(String::new(), OverrideEdit::why),
+            who: edit.and_then(|edit| edit.who.as_deref().map(str::to_owned)),
             generation,
             region: endpoint.region.map(|region| model.region(region).name.clone()),
             monitor: None,
         }
     };
-    changed.map(event).collect()
+    let changed: Vec<EndpointId> = changed.collect();
+    let of_endpoints = changed.iter().filter_map(|id| edit_of(edits, before.get(id), after.get(id)));
+    let seen: HashSet<&str> = of_endpoints.map(OverrideEdit::target).collect();
+    // A change that no endpoint shows, because a more specific override counts there, is an event of its TARGET.
+    let unseen = edits.iter().filter(|edit| !seen.contains(edit.target()));
+    let of_targets = unseen.map(|edit| edit.event((at, generation)));
+    changed.iter().copied().map(event).chain(of_targets).collect()
 }
 
 /// The edit that changed an endpoint's override: the one that made its present override, or else the one that ended the
@@ -382,11 +412,14 @@ fn edit_of<'t>(
 
 /// The state of an endpoint in an event: its override, else its measured health.
 fn state_text(of: Option<&Arc<Override>>, health: Health) -> &'static str {
-    match of.map(|of| of.state) {
-        None => health.as_str(),
-        Some(OverrideState::Drain) => "drained",
-        Some(OverrideState::Up) => "forced-up",
-        Some(OverrideState::Down) => "forced-down",
+    of.map_or(health.as_str(), |of| override_text(of.state))
+}
+
+fn override_text(state: OverrideState) -> &'static str {
+    match state {
+        OverrideState::Drain => "drained",
+        OverrideState::Up => "forced-up",
+        OverrideState::Down => "forced-down",
     }
 }
 

@@ -13,6 +13,7 @@ use crate::clock;
 use crate::config::{self, Flags, FleetSettings, LoadOptions, Loaded, Settings, ZoneState};
 use crate::daemon::changes::WatchedFiles;
 use crate::daemon::clocks::Now;
+use crate::daemon::event_log::{self, LoadedEvents};
 use crate::daemon::event_number;
 use crate::daemon::exclusive;
 use crate::daemon::health_file::LastReports;
@@ -124,11 +125,11 @@ impl Prepared {
         if let Some(note) = &shares.note {
             tracing::info!("{note}");
         }
-        let state = settings.operators.state_dir.clone();
+        let (state, node) = (settings.operators.state_dir.clone(), settings.node.clone());
         let (state_dir, saved, model, warnings) = within(state.clone().as_deref(), move || {
             let dir = state.clone().unwrap_or_default();
             let state_dir = calls::listed(&dir, || StateDir::open(state))?;
-            let saved = SavedState::load(&state_dir, &model, &mut warnings)?;
+            let saved = SavedState::load(&state_dir, &node, &model, &mut warnings)?;
             Ok::<_, StartError>((state_dir, saved, model, warnings))
         })??;
         check_rights(model.checks.iter().map(|check| &*check.key)).map_err(|e| StartError::Rights(e.to_string()))?;
@@ -164,20 +165,29 @@ pub(super) struct SavedState {
     pub(super) leases: HashMap<Name, ActiveEndpoint>,
     pub(super) last_reports: LastReports,
     pub(super) steering_files: SteeringFiles,
+    /// The number of the last event before the start.
     pub(super) last_event: u64,
+    pub(super) events: LoadedEvents,
 }
 
 impl SavedState {
     /// Reads all files. What is wrong with a file that the server can do without is added to `warnings`.
-    fn load(state: &StateDir, model: &Model, warnings: &mut Vec<Problem>) -> Result<SavedState, StartError> {
+    fn load(
+        state: &StateDir,
+        node: &str,
+        model: &Model,
+        warnings: &mut Vec<Problem>,
+    ) -> Result<SavedState, StartError> {
         let mut overrides = Overrides::load(state)?;
         warnings.extend(overrides.resolve(model, state));
+        let events = event_log::load(state, node, warnings);
         Ok(SavedState {
             overrides,
             leases: exclusive::load(state)?,
             last_reports: LastReports::load(state, warnings),
             steering_files: SteeringFiles::load(state, Now::read(), warnings)?,
-            last_event: event_number::load(state, warnings),
+            last_event: event_number::load(state, warnings).max(events.last),
+            events,
         })
     }
 }

@@ -16,7 +16,7 @@ use crate::control::command::MAX_WAITING;
 use crate::control::names::NameStateCache;
 use crate::control::overrides::Book;
 use crate::control::unsaved::DiskState;
-use crate::control::{self, ApiAccess, Controls, Journal, MAX_EVENTS, Readiness, ReloadStatus};
+use crate::control::{self, ApiAccess, Controls, Journal, MAX_BEHIND, Readiness, ReloadStatus};
 use crate::daemon::fleet::{Fleet, PlanMerge, VantageSide};
 use crate::daemon::identity::Identities;
 use crate::daemon::limits::{Shares, System};
@@ -132,7 +132,7 @@ impl ProbeNode {
         let view = Arc::new(vantages.view(&model));
         let publisher = Publisher::new(compile(model.clone(), view, identity, 1, None));
         let snapshots = publisher.snapshots();
-        let fleet = Fleet::start(&settings, false).await.map_err(StartError::System)?;
+        let fleet = Fleet::start(&settings, None).await.map_err(StartError::System)?;
         let mut fleet = fleet.ok_or_else(|| StartError::System(std::io::Error::other("no [fleet]")))?;
         let merge = PlanMerge::new(fleet.plan());
         let side = VantageSide { local: vantages.reports(), probed: merge.probed() };
@@ -178,7 +178,7 @@ impl ProbeNode {
             fleet: Some(fleet.reader()),
         };
         let render = Arc::new(move |board: &NameStateCache| sources.render(board));
-        let journal = Arc::new(Journal::new(&settings.node, MAX_EVENTS, 0));
+        let journal = Arc::new(Journal::new(&settings.node, MAX_BEHIND, 0));
         let state = control::ApiState::new(snapshots, journal, is_ready, reload, render, controls);
         let state = state.with_room(room).with_fleet(Some(fleet.reader()));
         let state = state.with_costly_calls_on(runtimes.report.handle().clone());

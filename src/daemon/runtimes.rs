@@ -9,7 +9,7 @@
 //! | `fleet` | 1 + 4, in a node of a fleet | 2 | messages of the fleet |
 //! | `control` | 2 + 2 | 2 | connections of the API, event streams |
 //! | `report` | 0 + 8 | 10 | responses that cost much: metrics, status, explain, simulate, names |
-//! | `low` | 1 + 10 | 10 | compile the next generation, free old ones, housekeeping files |
+//! | `low` | 1 + 11 | 10 | compile the next generation, free old ones, housekeeping files |
 //!
 //! `2 + 2`: two threads for tasks, and two for calls that block.
 //!
@@ -85,9 +85,9 @@ const CONTROL: ThreadKind = ThreadKind { name: "control", tasks: TaskThreads::Fi
 pub(super) const FLEET: ThreadKind = ThreadKind { name: "fleet", tasks: TaskThreads::Fixed(1), blocking: 4, nice: 2 };
 /// As many as calls run at a time: two of each kind, and one for each text that clients share.
 const REPORT: ThreadKind = ThreadKind { name: "report", tasks: TaskThreads::None, blocking: 8, nice: 10 };
-/// Ten threads that block, because a file of a mount that hangs can hold some of them for ever: a load, the look at a
-/// certificate, and each kind of state file.
-const LOW: ThreadKind = ThreadKind { name: "low", tasks: TaskThreads::Fixed(1), blocking: 10, nice: 10 };
+/// Eleven threads that block, because a file of a mount that hangs can hold some of them for ever: a load, the look at
+/// a certificate, the log of events, and each kind of state file.
+const LOW: ThreadKind = ThreadKind { name: "low", tasks: TaskThreads::Fixed(1), blocking: 11, nice: 10 };
 
 /// How long an idle thread stays: until its runtime ends.
 const KEEP_ALIVE: Duration = Duration::from_secs(u32::MAX as u64);

@@ -82,9 +82,12 @@ impl DemoOutput {
         self.print(&format!("[{at:7.2} s] {line}"));
     }
 
-    /// Prints that an endpoint's health or override changed.
+    /// Prints that an endpoint's health or override changed, or that a name moved.
     pub(crate) fn event(&mut self, event: &JournalEvent) {
         let JournalEvent { endpoint, from, to, why, region, .. } = event;
+        if endpoint.is_empty() {
+            return;
+        }
         let region = region.as_deref().unwrap_or("no region");
         self.report(&format!("{endpoint} ({region}) {from} -> {to}: {why}"));
     }

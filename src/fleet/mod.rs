@@ -4,6 +4,7 @@ pub mod agreement;
 pub mod ballots;
 pub mod collector;
 mod composite;
+pub mod events;
 pub mod exchange;
 pub mod lease;
 pub mod message;

@@ -163,6 +163,18 @@ families! {
         "Times that reports of another vantage were missing, which are requested again.";
     FLEET_REFUSED Counter "portolan_fleet_reports_refused_total" ["vantage" "reason"]
         "Reports that were refused, by reason; vantage is empty for names that no known vantage has.";
+    FLEET_EVENTS_WAITING Gauge "portolan_fleet_events_waiting" []
+        "Events of this server that are not known to be in the stream of the fleet.";
+    FLEET_EVENTS_ACKNOWLEDGED Gauge "portolan_fleet_events_acknowledged_number" []
+        "The number of the last event of this server that is known to be in the stream of the fleet.";
+    FLEET_EVENTS_LOST Counter "portolan_fleet_events_lost_total" []
+        "Events of this server that never came into the stream, because its log no longer had them.";
+    FLEET_EVENTS_LAST Gauge "portolan_fleet_events_last_number" ["node"]
+        "The number of the last event of each server that was read from the stream.";
+    FLEET_EVENTS_MISSING Counter "portolan_fleet_events_missing_total" ["node"]
+        "Events of each server that are missing between those that were read from the stream.";
+    FLEET_EVENTS_REFUSED Counter "portolan_fleet_events_refused_total" ["reason"]
+        "Events of the stream that this server can't use.";
     FLEET_REFUSED_BEATS Counter "portolan_fleet_beats_refused_total" []
         "Heartbeats of other servers that could not be used.";
 

@@ -1,6 +1,6 @@
 //! The metrics of the fleet.
 
-use crate::control::fleet::FleetReport;
+use crate::control::fleet::{EventsReport, FleetReport};
 use crate::telemetry::families as family;
 use crate::telemetry::text::Exposition;
 
@@ -42,4 +42,25 @@ pub(super) fn write(text: &mut Exposition, fleet: &FleetReport) {
         refused.sample(&["", reason], count);
     }
     text.single(&family::FLEET_REFUSED_BEATS, fleet.refused_beats);
+    if let Some(events) = &fleet.events {
+        write_events(text, events);
+    }
+}
+
+fn write_events(text: &mut Exposition, events: &EventsReport) {
+    text.single(&family::FLEET_EVENTS_WAITING, events.waiting);
+    text.single(&family::FLEET_EVENTS_ACKNOWLEDGED, events.acknowledged);
+    text.single(&family::FLEET_EVENTS_LOST, events.lost);
+    let mut last = text.family(&family::FLEET_EVENTS_LAST);
+    for node in &events.nodes {
+        last.sample(&[&node.node], node.last);
+    }
+    let mut missing = text.family(&family::FLEET_EVENTS_MISSING);
+    for node in &events.nodes {
+        missing.sample(&[&node.node], node.missing);
+    }
+    let mut refused = text.family(&family::FLEET_EVENTS_REFUSED);
+    for (reason, count) in &events.refused {
+        refused.sample(&[reason], count);
+    }
 }

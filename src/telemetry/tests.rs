@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use crate::admission::{Seats, WaitingOctets};
 use crate::answer::Transport;
-use crate::control::fleet::{DifferingReport, FleetReport, NatsReport, TargetsReport, VantageTraffic};
+use crate::control::fleet::VantageTraffic;
+use crate::control::fleet::{DifferingReport, EventsReport, FleetReport, NatsReport, NodeEventsReport, TargetsReport};
 use crate::control::names::NameStateCache;
 use crate::control::test_world::{model, snapshot, transition};
 use crate::control::unsaved::UnsavedFile;
@@ -92,6 +93,15 @@ fn fleet() -> FleetReport {
         vantages: vec![of_nyc],
         refused_strangers: [("rate".to_owned(), 6)].into(),
         refused_beats: 8,
+        events: Some(EventsReport {
+            last: 30,
+            acknowledged: 21,
+            waiting: 9,
+            lost: 4,
+            nodes: vec![NodeEventsReport { node: "ns2".into(), last: 17, missing: 2 }],
+            refused: [("malformed".to_owned(), 3)].into(),
+            ..EventsReport::default()
+        }),
     }
 }
 
@@ -124,6 +134,12 @@ fn every_metric_is_there_with_its_labels() {
         r#"portolan_fleet_reports_refused_total{vantage="nyc1",reason="malformed"} 2"#,
         r#"portolan_fleet_reports_refused_total{vantage="",reason="rate"} 6"#,
         "portolan_fleet_beats_refused_total 8",
+        "portolan_fleet_events_waiting 9",
+        "portolan_fleet_events_acknowledged_number 21",
+        "portolan_fleet_events_lost_total 4",
+        r#"portolan_fleet_events_last_number{node="ns2"} 17"#,
+        r#"portolan_fleet_events_missing_total{node="ns2"} 2"#,
+        r#"portolan_fleet_events_refused_total{reason="malformed"} 3"#,
         r#"portolan_queries_total{transport="udp",rcode="NOERROR"} 90"#,
         r#"portolan_queries_total{transport="tcp",rcode="NXDOMAIN"} 2"#,
         r#"portolan_queries_total{transport="tcp",rcode="NOERROR"} 0"#,

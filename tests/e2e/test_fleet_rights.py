@@ -13,6 +13,7 @@ PASSWORDS = {"NS1": "one", "NS2": "two", "NS3": "six", "FRA1": "three", "NYC1": 
 BUCKETS = ["targets", "overrides", "leases"]
 CALLS = ["STREAM.DELETE", "STREAM.PURGE", "STREAM.UPDATE", "STREAM.MSG.GET", "CONSUMER.CREATE", "CONSUMER.LIST"]
 READ = "$JS.API.DIRECT.GET.KV_portolan_prod_targets"
+EVENTS = "portolan_prod_events"
 
 
 @pytest.fixture
@@ -36,6 +37,13 @@ def server(nats):
             assert b"error" not in made, made
             _, written = client.request(f"$KV.portolan_prod_{bucket}.zone.svc", b'{"v":1}')
             assert b'"seq":1' in written, written
+        stream = {
+            "name": EVENTS, "subjects": ["portolan.prod.event.*"], "allow_direct": True, "storage": "file", "num_replicas": 1,
+        }
+        _, made = client.request(f"$JS.API.STREAM.CREATE.{EVENTS}", json.dumps(stream).encode())
+        assert b"error" not in made, made
+        _, written = client.request("portolan.prod.event.ns1", b"secret")
+        assert b'"seq":1' in written, written
         yield client
 
 
@@ -47,12 +55,12 @@ def stolen(nats):
 
 
 def last_revisions(server):
-    """The revision of the last write in each bucket."""
-    def last(bucket):
-        _, info = server.request(f"$JS.API.STREAM.INFO.KV_portolan_prod_{bucket}")
+    """The revision of the last write in each bucket, and the sequence of the last event."""
+    def last(stream):
+        _, info = server.request(f"$JS.API.STREAM.INFO.{stream}")
         return json.loads(info)["state"]["last_seq"]
 
-    return [last(bucket) for bucket in BUCKETS]
+    return [last(stream) for stream in [*(f"KV_portolan_prod_{bucket}" for bucket in BUCKETS), EVENTS]]
 
 
 def seen_by_server(server, stolen, attempt):
@@ -119,16 +127,17 @@ def test_a_stolen_vantage_cannot_change_streams_or_read_other_buckets(server, st
     stolen.flush()
     subjects = [f"$JS.API.{call}.KV_portolan_prod_{bucket}" for call in CALLS for bucket in BUCKETS]
     subjects += [f"$JS.API.DIRECT.GET.KV_portolan_prod_{bucket}" for bucket in ["overrides", "leases"]]
+    subjects += [f"$JS.API.{call}.{EVENTS}" for call in [*CALLS, "DIRECT.GET"]]
     for at, subject in enumerate(subjects):
         stolen.publish(subject, b'{"seq":1}', f"_INBOX.mine.{at}")
     # This one is allowed, and its reply comes after all others.
     assert stolen.request(READ, b'{"seq":1}')[1] == b'{"v":1}'
     replies = [content for subject, _, content in stolen.messages if subject.startswith("_INBOX.mine.")]
     assert all(reply == b"" or b"JetStream not enabled for account" in reply for reply in replies), replies
-    assert last_revisions(server) == [1, 1, 1]
+    assert last_revisions(server) == [1, 1, 1, 1]
     # What servers send each other, and the replies that they get.
     stolen.messages.clear()
-    for subject in ["portolan.prod.beat", "$KV.portolan_prod_leases.zone.svc", "portolan.prod.ask.nyc1", "_INBOX.other.1"]:
+    for subject in ["portolan.prod.beat", "portolan.prod.event.ns1", "$KV.portolan_prod_leases.zone.svc", "portolan.prod.ask.nyc1", "_INBOX.other.1"]:
         server.publish(subject, b"secret")
     server.publish("portolan.prod.ask.fra1", b"the end")
     assert stolen.wait_message("portolan.prod.ask.fra1")[1] == b"the end"

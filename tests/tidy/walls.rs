@@ -57,6 +57,7 @@ const PURE: &[&str] = &[
     "fleet/reporter",
     "fleet/quorum",
     "fleet/lease",
+    "fleet/events",
     "fleet/nats/subjects",
     "fleet/targets",
     "snapshot/mod",

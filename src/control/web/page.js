@@ -53,7 +53,8 @@ async function refresh() {
 function showTransition(event) {
   const time = new Date(event.at * 1000).toLocaleTimeString();
   const by = event.monitor ? ` by monitor ${event.monitor}` : "";  // only for a name's own monitor
-  transitions.prepend(element("li", `${time}  ${event.endpoint}${by} (${event.zone}): ${event.from} to ${event.to}, ${event.why}`));
+  const of = event.zone ? `${event.endpoint}${by} (${event.zone})` : event.endpoint || "generation";
+  transitions.prepend(element("li", `${time}  ${of}: ${event.from} to ${event.to}, ${event.why}`));
   while (transitions.children.length > MAX_TRANSITIONS) transitions.lastChild.remove();
 }
 

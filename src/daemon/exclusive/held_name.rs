@@ -7,6 +7,7 @@ use tokio::sync::oneshot;
 use crate::clock;
 use crate::control::{Journal, JournalEvent};
 use crate::daemon::exclusive::hook::RunningHook;
+use crate::fleet::events::EventKind;
 use crate::fleet::lease::{LeaseEvent, LeaseMachine};
 use crate::model::{ActiveEndpoint, LeaseView, Moment};
 use crate::printable::escaped;
@@ -52,11 +53,13 @@ impl HeldName {
                     // The journal sets it.
                     id: String::new(),
                     at: clock::unix_seconds(),
+                    kind: EventKind::Promotion,
                     zone: self.zone.clone(),
                     endpoint: self.label.clone(),
                     from: from.into_owned(),
                     to: endpoint.clone().into_owned(),
                     why: format!("promoted by {holder}, epoch {}: {why}", to.epoch),
+                    who: Some(holder.into_owned()),
                     generation,
                     monitor: None,
                     region: None,

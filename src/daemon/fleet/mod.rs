@@ -7,9 +7,11 @@
 //! | `reports` | both | sends the reports of this node's vantage |
 //! | | server | receives those of the others, for the agreement |
 //! | `beats` | server | passes heartbeats on, and receives those of other servers |
+//! | `events` | server | writes the events of this server into the stream, and reads those of all servers |
 
 mod beats;
 mod board;
+mod events;
 mod merge;
 mod reports;
 mod targets;
@@ -26,6 +28,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clock;
 use crate::config::Settings;
 use crate::control::fleet::{FleetReport, NatsReport, ReadFleet, RelayBeat};
+use crate::control::{FleetEvents, Journal};
 use crate::daemon::runtimes::{FLEET, OwnRuntime};
 use crate::fleet::exchange::RemoteReports;
 use crate::fleet::nats::{LeaseStore, Nats};
@@ -36,6 +39,7 @@ use crate::snapshot::Snapshot;
 
 use beats::BeatTask;
 use board::Board;
+use events::{EventBoard, ReadEvents, WriteEvents};
 use reports::{ReceiveTask, SendTask};
 use targets::{TargetTask, TargetWriter};
 
@@ -54,8 +58,18 @@ pub(crate) struct Fleet {
     /// Used by the task that `begin` starts.
     plan_sender: Option<watch::Sender<Arc<TargetPlan>>>,
     allowed: Vec<String>,
+    /// Of a server.
+    events: Option<EventParts>,
     /// Dropped last: the tasks run on its threads.
     threads: OwnRuntime,
+}
+
+/// The events of a server of the fleet.
+#[derive(Clone)]
+struct EventParts {
+    journal: Arc<Journal>,
+    events: Arc<FleetEvents>,
+    board: Arc<EventBoard>,
 }
 
 /// What the tasks of a vantage need.
@@ -77,8 +91,9 @@ pub(crate) struct ServerSide {
 }
 
 impl Fleet {
-    /// Begins to connect; waits for nothing. `None` without `[fleet]`. An error is the system's.
-    pub(crate) async fn start(settings: &Settings, is_server: bool) -> io::Result<Option<Fleet>> {
+    /// Begins to connect; waits for nothing. `None` without `[fleet]`. `journal` is that of a server, without one the
+    /// node is only a vantage. An error is the system's.
+    pub(crate) async fn start(settings: &Settings, journal: Option<&Arc<Journal>>) -> io::Result<Option<Fleet>> {
         let Some(fleet) = &settings.fleet else { return Ok(None) };
         let threads = OwnRuntime::start(FLEET)?;
         let (of_task, node) = (fleet.clone(), settings.node.clone());
@@ -86,7 +101,7 @@ impl Fleet {
         let nats = nats.map_err(io::Error::other)?.map_err(io::Error::other)?;
         let vantage = Vantage { name: settings.node.as_str().into(), region: settings.region.as_str().into() };
         let boot = u64::from_ne_bytes(clock::secret()?);
-        let collector = is_server.then(|| Collector::new(vec![(vantage.clone(), boot)]));
+        let collector = journal.is_some().then(|| Collector::new(vec![(vantage.clone(), boot)]));
         let (plan_sender, plan) = watch::channel(Arc::new(TargetPlan::default()));
         Ok(Some(Fleet {
             nats,
@@ -98,6 +113,11 @@ impl Fleet {
             plan,
             plan_sender: Some(plan_sender),
             allowed: settings.exec.clone(),
+            events: journal.map(|journal| EventParts {
+                journal: journal.clone(),
+                events: Arc::default(),
+                board: Arc::default(),
+            }),
             threads,
         }))
     }
@@ -141,6 +161,17 @@ impl Fleet {
         self.threads.spawn(receiving.run(self.stop.clone()));
         let beating = BeatTask { nats: self.nats.clone(), beats, snapshots, board: self.board.clone() };
         self.threads.spawn(beating.run(self.stop.clone()));
+        if let Some(EventParts { journal, events, board }) = self.events.clone() {
+            let nats = self.nats.clone();
+            let reading = ReadEvents { nats: nats.clone(), events: events.clone(), board: board.clone() };
+            self.threads.spawn(reading.run(self.stop.clone()));
+            self.threads.spawn(WriteEvents { nats, journal, events, board }.run(self.stop.clone()));
+        }
+    }
+
+    /// The events of all servers, as this one has read them; `None` in a vantage.
+    pub(crate) fn events(&self) -> Option<Arc<FleetEvents>> {
+        self.events.as_ref().map(|parts| parts.events.clone())
     }
 
     /// The leases of exclusive names.
@@ -162,6 +193,7 @@ impl Fleet {
     pub(crate) fn reader(&self) -> ReadFleet {
         let (nats, cluster) = (self.nats.clone(), Arc::clone(&self.cluster));
         let (board, own) = (Arc::clone(&self.board), Arc::clone(&self.vantage.name));
+        let events = self.events.clone();
         Arc::new(move || {
             let (vantages, strangers) = board.traffic();
             FleetReport {
@@ -172,6 +204,7 @@ impl Fleet {
                 vantages,
                 refused_strangers: strangers.into_iter().collect(),
                 refused_beats: board.refused_beats.load(Ordering::Relaxed),
+                events: events.as_ref().map(|parts| parts.board.report(&parts.journal, &parts.events)),
             }
         })
     }

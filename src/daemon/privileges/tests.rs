@@ -105,6 +105,8 @@ fn a_state_directory_of_root_is_given_with_all_that_a_server_put_there() {
         "leases.json",
         ".health.json.new",
         "events.json.unreadable",
+        "events.log",
+        "events.old.log",
         "zones/svc.example.json",
     ];
     for name in own {
@@ -124,7 +126,7 @@ fn a_state_directory_of_root_is_given_with_all_that_a_server_put_there() {
     assert!(may_give(&state, false));
     hand_over();
     let all = own.map(|name| owner(&state.join(name)));
-    assert_eq!(all, [nobody.uid(); 6]);
+    assert_eq!(all, [nobody.uid(); 8]);
     let dirs = [&state, &state.join("zones"), &folder, &folder.join("svc.example.zone")].map(|path| owner(path));
     assert_eq!(dirs, [nobody.uid(); 4]);
 

@@ -16,8 +16,16 @@ const MAX_FILE: u64 = 64 << 20;
 
 /// The names of all state files. Who adds one adds it here too: a state directory with an unknown file is not given to
 /// the user of the server.
-pub(crate) const OWN_FILES: [&str; 6] =
-    ["overrides.json", "health.json", "standings.json", "ramps.json", "events.json", "leases.json"];
+pub(crate) const OWN_FILES: [&str; 8] = [
+    "overrides.json",
+    "health.json",
+    "standings.json",
+    "ramps.json",
+    "events.json",
+    "leases.json",
+    "events.log",
+    "events.old.log",
+];
 
 /// Rights of the files: what operators wrote and how the endpoints are is not for everyone on the machine.
 const FILE_MODE: u32 = 0o640;

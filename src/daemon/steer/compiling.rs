@@ -155,6 +155,7 @@ impl Steer {
         // A failure is in the log.
         drop(self.save_steering(&before));
         self.vantages.begin(plan);
+        self.report_generation(before.generation, coming.cause, coming.refused.len());
         let generation = self.publisher.snapshots().load().generation;
         coming.zones = with_removals_moved(&coming.zones, self.reloads.clock_set_by);
         let (model, zones) = (coming.model.clone(), coming.zones.clone());

@@ -11,15 +11,16 @@ use tokio::time::Interval;
 
 use crate::clock;
 use crate::config::{self, InForce, LoadOptions, Loaded, VersionStatus};
-use crate::control::ReloadStatus;
+use crate::control::{JournalEvent, ReloadStatus};
 use crate::daemon::changes::{Cause, WatchedFiles};
 use crate::daemon::steer::Steer;
 use crate::daemon::steer::compiling::{ComingGeneration, CompiledRound, Compiling};
 use crate::daemon::steer::removal::with_removals_moved;
 use crate::daemon::vantages::plan_of;
+use crate::fleet::events::EventKind;
 use crate::health::{Plan, check_rights};
 use crate::model::Moment;
-use crate::source::{Problem, Severity, limit_comparisons, reading};
+use crate::source::{self, Problem, Severity, limit_comparisons, reading};
 use crate::telemetry::log;
 
 /// Requests to load the files, and whether to load them again.
@@ -40,6 +41,8 @@ pub(crate) struct Reloads {
     pub(super) clock_set_by: f64,
     /// When the present load began, Unix seconds.
     begun_at: Option<f64>,
+    /// Why the last load was refused; `None`: it was not. The same reason is no event again.
+    refusal: Option<String>,
 }
 
 /// Seconds after which a load is tried again that should have removed a zone and could not (judgment).
@@ -141,7 +144,7 @@ impl Steer {
 
     /// Reads the files on another thread. Meanwhile this task goes on with reports and commands.
     pub(super) fn load(&mut self, cause: Cause) -> NextGeneration {
-        let Reloads { requests, waiting, again, confirm_removal, clock_set_by, begun_at, ended_at: _ } =
+        let Reloads { requests, waiting, again, confirm_removal, clock_set_by, begun_at, ended_at: _, refusal: _ } =
             &mut self.reloads;
         requests.append(waiting);
         *again = None;
@@ -246,8 +249,40 @@ impl Steer {
         let generation = self.publisher.snapshots().load().generation;
         problems.iter().for_each(log::problem);
         tracing::error!(cause = cause.as_str(), generation, "no change was loaded; this generation is still served");
+        let first = problems.iter().find(|problem| problem.severity == Severity::Error).or(problems.first());
+        let refusal =
+            first.map_or_else(|| "nothing new".to_owned(), |first| source::to_human(std::slice::from_ref(first)));
+        let refusal = refusal.lines().map(str::trim).collect::<Vec<_>>().join(" ");
+        if self.reloads.refusal.as_ref() != Some(&refusal) {
+            let why = format!("{}, no change was loaded: {}", cause.as_str(), refusal.trim_end());
+            self.append_reload((generation, generation), why);
+            self.reloads.refusal = Some(refusal);
+        }
         self.ended(false, problems, None);
         NextGeneration::Nothing
+    }
+
+    /// Appends the event of a load to the journal; `generations` are those that were served before and after it.
+    fn append_reload(&self, (from, to): (u64, u64), why: String) {
+        let at = clock::unix_seconds();
+        let (from, generation, to) = (from.to_string(), to, to.to_string());
+        self.journal.append(JournalEvent {
+            at,
+            kind: EventKind::Reload,
+            from,
+            to,
+            why,
+            generation,
+            ..JournalEvent::default()
+        });
+    }
+
+    /// A new generation is served instead of the generation `before`; `refused` are zones that are not of it.
+    pub(super) fn report_generation(&mut self, before: u64, cause: Cause, refused: usize) {
+        self.reloads.refusal = None;
+        let generation = self.publisher.snapshots().load().generation;
+        let but = if refused > 0 { format!("; {refused} problems in files that were refused") } else { String::new() };
+        self.append_reload((before, generation), format!("{}, a new generation is served{but}", cause.as_str()));
     }
 
     /// A load ended, or is overdue and has been running since `running_since`: updates status and metrics, and replies

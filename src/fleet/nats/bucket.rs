@@ -5,10 +5,10 @@
 
 use async_nats::HeaderMap;
 use bytes::Bytes;
-use serde::Deserialize;
 use serde_json::{Value as Json, json};
 
 use crate::fleet::nats::Nats;
+use crate::fleet::nats::jetstream::{self, ApiError, UNUSABLE, WRONG_LAST, parsed};
 
 /// The buckets of a fleet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -85,25 +85,6 @@ pub(super) struct BucketInfo {
     pub(super) last: u64,
 }
 
-/// Why a call of JetStream's API failed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct ApiError {
-    /// The number of the error (`err_code`); 0: there was no reply.
-    pub(super) code: u64,
-    pub(super) why: String,
-}
-
-/// Why, where a reply is not one of JetStream.
-pub(super) const UNUSABLE: &str = "a reply that can't be used";
-/// `stream not found`.
-pub(super) const NOT_FOUND: u64 = 10_059;
-/// `wrong last sequence`.
-const WRONG_LAST: [u64; 2] = [10_071, 10_164];
-/// `stream name already in use`: another node has made it meanwhile.
-const IN_USE: u64 = 10_058;
-/// `replicas > 1 not supported in non-clustered mode`.
-const NOT_CLUSTERED: u64 = 10_074;
-
 impl Bucket {
     /// A bucket of the fleet that `nats` is for.
     pub fn of(nats: &Nats, kind: BucketKind) -> Bucket {
@@ -165,22 +146,6 @@ impl Bucket {
 
     /// Makes the bucket if there is none. A bucket that exists stays as it is.
     pub(super) async fn create(&self) -> Result<(), ApiError> {
-        let replicas = self.nats.replicas().unwrap_or(3);
-        match self.create_with(replicas).await {
-            // Without `[fleet] replicas`: three where that is possible.
-            Err(error) if self.nats.replicas().is_none() && error.code != 0 && self.has_few_servers(error.code) => {
-                self.create_with(1).await
-            }
-            other => other,
-        }
-    }
-
-    /// Whether three copies can never be made, and not only now.
-    fn has_few_servers(&self, code: u64) -> bool {
-        code == NOT_CLUSTERED || self.nats.known_servers() < 3
-    }
-
-    async fn create_with(&self, replicas: u32) -> Result<(), ApiError> {
         let config = json!({
             "name": self.stream(),
             "subjects": [self.subject(">")],
@@ -189,20 +154,12 @@ impl Bucket {
             "max_bytes": self.kind.most_octets(),
             "max_msg_size": MAX_VALUE * 2,
             "storage": "file",
-            "num_replicas": replicas,
             "discard": "new",
             "deny_delete": true,
             "allow_rollup_hdrs": true,
             "allow_direct": true,
         });
-        match self.api("STREAM.CREATE", &config).await {
-            Ok(_) => {
-                tracing::info!(bucket = self.name, replicas, "made a bucket of NATS");
-                Ok(())
-            }
-            Err(error) if error.code == IN_USE => Ok(()),
-            Err(error) => Err(error),
-        }
+        jetstream::create(&self.nats, config).await
     }
 
     /// What the bucket is now.
@@ -214,62 +171,6 @@ impl Bucket {
     }
 
     pub(super) async fn api(&self, call: &str, content: &Json) -> Result<Json, ApiError> {
-        let subject = format!("$JS.API.{call}.{}", self.stream());
-        let reply = self.nats.request(subject, None, content.to_string().into()).await;
-        parsed(&reply.map_err(|why| ApiError { code: 0, why })?)
-    }
-}
-
-/// The error of a reply of JetStream.
-#[derive(Deserialize)]
-struct WireError {
-    #[serde(default)]
-    err_code: u64,
-    #[serde(default)]
-    code: u64,
-    #[serde(default)]
-    description: String,
-}
-
-/// A reply of JetStream, or the error that it has.
-fn parsed(reply: &[u8]) -> Result<Json, ApiError> {
-    let mut reply: Json =
-        serde_json::from_slice(reply).map_err(|error| ApiError { code: 0, why: format!("{UNUSABLE}: {error}") })?;
-    match reply.get_mut("error").map(Json::take) {
-        None => Ok(reply),
-        Some(error) => {
-            let error: WireError = serde_json::from_value(error).unwrap_or(WireError {
-                err_code: 1,
-                code: 0,
-                description: "an error without a text".to_owned(),
-            });
-            let code = if error.err_code == 0 { error.code.max(1) } else { error.err_code };
-            Err(ApiError { code, why: error.description.chars().take(MAX_WHY).collect() })
-        }
-    }
-}
-
-/// Longest text of an error, in characters (judgment).
-const MAX_WHY: usize = 200;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn replies_of_jetstream_are_results_or_errors_with_their_number() {
-        assert_eq!(parsed(br#"{"stream":"KV_x","seq":7}"#).unwrap()["seq"], 7);
-        for (reply, code) in [
-            (r#"{"error":{"code":400,"err_code":10071,"description":"wrong last sequence: 3"}}"#, 10_071),
-            (r#"{"error":{"code":503,"description":"no"}}"#, 503),
-            (r#"{"error":"text"}"#, 1),
-            (r#"{"error":{}}"#, 1),
-            ("", 0),
-            ("{", 0),
-        ] {
-            assert_eq!(parsed(reply.as_bytes()).unwrap_err().code, code, "{reply}");
-        }
-        let long = format!(r#"{{"error":{{"err_code":1,"description":"{}"}}}}"#, "x".repeat(10_000));
-        assert_eq!(parsed(long.as_bytes()).unwrap_err().why.len(), MAX_WHY);
+        jetstream::api(&self.nats, &self.stream(), call, content).await
     }
 }

@@ -6,11 +6,9 @@ use data_encoding::BASE64;
 use serde_json::{Value as Json, json};
 
 use crate::fleet::lease::{Lease, LeaseWrite, StoredLease, UnreadableLease, WriteResult};
-use crate::fleet::nats::bucket::{ApiError, Bucket, BucketKind, UNUSABLE};
+use crate::fleet::nats::bucket::{Bucket, BucketKind};
+use crate::fleet::nats::jetstream::{ApiError, NO_MESSAGE, UNUSABLE};
 use crate::fleet::nats::{BucketWatch, Nats, PutError};
-
-/// `no message found`: the key was never written.
-const NO_MESSAGE: u64 = 10_037;
 
 /// The leases of a fleet.
 #[derive(Clone)]

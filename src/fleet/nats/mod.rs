@@ -5,11 +5,14 @@
 //! - [`Bucket`] is a table of keys with revisions, which JetStream replicates: [`Bucket::put`] writes a key, where
 //!   wanted only over a revision that the writer knows (compare and set), and [`Bucket::watch`] follows all keys.
 //! - [`LeaseStore`] is the bucket of the leases of exclusive names.
+//! - [`EventStream`] is the stream of the numbered events of all servers.
 //! - [`Subjects`] has the names of all subjects and buckets.
 
 mod bucket;
 mod connection;
 mod credentials;
+mod event_stream;
+mod jetstream;
 mod leases;
 mod subjects;
 mod watch;
@@ -17,6 +20,7 @@ mod watch;
 pub use bucket::{Bucket, BucketKind, PutError};
 pub use connection::{ConnectError, ConnectionStatus, Nats, NatsMessage, NatsSubscription};
 pub use credentials::Credentials;
+pub use event_stream::{EventStream, StreamEvents, StreamInfo};
 pub use leases::{LeaseStore, stored_lease};
 pub use subjects::{Subjects, name_of, token};
 pub use watch::{BucketEntry, BucketEvent, BucketWatch};

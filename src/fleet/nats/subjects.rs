@@ -5,7 +5,7 @@
 //! | `portolan.CLUSTER.report.REGION.NODE` | this vantage | its observations |
 //! | `portolan.CLUSTER.ask.NODE` | servers | send a whole report |
 //! | `portolan.CLUSTER.beat` | servers | a heartbeat that one server received |
-//! | `portolan.CLUSTER.event.NODE` | this server | a numbered event |
+//! | `portolan.CLUSTER.event.NODE` | this server | its numbered events; the stream `portolan_CLUSTER_events` has them |
 //! | `$KV.portolan_CLUSTER_targets.>` and so on | servers | the keys of a bucket |
 //!
 //! Regions and nodes are written as tokens: letters, digits, `-` and `_` as they are, every other octet as `=XX` in
@@ -59,6 +59,22 @@ impl Subjects {
     /// Where a server publishes its events.
     pub fn event(&self, node: &str) -> String {
         format!("portolan.{}.event.{}", self.cluster, token(node))
+    }
+
+    /// The events of all servers, for a subscription and for the stream.
+    pub fn events(&self) -> String {
+        format!("portolan.{}.event.*", self.cluster)
+    }
+
+    /// The server whose events are published on this subject; `None` if it is not one of events.
+    pub fn event_node(&self, subject: &str) -> Option<String> {
+        let rest = subject.strip_prefix("portolan.")?.strip_prefix(self.cluster.as_str())?;
+        name_of(rest.strip_prefix(".event.")?)
+    }
+
+    /// The name of the stream of events: `portolan_CLUSTER_events`.
+    pub fn event_stream(&self) -> String {
+        format!("portolan_{}_events", self.cluster)
     }
 
     /// The name of a bucket: `portolan_CLUSTER_targets`.
@@ -138,6 +154,16 @@ mod tests {
             assert_eq!(subjects.sender(wrong), None, "{wrong}");
         }
         assert_eq!(subjects.sender(&format!("portolan.prod.report.eu.{}", "a".repeat(MAX_TOKEN + 1))), None);
+    }
+
+    #[test]
+    fn the_subject_of_events_has_the_server() {
+        let subjects = Subjects::of("prod");
+        assert_eq!(subjects.event("ns1.example"), "portolan.prod.event.ns1=2Eexample");
+        assert_eq!(subjects.event_node("portolan.prod.event.ns1=2Eexample").as_deref(), Some("ns1.example"));
+        for wrong in ["prod.event.", "prod.event.a.b", "test.event.a", "prod.beat"] {
+            assert_eq!(subjects.event_node(&format!("portolan.{wrong}")), None, "{wrong}");
+        }
     }
 
     proptest! {

@@ -17,7 +17,8 @@ use serde_json::json;
 use tokio::sync::{mpsc, watch};
 
 use crate::clock;
-use crate::fleet::nats::bucket::{ApiError, Bucket, BucketInfo, BucketKind, NOT_FOUND, UNUSABLE};
+use crate::fleet::nats::bucket::{Bucket, BucketInfo, BucketKind};
+use crate::fleet::nats::jetstream::{ApiError, BatchPart, NOT_FOUND, UNUSABLE, batch_part};
 use crate::fleet::nats::{ConnectionStatus, NatsSubscription};
 use crate::model::Moment;
 
@@ -371,39 +372,30 @@ struct Batch {
 }
 
 impl Batch {
-    /// Takes one reply, and returns whether another one follows. A last one without content has a status.
+    /// Takes one reply, and returns whether another one follows.
     fn take(&mut self, bucket: &Bucket, reply: &Message) -> bool {
-        let header =
-            |name: &str| reply.headers.as_ref().and_then(|headers| headers.get(name)).map(|value| value.as_str());
-        let number = |name: &str| header(name).and_then(|text| text.parse::<u64>().ok());
-        match reply.status.map(|status| status.as_u16()) {
-            // End of the batch.
-            Some(204) => {
-                self.pending = number("Nats-Num-Pending").unwrap_or(0);
+        let (key, revision, is_followed) = match batch_part(reply, "this bucket") {
+            BatchPart::Message(subject, revision, is_followed) => match bucket.key(subject) {
+                Some(key) => (key, revision, is_followed),
+                None => {
+                    self.error = Some(ApiError { code: 0, why: UNUSABLE.to_owned() });
+                    return false;
+                }
+            },
+            BatchPart::End(pending) => {
+                self.pending = pending;
                 return false;
             }
-            // Nothing has a higher revision.
-            Some(404) => return false,
-            Some(status) if !(200..300).contains(&status) => {
-                let why = match status {
-                    503 => "no JetStream has this bucket: a server makes it".to_owned(),
-                    other => format!("status {other} {}", reply.description.as_deref().unwrap_or_default()),
-                };
-                self.error = Some(ApiError { code: 0, why });
+            BatchPart::Failed(error) => {
+                self.error = Some(error);
                 return false;
             }
-            Some(_) | None => {}
-        }
-        let (Some(key), Some(revision)) = (header("Nats-Subject").and_then(|s| bucket.key(s)), number("Nats-Sequence"))
-        else {
-            self.error = Some(ApiError { code: 0, why: UNUSABLE.to_owned() });
-            return false;
         };
         let value = (!is_removal(reply.headers.as_ref())).then(|| reply.payload.clone());
-        let stamp = header("Nats-Time-Stamp").unwrap_or_default().to_owned();
+        let stamp = reply.headers.as_ref().and_then(|headers| headers.get("Nats-Time-Stamp"));
+        let stamp = stamp.map_or(String::new(), |stamp| stamp.as_str().to_owned());
         self.entries.push((BucketEntry { key: key.to_owned(), revision, value }, stamp));
-        // A NATS server that does not know batches (before 2.11) sends one entry, and no end.
-        if header("Nats-Num-Pending").is_none() {
+        if !is_followed {
             self.pending = 1;
             return false;
         }

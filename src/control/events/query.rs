@@ -1,0 +1,60 @@
+//! The query of `/v1/events`.
+
+use serde::Deserialize;
+
+use crate::control::events::FleetStart;
+use crate::control::journal::Since;
+use crate::fleet::events::EventCursor;
+
+/// The query of `/v1/events`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(in crate::control) struct EventsQuery {
+    /// Where to begin: `oldest`, a number, NODE/NUMBER, or NODE/NUMBER,NODE/NUMBER with `fleet`. Empty: with the next
+    /// event. `Last-Event-ID` goes before it.
+    #[serde(default)]
+    since: String,
+    /// Whether the stream goes on with later events.
+    #[serde(default = "yes")]
+    pub(super) follow: bool,
+    /// Whether the events are those of all servers of the fleet.
+    #[serde(default)]
+    pub(super) fleet: bool,
+}
+
+impl Default for EventsQuery {
+    fn default() -> EventsQuery {
+        EventsQuery { since: String::new(), follow: true, fleet: false }
+    }
+}
+
+fn yes() -> bool {
+    true
+}
+
+impl EventsQuery {
+    /// Where a client of this node's events begins; `last` is its `Last-Event-ID`.
+    pub(super) fn local_start(&self, last: Option<&str>) -> Result<Since, String> {
+        match last.map(str::trim).filter(|id| !id.is_empty()) {
+            // A browser repeats whatever it got.
+            Some(id) if id.contains('/') => Ok(Since::Id(id.to_owned())),
+            Some(_) => Ok(Since::Now),
+            None => {
+                let wrong = || format!("since is a number, NODE/NUMBER or `oldest`; found `{}`", self.since);
+                Since::parse(&self.since).ok_or_else(wrong)
+            }
+        }
+    }
+
+    /// The same for the events of the fleet.
+    pub(super) fn fleet_start(&self, last: Option<&str>) -> Result<FleetStart, String> {
+        let text = last.map(str::trim).filter(|id| !id.is_empty()).unwrap_or(self.since.trim());
+        match text {
+            "" => Ok(FleetStart::Now),
+            "oldest" => Ok(FleetStart::Oldest),
+            text => EventCursor::parse(text).map(FleetStart::After).ok_or_else(|| {
+                format!("with fleet=true, since is NODE/NUMBER,NODE/NUMBER and so on, or `oldest`; found `{text}`")
+            }),
+        }
+    }
+}

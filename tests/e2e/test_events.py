@@ -1,0 +1,243 @@
+"""The numbered log of events: `portolan events`, its resume points, restarts and crashes, and the stream of the fleet."""
+import json
+import re
+import signal
+
+import portolan
+from fleet import settings as of_fleet
+from nats import NatsClient, NatsServer
+from portolan import MASTER, Node, environment
+from processes import Child, wait_until
+from test_operator import ALICE, FILE, POLICY, TOKENS
+
+STREAM = "portolan_prod_events"
+
+
+def start(dir, settings=portolan.SETTINGS, name="node"):
+    """A server whose overrides make events. A second start in the same directory goes on with its state."""
+    (dir / name).mkdir(exist_ok=True)
+    tokens = dir / name / "tokens"
+    tokens.write_text(TOKENS)
+    tokens.chmod(0o600)
+    return Node(dir, {FILE: POLICY, "svc.example.zone": MASTER}, settings=settings, name=name)
+
+
+def again(node, settings=None):
+    """Starts a node that has ended again, with the same ports."""
+    dns, http = (f"{host}:{port}" for host, port in (node.udp, node.http))
+    text = settings or node.settings.read_text()
+    text = text.replace('dns = ["127.0.0.1:0"]', f'dns = ["{dns}"]').replace('http = "127.0.0.1:0"', f'http = "{http}"')
+    return start(node.dir.parent, settings=text, name=node.dir.name)
+
+
+def toggle(node, count=1):
+    """So many events, one for each override that is set or cleared."""
+    for turn in range(count):
+        what = ["clear", "fra1"] if toggle.is_set else ["drain", "fra1", "--why", f"turn {turn}"]
+        done = node.command(*what, env={"PORTOLAN_TOKEN": ALICE})
+        assert done.returncode == 0, done
+        toggle.is_set = not toggle.is_set
+
+
+toggle.is_set = False
+
+
+def events(node, *argv, code=0):
+    """The CloudEvents that the command prints."""
+    done = node.command("events", "--format", "json", *argv)
+    assert done.returncode == code, done
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def ids(found):
+    return [event["id"] for event in found]
+
+
+def numbered(first, last, node="ns1"):
+    return [f"{node}/{number}" for number in range(first, last + 1)]
+
+
+def wait_ids(node, expected, *argv, bound=60):
+    found = []
+
+    def is_there():
+        found[:] = ids(events(node, *argv))
+        return found == expected
+
+    try:
+        wait_until(is_there, bound, 0.1)
+    except AssertionError:
+        raise AssertionError(f"expected {expected}, found {found}") from None
+
+
+def follow(node, dir, name, *argv):
+    """`portolan events --follow` as a process; its lines are in its output."""
+    url = f"http://{node.http[0]}:{node.http[1]}"
+    argv = [portolan.BINARY, "events", "--follow", "--format", "json", "--server", url, *argv]
+    return Child(argv, dir, name, env=environment())
+
+
+def followed(child):
+    return [json.loads(line)["id"] for line in child.out()]
+
+
+def test_every_kind_is_a_cloud_event_and_since_is_exact(dir):
+    toggle.is_set = False
+    with start(dir) as node:
+        toggle(node, 2)
+        toggle(node)
+        assert node.command("drain", "fra1", "--why", "a while", "--for", "1s", env={"PORTOLAN_TOKEN": ALICE}).returncode == 0
+        wait_until(lambda: len(events(node)) == 5, 30)
+        (node.dir / "zones" / FILE).write_text(POLICY.replace('ttl = "5s"', 'ttl = "6s"'))
+        assert node.command("reload").returncode == 0
+        (node.dir / "zones" / FILE).write_text(POLICY + "colour = 1\n")
+        assert node.command("reload").returncode == 1
+        wait_until(lambda: "colour" in events(node)[-1]["data"]["why"], 30)
+        found = events(node)
+        assert ids(found) == numbered(1, len(found))
+        for event in found:
+            assert (event["specversion"], event["source"]) == ("1.0", "/portolan/ns1")
+            assert re.fullmatch(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", event["time"]), event
+            assert event["type"] == ("portolan.override" if event["id"] <= "ns1/5" else "portolan.reload"), event
+            assert set(event["data"]) >= {"endpoint", "zone", "from", "to", "why", "who", "generation"}, event
+        change = lambda event: (event.get("subject"), event["data"]["from"], event["data"]["to"], event["data"]["who"])
+        assert [change(event) for event in found[:3]] == [
+            ("fra1", "up", "drained", "alice"), ("fra1", "drained", "up", "alice"), ("fra1", "up", "drained", "alice"),
+        ]
+        assert change(found[4]) == ("fra1", "drained", "up", None) and "time is over" in found[4]["data"]["why"]
+        assert change(found[5]) == (None, "1", "2", None) and "new generation" in found[5]["data"]["why"]
+        refused = found[-1]["data"]
+        assert refused["from"] == refused["to"] == str(refused["generation"]), refused
+        last = len(found)
+        for since in (0, 1, 5, last):
+            assert ids(events(node, "--since", str(since))) == numbered(since + 1, last)
+        assert ids(events(node, "--since", "ns1/3")) == numbered(4, last)
+        human = node.command("events", "--since", "2").stdout
+        assert len(human.splitlines()) == last - 2 and "ns1/3  override fra1 in svc.example.: up -> drained" in human, human
+        ahead = node.command("events", "--since", "99")
+        assert ahead.returncode == 1 and "its last one is " in ahead.stderr and "ns1/1 " in ahead.stdout, ahead
+        assert node.command("events", "--since", "x").returncode == 2
+        assert node.command("events", "--fleet").returncode == 1, "it is in no fleet"
+
+
+def test_numbers_go_on_over_stops_and_crashes_and_what_is_gone_is_named(dir):
+    toggle.is_set = False
+    with start(dir) as node:
+        toggle(node, 3)
+        wait_ids(node, numbered(1, 3))
+        node.child.process.kill()
+        node.child.wait()
+        node = again(node)
+        with node:
+            # Whoever has seen a number finds the same event there.
+            wait_ids(node, numbered(1, 3))
+            assert "no transition since" in node.command("status").stdout
+            toggle(node, 1)
+            wait_ids(node, numbered(1, 4))
+    log = node.dir / "state" / "events.log"
+    log.write_text("".join(line + "\n" for line in log.read_text().splitlines()[2:]))
+    with again(node) as node:
+        done = node.command("events", "--since", "1", "--format", "json")
+        assert done.returncode == 1 and ids(map(json.loads, done.stdout.splitlines())) == numbered(3, 4), done
+        assert done.stderr == "portolan: the events 2 to 2 are no longer in the log\n"
+        assert ids(events(node)) == numbered(3, 4), "without --since there is nothing to miss"
+        assert ids(events(node, "--since", "2")) == numbered(3, 4)
+
+
+def test_following_survives_a_restart_and_ends_with_a_signal(dir):
+    toggle.is_set = False
+    with start(dir) as node:
+        toggle(node, 2)
+        wait_ids(node, numbered(1, 2))
+        child = follow(node, dir, "follow", "--since", "1")
+        wait_until(lambda: followed(child) == numbered(2, 2), 60)
+        toggle(node)
+        wait_until(lambda: followed(child) == numbered(2, 3), 60)
+    with again(node) as node:
+        toggle(node, 2)
+        wait_until(lambda: followed(child) == numbered(2, 5), 60)
+        child.process.send_signal(signal.SIGINT)
+        assert child.process.wait(30) == 0, child.err()
+        assert followed(child) == numbered(2, 5) and "trying again" in child.err(), child.err()
+        ended = portolan.command("events", "--server", "http://127.0.0.1:1", "--follow")
+        assert ended.returncode == 1 and "no server at" in ended.stderr, ended
+
+
+def stored(nats, node="ns1"):
+    """The ids of all events of a server in the stream, in its order."""
+    found, sequence = [], 1
+    with NatsClient(nats) as client:
+        while True:
+            ask = {"seq": sequence, "next_by_subj": f"portolan.prod.event.{node}"}
+            head, content = client.request(f"$JS.API.DIRECT.GET.{STREAM}", json.dumps(ask).encode())
+            if " 404" in head.splitlines()[0]:
+                return found
+            sequence = int(re.search(r"Nats-Sequence: (\d+)", head)[1]) + 1
+            content = json.loads(content)
+            content = content if isinstance(content, list) else [content]
+            assert f"Nats-Msg-Id: {content[-1]['id']}" in head and "application/cloudevents" in head, head
+            found += [event["id"] for event in content]
+
+
+def report(node):
+    return node.status()["fleet"]["events"]
+
+
+def wait_written(node, last, bound=60):
+    wait_until(lambda: (report(node)["acknowledged"], report(node)["waiting"]) == (last, 0), bound, 0.05)
+
+
+def test_the_fleet_has_the_events_of_all_servers_after_every_restart(dir):
+    toggle.is_set = False
+    with NatsServer(dir) as nats:
+        server = lambda name: start(dir, of_fleet(nats.url, name, "eu-west"), name)
+        with server("ns1") as ns1, server("ns2") as ns2:
+            toggle(ns1, 2)
+            wait_written(ns1, 2)
+            wait_ids(ns2, numbered(1, 2), "--fleet")
+            child = follow(ns2, dir, "follow", "--fleet", "--since", "ns1/1")
+            wait_until(lambda: followed(child) == ["ns1/2"], 60)
+            # NATS dies, both servers go on, and one of them is restarted meanwhile.
+            nats.kill()
+            toggle(ns1, 2)
+            wait_ids(ns1, numbered(1, 4))
+            wait_until(lambda: report(ns1)["waiting"] == 2 and report(ns1)["state"] == "away", 60, 0.05)
+            assert "2 events wait for the fleet's stream, which has them up to 2" in ns1.command("status").stdout
+            assert ns1.metric("portolan_fleet_events_waiting") == 2
+        with again(ns1) as ns1:
+            toggle(ns1, 1)
+            nats.start()
+            wait_written(ns1, 5)
+            assert stored(nats) == numbered(1, 5)
+            # A server that was away catches up, and so does a client that begins where it was at the other server.
+            with again(ns2) as ns2:
+                wait_ids(ns2, numbered(3, 5), "--fleet", "--since", "ns1/2")
+                wait_until(lambda: followed(child) == numbered(2, 5), 60)
+                child.process.send_signal(signal.SIGINT)
+                assert child.process.wait(30) == 0, child.err()
+                # The stream is deleted: the log of the server fills it again.
+                with NatsClient(nats) as client:
+                    client.request(f"$JS.API.STREAM.DELETE.{STREAM}")
+                toggle(ns1, 1)
+                wait_until(lambda: report(ns1)["acknowledged"] == 6, 60, 0.1)
+                assert stored(nats) == numbered(1, 6)
+                wait_ids(ns2, numbered(1, 6), "--fleet")
+                # Somebody writes nonsense on the subject of a server, and another one's id.
+                with NatsClient(nats) as client:
+                    for content in (b"\x00nonsense", b"[]", json.dumps({**events(ns1)[0], "id": "ns1/99"}).encode()):
+                        client.request("portolan.prod.event.ns2", content)
+                wait_until(lambda: ns1.metric("portolan_fleet_events_refused_total") == 3, 60, 0.1)
+                toggle(ns1, 1)
+                wait_ids(ns2, numbered(1, 7), "--fleet")
+            # The state directory is lost: no number is used again.
+            ns1.child.end()
+            for file in (ns1.dir / "state").glob("events*"):
+                file.unlink()
+            (ns1.dir / "state" / "overrides.json").unlink(missing_ok=True)
+        toggle.is_set = False
+        with again(ns1) as ns1:
+            toggle(ns1, 2)
+            wait_ids(ns1, numbered(8, 9))
+            wait_written(ns1, 9)
+            assert stored(nats) == numbered(1, 9)
+            assert ns1.metric("portolan_fleet_events_acknowledged_number") == 9
