@@ -10,7 +10,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::http::StatusCode;
-use axum::response::Response;
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, oneshot};
 use tokio::task::{JoinError, JoinHandle};
@@ -19,14 +18,30 @@ use crate::admission::{SiteShare, SiteShares};
 use crate::control::problem::{problem, retry_after};
 use crate::control::request::ErrorResponse;
 
-/// Most calls that run at a time: with more, each of them takes longer and none ends sooner (judgment, for two cores).
-const MOST_RUNNING: usize = 2;
+/// How many calls may run and wait.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct CallLimits {
+    /// Most calls that run at a time.
+    running: usize,
+    /// Most calls that wait. They are served in the order in which they came, so that no client keeps others out.
+    waiting: usize,
+    /// Most calls of one site that run or wait, so that others have a turn too.
+    of_a_site: usize,
+    /// The status of the response to a further call.
+    refusal: StatusCode,
+}
 
-/// Most calls that wait. Each takes some milliseconds, so the last one waits for about half a second (judgment).
-const MOST_WAITING: usize = 64;
+impl CallLimits {
+    /// Of calls that take milliseconds. Judgment: with more running on two cores, each takes longer and none ends
+    /// sooner; the last one that waits does so for about half a second; some people are behind one address.
+    const SHORT: CallLimits =
+        CallLimits { running: 2, waiting: 64, of_a_site: 16, refusal: StatusCode::SERVICE_UNAVAILABLE };
 
-/// Most calls of one site that run or wait, so that others have a turn too (judgment: some people behind one address).
-const MOST_OF_A_SITE: usize = 16;
+    /// Of simulations, each of which occupies a core for a few seconds at most. Judgment: one for a person and one for
+    /// a script, of one site as well; the last one that waits does so for some 20 seconds.
+    pub(super) const SIMULATIONS: CallLimits =
+        CallLimits { running: 2, waiting: 8, of_a_site: 2, refusal: StatusCode::TOO_MANY_REQUESTS };
+}
 
 /// The threads for such calls, and who may use them.
 #[derive(Debug, Clone)]
@@ -37,25 +52,32 @@ pub(crate) struct Costly {
     admitted: Arc<Semaphore>,
     pieces: Arc<Semaphore>,
     shares: SiteShares,
+    limits: CallLimits,
 }
 
 impl Default for Costly {
     fn default() -> Costly {
-        let seats = |seats| Arc::new(Semaphore::new(seats));
-        Costly {
-            threads: None,
-            running: seats(MOST_RUNNING),
-            admitted: seats(MOST_RUNNING + MOST_WAITING),
-            pieces: seats(MOST_RUNNING),
-            shares: SiteShares::new(MOST_OF_A_SITE),
-        }
+        Costly::with(CallLimits::SHORT)
     }
 }
 
 impl Costly {
-    /// On these threads.
-    pub(crate) fn on(threads: Handle) -> Costly {
-        Costly { threads: Some(threads), ..Costly::default() }
+    /// With these limits, on the caller's runtime.
+    pub(super) fn with(limits: CallLimits) -> Costly {
+        let seats = |seats| Arc::new(Semaphore::new(seats));
+        Costly {
+            threads: None,
+            running: seats(limits.running),
+            admitted: seats(limits.running + limits.waiting),
+            pieces: seats(limits.running),
+            shares: SiteShares::new(limits.of_a_site),
+            limits,
+        }
+    }
+
+    /// The same on these threads.
+    pub(crate) fn on(self, threads: Handle) -> Costly {
+        Costly { threads: Some(threads), ..self }
     }
 
     /// Runs `work` without waiting for a turn, for callers that limit themselves.
@@ -81,18 +103,19 @@ impl Costly {
     }
 
     /// A share of what the site of `client` may have at a time, for [`Costly::run`] and for a response in pieces. The
-    /// error is a response: 503 when the site has as many as it may.
+    /// error is a response: 503 or 429 when the site has as many as it may.
     pub(crate) fn share(&self, client: IpAddr) -> Result<SiteShare, ErrorResponse> {
-        self.shares.take(client).ok_or_else(|| Box::new(busy(MOST_OF_A_SITE, "of your net run or wait")))
+        self.shares.take(client).ok_or_else(|| self.busy(self.limits.of_a_site, "of your net run or wait"))
     }
 
-    /// Runs `work` when it is its turn. The error is a response: 503 when too many wait already, 500 after a panic.
+    /// Runs `work` when it is its turn. The error is a response: 503 or 429 when too many wait already, 500 after a
+    /// panic.
     pub(crate) async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, ErrorResponse> {
         let Ok(admitted) = self.admitted.clone().try_acquire_owned() else {
-            return Err(Box::new(busy(MOST_RUNNING + MOST_WAITING, "run or wait")));
+            return Err(self.busy(self.limits.running + self.limits.waiting, "run or wait"));
         };
         // The semaphore is never closed.
         let running = self.running.clone().acquire_owned().await.map_err(|_| broke_off())?;
@@ -102,6 +125,11 @@ impl Costly {
             work()
         });
         work.await.map_err(|_| broke_off())
+    }
+
+    fn busy(&self, calls: usize, what: &str) -> ErrorResponse {
+        let detail = format!("{calls} calls of this kind {what} already: call again in a second");
+        Box::new(retry_after(problem(self.limits.refusal, detail), Duration::from_secs(1)))
     }
 }
 
@@ -187,11 +215,6 @@ fn lock<T>(waiting: &Mutex<WaitingCalls<T>>) -> MutexGuard<'_, WaitingCalls<T>> 
     waiting.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn busy(calls: usize, what: &str) -> Response {
-    let detail = format!("{calls} calls of this kind {what} already: call again in a second");
-    retry_after(problem(StatusCode::SERVICE_UNAVAILABLE, detail), Duration::from_secs(1))
-}
-
 fn broke_off() -> ErrorResponse {
     Box::new(problem(StatusCode::INTERNAL_SERVER_ERROR, "the call broke off; the log has the reason".to_owned()))
 }
@@ -273,12 +296,13 @@ mod tests {
     async fn few_calls_run_some_wait_and_further_ones_are_refused() {
         let (gate, mut beginnings, end) = gate();
         let costly = Costly::default();
+        let CallLimits { running, waiting, .. } = costly.limits;
         let call = || {
             let (costly, gate) = (costly.clone(), gate.clone());
             tokio::spawn(async move { costly.run(move || gate.pass()).await.map_err(|error| error.status()) })
         };
-        let calls: Vec<_> = (0..MOST_RUNNING + MOST_WAITING).map(|_| call()).collect();
-        for _ in 0..MOST_RUNNING {
+        let calls: Vec<_> = (0..running + waiting).map(|_| call()).collect();
+        for _ in 0..running {
             beginnings.recv().await.unwrap();
         }
         while costly.admitted.available_permits() > 0 {
@@ -296,10 +320,44 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_client_that_simulates_in_a_loop_waits_behind_those_who_came_meanwhile() {
+        let (gate, mut beginnings, end) = gate();
+        let costly = Costly::with(CallLimits::SIMULATIONS);
+        let order = Arc::new(Mutex::new(Vec::new()));
+        let simulate = |name: &'static str, times: usize| {
+            let (costly, gate, order) = (costly.clone(), gate.clone(), order.clone());
+            tokio::spawn(async move {
+                for _ in 0..times {
+                    let (gate, order) = (gate.clone(), order.clone());
+                    let work = move || {
+                        order.lock().unwrap().push(name);
+                        gate.pass();
+                    };
+                    costly.run(work).await.map_err(|error| error.status())?;
+                }
+                Ok(())
+            })
+        };
+        let loops = [simulate("loop", 2), simulate("loop", 2)];
+        for _ in &loops {
+            beginnings.recv().await.unwrap();
+        }
+        let person = simulate("person", 1);
+        while costly.admitted.available_permits() > CallLimits::SIMULATIONS.waiting - 1 {
+            tokio::task::yield_now().await;
+        }
+        (0..5).for_each(|_| end.send(()).unwrap());
+        for simulated in loops.into_iter().chain([person]) {
+            assert_eq!(simulated.await.unwrap(), Ok::<(), StatusCode>(()));
+        }
+        assert_eq!(order.lock().unwrap().iter().position(|name| *name == "person"), Some(2));
+    }
+
+    #[tokio::test]
     async fn a_site_has_a_part_of_the_calls() {
         let costly = Costly::default();
         let [flood, other] = ["192.0.2.1", "192.0.2.2"].map(|client| client.parse().unwrap());
-        let taken: Vec<_> = (0..MOST_OF_A_SITE).map(|_| costly.share(flood).unwrap()).collect();
+        let taken: Vec<_> = (0..CallLimits::SHORT.of_a_site).map(|_| costly.share(flood).unwrap()).collect();
         let refused = costly.share(flood).unwrap_err();
         assert_eq!(
             (refused.status(), refused.headers()[header::RETRY_AFTER].as_bytes()),

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use axum::body::Bytes;
 use tokio::runtime::Handle;
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 
 use crate::control::access::ApiAccess;
 use crate::control::command::{Command, LeaseOrder};
 use crate::control::connections::ApiRoom;
-use crate::control::costly::{Costly, SharedWork};
+use crate::control::costly::{CallLimits, Costly, SharedWork};
 use crate::control::fleet::{ReadFleet, RelayBeat};
 use crate::control::fleet_events::FleetEvents;
 use crate::control::journal::Journal;
@@ -21,10 +21,6 @@ use crate::control::status::ReloadStatus;
 use crate::control::unsaved::DiskState;
 use crate::health::BeatSender;
 use crate::snapshot::Snapshot;
-
-/// Most simulations at a time: one for a person and one for a script. Each occupies one core for a few seconds at
-/// most.
-pub(super) const MAX_SIMULATIONS: usize = 2;
 
 /// What the HTTP handlers read. Cheap to clone; all clones share the same data.
 #[derive(Clone)]
@@ -37,12 +33,12 @@ pub struct ApiState {
     pub(crate) controls: Controls,
     pub(crate) names: Arc<NameStateCache>,
     pub(crate) room: ApiRoom,
-    pub(crate) simulations: Arc<Semaphore>,
     /// Reads the state of the fleet; `None`: this node is in no fleet.
     pub(crate) fleet: Option<ReadFleet>,
     /// The events of all servers; `None`: this node is no server of a fleet.
     pub(crate) fleet_events: Option<Arc<FleetEvents>>,
     pub(super) costly: Costly,
+    pub(super) simulations: Costly,
     /// The texts that are the same for every client.
     pub(super) texts: Arc<SharedTexts>,
 }
@@ -105,7 +101,7 @@ impl ApiState {
     ) -> ApiState {
         let names = Arc::new(NameStateCache::default());
         let room = ApiRoom::default();
-        let simulations = Arc::new(Semaphore::new(MAX_SIMULATIONS));
+        let simulations = Costly::with(CallLimits::SIMULATIONS);
         let (costly, texts) = Default::default();
         let (fleet, fleet_events) = (None, None);
         ApiState {
@@ -117,10 +113,10 @@ impl ApiState {
             controls,
             names,
             room,
-            simulations,
             fleet,
             fleet_events,
             costly,
+            simulations,
             texts,
         }
     }
@@ -128,7 +124,8 @@ impl ApiState {
     /// The same with the calls that cost much on these threads. Without this they run on those of the caller's runtime
     /// that may block.
     pub fn with_costly_calls_on(self, threads: Handle) -> ApiState {
-        ApiState { costly: Costly::on(threads), ..self }
+        let (costly, simulations) = (self.costly.on(threads.clone()), self.simulations.on(threads));
+        ApiState { costly, simulations, ..self }
     }
 
     /// The same for a node of a fleet.

@@ -208,6 +208,10 @@ class Node:
         found = [v for (n, have), v in self.metrics().items() if n == name and set(labels.items()) <= have]
         return sum(found) if found else None
 
+    def count(self, name, /, **labels):
+        """As `metric`, of a counter: one that nothing was counted on has no sample, which is 0."""
+        return self.metric(name, **labels) or 0
+
     def command(self, *argv, **how):
         """Runs a command that uses this node."""
         return command(*argv, "--server", self.url, place=self.place, **how)

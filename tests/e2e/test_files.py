@@ -250,7 +250,7 @@ def test_a_server_stops_although_its_files_do_not_answer(dir, hang):
     with start(dir, env=env) as node:
         is_dead.touch()
         node.hup()
-        wait_until(lambda: node.metric("portolan_reload_running_seconds") > 0, 30)
+        wait_until(lambda: node.count("portolan_reload_running_seconds") > 0, 30)
         node.child.process.terminate()
         assert node.child.process.wait(60) == 0
 

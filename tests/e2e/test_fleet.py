@@ -267,9 +267,9 @@ def test_garbage_in_messages_and_buckets_is_counted_and_changes_nothing(dir, end
                 for value in (b"{}", b"[]", b"\xff\xfe", b'{"v":1,"zones":[{}]}', b"9" * 100_000):
                     evil.publish(f"$KV.portolan_prod_targets.{key}", value)
             evil.flush()
-            wait_until(lambda: ns1.metric("portolan_fleet_reports_refused_total") > 0, 20)
-            wait_until(lambda: ns1.metric("portolan_fleet_beats_refused_total") > 0, 20)
-            wait_until(lambda: ns1.metric("portolan_fleet_targets", state="refused") > 0, 20)
+            wait_until(lambda: ns1.count("portolan_fleet_reports_refused_total") > 0, 20)
+            wait_until(lambda: ns1.count("portolan_fleet_beats_refused_total") > 0, 20)
+            wait_until(lambda: ns1.count("portolan_fleet_targets", state="refused") > 0, 20)
             # What was overwritten is written again, and everything is as before.
             for node in (ns1, nyc1):
                 wait_until(lambda: targets(node)["checks"] == 2, 30)

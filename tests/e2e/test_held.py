@@ -153,7 +153,8 @@ def test_a_killed_process_is_out_at_once(tmp_path, servers):
         print(measured)
         # On an idle machine 95 of 100 are under 100 ms. This machine may be busy.
         assert statistics.median(took) < 100, measured
-        assert took[-1] < INTERVAL * 1e3, measured
+        # What the connection does not show, the next probe does.
+        assert took[-1] < 2 * INTERVAL * 1e3, measured
         # The server has the last 64.
         assert len(downs(node)) == min(ROUNDS, 64)
 

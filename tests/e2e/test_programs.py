@@ -24,7 +24,7 @@ def test_at_most_64_programs_run_at_a_time(dir, figure):
         def all_had_their_turns():
             nonlocal most
             most = max(most, len(children_of(node.child.pid)))
-            return node.metric("portolan_probes_total", kind="exec", result="success") >= 3 * COUNT
+            return node.count("portolan_probes_total", kind="exec", result="success") >= 3 * COUNT
 
         wait_until(all_had_their_turns, 90)
         figure("programs at once, at most", most, "of 64")

@@ -282,7 +282,8 @@ def test_a_state_older_than_stale_after_is_not_used(dir, endpoints, port):
     one, two = endpoints("one"), endpoints("two")
     zones = files(one, two, interval="30s")
     with node_of(dir, zones, port) as node:
-        wait_kept(node, one.at, lambda check: check.get("health") == "up")
+        for endpoint in (one, two):
+            wait_kept(node, endpoint.at, lambda check: check.get("health") == "up")
         kill(node)
 
     def start_with(age):

@@ -50,6 +50,7 @@ const PURE: &[&str] = &[
     "health/observation",
     "fleet/message",
     "fleet/collector",
+    "fleet/flood",
     "fleet/report",
     "fleet/ballots",
     "fleet/agreement",

@@ -1,7 +1,6 @@
 //! `POST /v1/simulate`: simulates with the snapshot that is being served. It changes nothing, so it needs no token.
-//! It needs processor time, so few simulations run at once, each has bounds, and each runs on a thread of its own.
-
-use std::time::Duration;
+//! It needs processor time, so few simulations run at once, the others wait for their turn, each has bounds, and each
+//! runs on a thread of its own.
 
 use axum::Json;
 use axum::extract::{Request, State as Shared};
@@ -9,11 +8,11 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 
 use crate::control::caller::Caller;
-use crate::control::problem::{problem, retry_after};
+use crate::control::problem::problem;
 use crate::control::request::body;
 use crate::control::simulate::request::{Bounds, SimulationError, SimulationRequest};
 use crate::control::simulate::run::simulate;
-use crate::control::state::{ApiState, MAX_SIMULATIONS};
+use crate::control::state::ApiState;
 
 /// Longest body in octets: 10,000 lines of demand with names take about as much.
 const MAX_BODY: usize = 1 << 20;
@@ -39,19 +38,21 @@ pub(in crate::control) async fn respond(Shared(state): Shared<ApiState>, caller:
             Err(error) => return problem(StatusCode::BAD_REQUEST, format!("{error}; {EXPECTED}")),
         },
     };
-    let Ok(permit) = state.simulations.clone().try_acquire_owned() else {
-        let detail = format!("{MAX_SIMULATIONS} simulations are running: ask again");
-        return retry_after(problem(StatusCode::TOO_MANY_REQUESTS, detail), Duration::from_secs(1));
+    let share = match state.simulations.share(caller.client) {
+        Ok(share) => share,
+        Err(error) => return *error,
     };
-    let snapshot = state.snapshots.load_full();
-    let run = state.costly.spawn(move || {
-        let _permit = permit;
+    // The snapshot of its turn: it may wait for some seconds.
+    let snapshots = state.snapshots.clone();
+    let run = state.simulations.run(move || {
+        let _share = share;
+        let snapshot = snapshots.load_full();
         simulate(&snapshot, &snapshot, &simulation, Bounds::OF_SERVER)
     });
     match run.await {
         Ok(Ok(result)) => Json(result).into_response(),
         Ok(Err(error @ SimulationError::Refused(_))) => problem(StatusCode::BAD_REQUEST, error.to_string()),
         Ok(Err(error @ SimulationError::TooMuch(_))) => problem(StatusCode::PAYLOAD_TOO_LARGE, error.to_string()),
-        Err(error) => problem(StatusCode::INTERNAL_SERVER_ERROR, format!("the simulation broke off: {error}")),
+        Err(error) => *error,
     }
 }

@@ -31,7 +31,7 @@ use crate::control::fleet::{FleetReport, NatsReport, ReadFleet, RelayBeat};
 use crate::control::{FleetEvents, Journal};
 use crate::daemon::runtimes::{FLEET, OwnRuntime};
 use crate::fleet::exchange::RemoteReports;
-use crate::fleet::nats::{LeaseStore, Nats};
+use crate::fleet::nats::{LeaseStore, Nats, NatsUse};
 use crate::fleet::targets::TargetPlan;
 use crate::fleet::{Collector, Received, Vantage, VantageReporter};
 use crate::health::BeatSender;
@@ -49,6 +49,8 @@ pub(crate) use reports::ProbedChecks;
 /// The connection to the fleet and its tasks.
 pub(crate) struct Fleet {
     nats: Nats,
+    /// A server's connection for the reports of other vantages.
+    feed: Option<Nats>,
     cluster: Arc<str>,
     vantage: Vantage,
     board: Arc<Board>,
@@ -96,15 +98,23 @@ impl Fleet {
     pub(crate) async fn start(settings: &Settings, journal: Option<&Arc<Journal>>) -> io::Result<Option<Fleet>> {
         let Some(fleet) = &settings.fleet else { return Ok(None) };
         let threads = OwnRuntime::start(FLEET)?;
-        let (of_task, node) = (fleet.clone(), settings.node.clone());
-        let nats = threads.spawn(async move { Nats::connect(&of_task, &node).await }).await;
-        let nats = nats.map_err(io::Error::other)?.map_err(io::Error::other)?;
+        let connect = async |for_what: NatsUse| -> io::Result<Nats> {
+            let (of_task, node) = (fleet.clone(), settings.node.clone());
+            let nats = threads.spawn(async move { Nats::connect(&of_task, &node, for_what).await }).await;
+            nats.map_err(io::Error::other)?.map_err(io::Error::other)
+        };
+        let nats = connect(NatsUse::Control).await?;
+        let feed = match is_server {
+            true => Some(connect(NatsUse::Reports).await?),
+            false => None,
+        };
         let vantage = Vantage { name: settings.node.as_str().into(), region: settings.region.as_str().into() };
         let boot = u64::from_ne_bytes(clock::secret()?);
         let collector = journal.is_some().then(|| Collector::new(vec![(vantage.clone(), boot)]));
         let (plan_sender, plan) = watch::channel(Arc::new(TargetPlan::default()));
         Ok(Some(Fleet {
             nats,
+            feed,
             cluster: fleet.cluster.as_str().into(),
             vantage,
             board: Arc::new(Board::new(collector)),
@@ -157,8 +167,11 @@ impl Fleet {
         };
         self.threads.spawn(sending.run(self.stop.clone()));
         let Some(ServerSide { remote, beats, snapshots }) = server else { return };
-        let receiving = ReceiveTask { nats: self.nats.clone(), probed, reports: remote, board: self.board.clone() };
-        self.threads.spawn(receiving.run(self.stop.clone()));
+        if let Some(feed) = self.feed.clone() {
+            let (nats, board) = (self.nats.clone(), self.board.clone());
+            let receiving = ReceiveTask { nats, feed, probed, reports: remote, board };
+            self.threads.spawn(receiving.run(self.stop.clone()));
+        }
         let beating = BeatTask { nats: self.nats.clone(), beats, snapshots, board: self.board.clone() };
         self.threads.spawn(beating.run(self.stop.clone()));
         if let Some(EventParts { journal, events, board }) = self.events.clone() {
@@ -191,14 +204,14 @@ impl Fleet {
 
     /// Reads the state of the fleet, for the API and metrics.
     pub(crate) fn reader(&self) -> ReadFleet {
-        let (nats, cluster) = (self.nats.clone(), Arc::clone(&self.cluster));
+        let (nats, feed, cluster) = (self.nats.clone(), self.feed.clone(), Arc::clone(&self.cluster));
         let (board, own) = (Arc::clone(&self.board), Arc::clone(&self.vantage.name));
         let events = self.events.clone();
         Arc::new(move || {
             let (vantages, strangers) = board.traffic();
             FleetReport {
                 cluster: cluster.to_string(),
-                nats: report(&nats),
+                nats: report(&nats, feed.as_ref()),
                 targets: board.targets_report(&own),
                 reports_sent: board.sent.load(Ordering::Relaxed),
                 vantages,
@@ -216,8 +229,14 @@ impl Fleet {
     }
 }
 
-fn report(nats: &Nats) -> NatsReport {
-    let status = nats.status();
+/// The state of the connections. That for reports counts where it is worse.
+fn report(nats: &Nats, feed: Option<&Nats>) -> NatsReport {
+    let (control, feed) = (nats.status(), feed.map(Nats::status));
+    let missed = control.missed + feed.as_ref().map_or(0, |feed| feed.missed);
+    let status = match feed {
+        Some(feed) if control.is_connected && !feed.is_connected => feed,
+        Some(_) | None => control,
+    };
     NatsReport {
         state: if status.is_connected { NatsReport::CONNECTED } else { NatsReport::AWAY }.to_owned(),
         for_ms: clock::now().since(status.since).as_millis() as u64,
@@ -225,6 +244,6 @@ fn report(nats: &Nats) -> NatsReport {
         connections: status.connections,
         problem: status.problem.map(|why| why.to_string()),
         dropped: nats.dropped(),
-        missed: status.missed,
+        missed,
     }
 }

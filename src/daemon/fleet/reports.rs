@@ -10,8 +10,10 @@ use crate::clock;
 use crate::daemon::fleet::board::Board;
 use crate::fleet::exchange::RemoteReports;
 use crate::fleet::message::CheckHash;
-use crate::fleet::nats::Nats;
-use crate::fleet::{Ask, Received, RefusedBurst, Report, Vantage, VantageReporter};
+use crate::fleet::nats::{Nats, NatsFeed};
+use crate::fleet::{
+    Ask, FloodChange, FloodGuard, Received, RefusedBurst, Report, ReportSubjects, Vantage, VantageReporter,
+};
 use crate::model::CheckKey;
 use crate::printable::escaped;
 
@@ -86,6 +88,8 @@ impl SendTask {
 /// Receives the reports of all other vantages, in a server.
 pub(super) struct ReceiveTask {
     pub(super) nats: Nats,
+    /// The connection for the reports alone.
+    pub(super) feed: Nats,
     pub(super) probed: watch::Receiver<ProbedChecks>,
     /// Where the reports go.
     pub(super) reports: RemoteReports,
@@ -94,7 +98,9 @@ pub(super) struct ReceiveTask {
 
 impl ReceiveTask {
     pub(super) async fn run(mut self, stop: CancellationToken) {
-        let Some(mut messages) = self.nats.subscribe(self.nats.subjects().reports()).await else { return };
+        let mut messages = NatsFeed::new(self.feed.clone());
+        let Some(()) = messages.subscribe(vec![self.nats.subjects().reports()]).await else { return };
+        let mut guard = FloodGuard::default();
         self.probed.mark_changed();
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -112,13 +118,20 @@ impl ReceiveTask {
                 },
                 message = messages.next() => match message {
                     Some(message) => {
-                        if let Some(report) = self.received(&message.subject, &message.payload) {
+                        let report = self.received(&message.subject, &message.payload);
+                        guard.count(&message.subject, message.payload.len(), report.is_some(), clock::now());
+                        if let Some(report) = report {
                             self.reports.deliver(report, clock::now());
                         }
                     }
                     None => return,
                 },
-                _ = tick.tick() => self.attend(),
+                _ = tick.tick() => {
+                    self.attend();
+                    if self.guard_against_floods(&mut guard, &mut messages).await.is_none() {
+                        return;
+                    }
+                }
             }
         }
     }
@@ -129,6 +142,36 @@ impl ReceiveTask {
         let mut collector = self.board.collector()?;
         // A refusal is counted there, and logged by `attend`.
         collector.receive(&vantage, payload, clock::now()).ok().flatten()
+    }
+
+    /// Reads what a flood leaves to read. `None` after the end of the connection.
+    async fn guard_against_floods(&self, guard: &mut FloodGuard, messages: &mut NatsFeed) -> Option<()> {
+        let now = clock::now();
+        let changes = guard.advance(now);
+        if changes.is_empty() {
+            return Some(());
+        }
+        for change in changes {
+            let (subject, lasting) = match change {
+                FloodChange::Began(subject, time) => (subject, Some(time)),
+                FloodChange::Ended(subject) => (subject, None),
+            };
+            let sender = subject.as_deref().map_or("unknown vantages".into(), |subject| escaped(subject).to_string());
+            match lasting {
+                Some(time) => tracing::warn!(
+                    sender,
+                    seconds = time.as_secs(),
+                    "a flood of reports: it is not read for this time, and no vantage that is new is"
+                ),
+                None => tracing::info!(sender, "reports are read again after a flood"),
+            }
+        }
+        messages
+            .subscribe(match guard.subjects(now) {
+                ReportSubjects::All => vec![self.nats.subjects().reports()],
+                ReportSubjects::Only(subjects) => subjects,
+            })
+            .await
     }
 
     /// Asks for what is missing, and logs what was refused.

@@ -32,9 +32,9 @@ const FIRST_DELAY: Duration = Duration::from_millis(100);
 const MAX_DELAY: Duration = Duration::from_secs(5);
 /// Most messages that wait to be written (judgment: some seconds of a busy server).
 const MAX_OUTGOING: usize = 2048;
-/// Most messages of one subscription that wait to be read; more are dropped and counted. 50 vantages send as many in a
-/// minute (judgment).
-const MAX_INCOMING: usize = 4096;
+/// Most messages of one subscription that wait to be read; more are dropped and counted. 50 vantages send as many in ten
+/// seconds (judgment). Each has at most the `max_payload` of the NATS server, 1 MiB by default.
+const MAX_INCOMING: usize = 512;
 /// Longest reason that is stored, in octets: the text comes from a NATS server.
 const MAX_REASON: usize = 256;
 
@@ -67,6 +67,25 @@ pub struct ConnectionStatus {
     pub missed: u64,
 }
 
+/// What a connection is for. A flood on one connection delays no other one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NatsUse {
+    /// Everything but the reports of other vantages: leases, buckets, own reports, heartbeats.
+    Control,
+    /// The reports of other vantages, in a server.
+    Reports,
+}
+
+impl NatsUse {
+    /// The name of such a connection in the lists of a NATS server.
+    fn name(self, node: &str) -> String {
+        match self {
+            NatsUse::Control => format!("portolan {node}"),
+            NatsUse::Reports => format!("portolan {node} reports"),
+        }
+    }
+}
+
 /// Why no connection is even tried.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConnectError(String);
@@ -88,21 +107,31 @@ pub struct NatsMessage {
     pub payload: Bytes,
 }
 
+impl From<Message> for NatsMessage {
+    fn from(message: Message) -> NatsMessage {
+        let Message { subject, payload, .. } = message;
+        NatsMessage { subject: subject.to_string(), payload }
+    }
+}
+
 /// The messages of a subject, or of several with `*` and `>`. It lasts over reconnections. Unsubscribes when dropped.
 pub struct NatsSubscription(async_nats::Subscriber);
 
 impl NatsSubscription {
     /// The next message; `None` after the end of the connection.
     pub async fn next(&mut self) -> Option<NatsMessage> {
-        let Message { subject, payload, .. } = self.0.next().await?;
-        Some(NatsMessage { subject: subject.to_string(), payload })
+        self.0.next().await.map(NatsMessage::from)
+    }
+
+    pub(super) fn into_inner(self) -> async_nats::Subscriber {
+        self.0
     }
 }
 
 impl Nats {
     /// Begins to connect. Must be called within a tokio runtime, on whose threads the connection runs. An error is one
     /// of the settings.
-    pub async fn connect(settings: &FleetSettings, node: &str) -> Result<Nats, ConnectError> {
+    pub async fn connect(settings: &FleetSettings, node: &str, for_what: NatsUse) -> Result<Nats, ConnectError> {
         let start =
             ConnectionStatus { is_connected: false, since: clock::now(), connections: 0, problem: None, missed: 0 };
         let (status, state) = watch::channel(start);
@@ -110,7 +139,7 @@ impl Nats {
         let subjects = Subjects::of(&settings.cluster);
         let credentials = Credentials::of(settings.credentials.clone(), &settings.nats);
         let options = ConnectOptions::with_auth_callback(move |nonce| credentials.clone().answer(nonce))
-            .name(format!("portolan {node}"))
+            .name(for_what.name(node))
             .custom_inbox_prefix(subjects.inbox(node))
             .retry_on_initial_connect()
             // A node knows what it published itself, and when.

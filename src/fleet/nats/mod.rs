@@ -6,6 +6,7 @@
 //!   wanted only over a revision that the writer knows (compare and set), and [`Bucket::watch`] follows all keys.
 //! - [`LeaseStore`] is the bucket of the leases of exclusive names.
 //! - [`EventStream`] is the stream of the numbered events of all servers.
+//! - [`NatsFeed`] is a set of subscriptions that changes.
 //! - [`Subjects`] has the names of all subjects and buckets.
 
 mod bucket;
@@ -13,14 +14,16 @@ mod connection;
 mod credentials;
 mod event_stream;
 mod jetstream;
+mod feed;
 mod leases;
 mod subjects;
 mod watch;
 
 pub use bucket::{Bucket, BucketKind, PutError};
-pub use connection::{ConnectError, ConnectionStatus, Nats, NatsMessage, NatsSubscription};
+pub use connection::{ConnectError, ConnectionStatus, Nats, NatsMessage, NatsSubscription, NatsUse};
 pub use credentials::Credentials;
 pub use event_stream::{EventStream, StreamEvents, StreamInfo};
+pub use feed::NatsFeed;
 pub use leases::{LeaseStore, stored_lease};
 pub use subjects::{Subjects, name_of, token};
 pub use watch::{BucketEntry, BucketEvent, BucketWatch};

@@ -127,10 +127,11 @@ async fn the_api_simulates_on_what_is_served_and_holds_to_its_bounds() {
     }
     let foreign = Request::post("/v1/simulate").header("origin", "http://evil.example").body(Body::from("{}")).unwrap();
     assert_eq!(sent(&state, foreign).await.status(), StatusCode::FORBIDDEN);
-    let permits = state.simulations.clone().try_acquire_many_owned(2).unwrap();
+    let client = std::net::Ipv4Addr::UNSPECIFIED.into();
+    let shares = [state.simulations.share(client).unwrap(), state.simulations.share(client).unwrap()];
     let (status, problem) = posted(&state, "application/json", "{}").await;
     assert_eq!((status, &problem["status"]), (StatusCode::TOO_MANY_REQUESTS, &429.into()));
-    drop(permits);
+    drop(shares);
     assert_eq!(posted(&state, "application/json", "{}").await.0, StatusCode::OK);
 }
 

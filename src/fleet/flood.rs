@@ -1,0 +1,226 @@
+//! Which subjects of reports a server subscribes to. A value: it gets what arrived and the time.
+//!
+//! Normally the server subscribes to all reports with one wildcard. The messages of all vantages then wait in one queue,
+//! so a vantage that floods its own subject fills it, and the messages of the others are lost. The bounds of the
+//! collector come too late for that: they apply to messages that were read. So while a vantage floods, the server
+//! subscribes to the subjects of the other vantages one by one, and the NATS server does not even send the flood.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use foldhash::fast::FixedState;
+
+use crate::fleet::collector::MAX_VANTAGES;
+use crate::model::Moment;
+
+/// Messages are counted for this time.
+const WINDOW: Duration = Duration::from_secs(1);
+/// A sender of more messages in a [`WINDOW`] floods. After a break in the network a vantage sends up to 256 at once.
+const MOST_MESSAGES: u64 = 1024;
+/// A sender of more octets in a [`WINDOW`] floods. After a break in the network a vantage sends up to 8 MiB at once.
+const MOST_OCTETS: u64 = 32 * 1024 * 1024;
+/// How long a flood is not read, at first and at most. It doubles with each flood that follows.
+const EXCLUDED_FOR: [Duration; 2] = [Duration::from_secs(60), Duration::from_secs(960)];
+/// A sender that has not flooded for this time is one that never did. Longer than the longest exclusion, or the
+/// exclusions would never grow to it.
+const FORGIVEN_AFTER: Duration = Duration::from_secs(3600);
+/// A sender that was silent for this time is not subscribed to on its own.
+const SILENT_AFTER: Duration = Duration::from_secs(3600);
+
+/// What a server reads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ReportSubjects {
+    /// The reports of all vantages.
+    All,
+    /// These subjects only, sorted.
+    Only(Vec<String>),
+}
+
+/// What changed, for the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FloodChange {
+    /// The subject floods, and is not read for this time. `None`: subjects that no known vantage has.
+    Began(Option<String>, Duration),
+    /// It is read again.
+    Ended(Option<String>),
+}
+
+/// Notices floods.
+#[derive(Debug, Default)]
+pub struct FloodGuard {
+    /// By subject; at most [`MAX_VANTAGES`]. The hash needs no secret for so few.
+    senders: HashMap<String, Sender, FixedState>,
+    /// All other subjects together.
+    strangers: Sender,
+    window_began: Moment,
+}
+
+/// What is known of a sender.
+#[derive(Debug, Clone, Copy, Default)]
+struct Sender {
+    messages: u64,
+    octets: u64,
+    received_at: Moment,
+    excluded_until: Option<Moment>,
+    /// How long the last exclusion was, and when it began.
+    last_flood: Option<(Duration, Moment)>,
+}
+
+impl FloodGuard {
+    /// Counts a message on `subject` that arrived at `now`. `is_report`: it was accepted as one.
+    pub fn count(&mut self, subject: &str, octets: usize, is_report: bool, now: Moment) {
+        let has_room = self.senders.len() < MAX_VANTAGES;
+        let sender = match self.senders.get_mut(subject) {
+            Some(sender) => sender,
+            None if is_report && has_room => self.senders.entry(subject.to_owned()).or_default(),
+            None => &mut self.strangers,
+        };
+        sender.messages += 1;
+        sender.octets += octets as u64;
+        if is_report {
+            sender.received_at = now;
+        }
+    }
+
+    /// Ends and begins exclusions, and returns them. Called a few times a second.
+    pub fn advance(&mut self, now: Moment) -> Vec<FloodChange> {
+        let ends_window = now.since(self.window_began) >= WINDOW;
+        if ends_window {
+            self.window_began = now;
+        }
+        let mut changes = Vec::new();
+        for (subject, sender) in &mut self.senders {
+            changes.extend(sender.advance(ends_window, now, || Some(subject.clone())));
+        }
+        changes.extend(self.strangers.advance(ends_window, now, || None));
+        self.senders.retain(|_, sender| sender.excluded_until.is_some() || !sender.is_silent(now));
+        changes
+    }
+
+    /// What to read now.
+    pub fn subjects(&self, now: Moment) -> ReportSubjects {
+        let is_excluded = |sender: &Sender| sender.excluded_until.is_some();
+        if !is_excluded(&self.strangers) && !self.senders.values().any(is_excluded) {
+            return ReportSubjects::All;
+        }
+        let read = self.senders.iter().filter(|(_, sender)| !is_excluded(sender) && !sender.is_silent(now));
+        let mut subjects: Vec<String> = read.map(|(subject, _)| subject.clone()).collect();
+        subjects.sort_unstable();
+        ReportSubjects::Only(subjects)
+    }
+}
+
+impl Sender {
+    fn advance(&mut self, ends_window: bool, now: Moment, subject: impl Fn() -> Option<String>) -> Option<FloodChange> {
+        let floods = self.messages > MOST_MESSAGES || self.octets > MOST_OCTETS;
+        if floods || ends_window {
+            (self.messages, self.octets) = (0, 0);
+        }
+        match self.excluded_until {
+            // What had arrived before the exclusion is no second flood.
+            Some(until) if now >= until => {
+                self.excluded_until = None;
+                Some(FloodChange::Ended(subject()))
+            }
+            None if floods => {
+                let time = match self.last_flood {
+                    Some((time, at)) if now.since(at) < time + FORGIVEN_AFTER => (time * 2).min(EXCLUDED_FOR[1]),
+                    Some(_) | None => EXCLUDED_FOR[0],
+                };
+                self.last_flood = Some((time, now));
+                self.excluded_until = Some(now + time);
+                Some(FloodChange::Began(subject(), time))
+            }
+            Some(_) | None => None,
+        }
+    }
+
+    fn is_silent(&self, now: Moment) -> bool {
+        now.since(self.received_at) > SILENT_AFTER
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(millis: u64) -> Moment {
+        Moment::from_start(Duration::from_millis(millis))
+    }
+
+    fn flood(guard: &mut FloodGuard, subject: &str, is_report: bool, now: Moment) {
+        (0..=MOST_MESSAGES).for_each(|_| guard.count(subject, 1, is_report, now));
+    }
+
+    #[test]
+    fn while_a_vantage_floods_the_others_are_read_one_by_one() {
+        let mut guard = FloodGuard::default();
+        for subject in ["r.b", "r.a", "r.evil"] {
+            guard.count(subject, 100, true, at(0));
+        }
+        assert_eq!((guard.advance(at(250)), guard.subjects(at(250))), (vec![], ReportSubjects::All));
+        // Most of a flood is not accepted.
+        flood(&mut guard, "r.evil", false, at(300));
+        assert_eq!(guard.advance(at(500)), [FloodChange::Began(Some("r.evil".to_owned()), EXCLUDED_FOR[0])]);
+        let others = ReportSubjects::Only(vec!["r.a".to_owned(), "r.b".to_owned()]);
+        assert_eq!(guard.subjects(at(500)), others);
+        // What was in the queue prolongs nothing.
+        flood(&mut guard, "r.evil", false, at(600));
+        assert_eq!((guard.advance(at(750)), guard.subjects(at(750))), (vec![], others));
+        assert_eq!(guard.advance(at(60_500)), [FloodChange::Ended(Some("r.evil".to_owned()))]);
+        assert_eq!(guard.subjects(at(60_500)), ReportSubjects::All);
+    }
+
+    #[test]
+    fn each_further_flood_is_excluded_for_longer_until_there_was_none_for_long() {
+        let mut guard = FloodGuard::default();
+        guard.count("r.evil", 100, true, at(0));
+        let (mut now, mut times) = (at(0), Vec::new());
+        for _ in 0..7 {
+            flood(&mut guard, "r.evil", true, now);
+            let began = guard.advance(now);
+            let [FloodChange::Began(_, time)] = &began[..] else { panic!("{began:?}") };
+            times.push(time.as_secs());
+            now = now + *time;
+            assert_eq!(guard.advance(now).len(), 1, "it is read again");
+        }
+        assert_eq!(times, [60, 120, 240, 480, 960, 960, 960]);
+        now = now + FORGIVEN_AFTER;
+        flood(&mut guard, "r.evil", true, now);
+        assert_eq!(guard.advance(now), [FloodChange::Began(Some("r.evil".to_owned()), EXCLUDED_FOR[0])]);
+    }
+
+    #[test]
+    fn as_much_as_a_vantage_may_send_is_no_flood_however_long_it_lasts() {
+        let mut guard = FloodGuard::default();
+        for step in 0..400 {
+            let now = at(step * 250);
+            (0..MOST_MESSAGES / 5).for_each(|_| guard.count("r.a", 4096, true, now));
+            assert_eq!((guard.advance(now), guard.subjects(now)), (vec![], ReportSubjects::All));
+        }
+    }
+
+    #[test]
+    fn few_messages_of_many_octets_are_a_flood() {
+        let mut guard = FloodGuard::default();
+        (0..40).for_each(|_| guard.count("r.a", 1 << 20, true, at(0)));
+        assert_eq!(guard.advance(at(1)).len(), 1);
+    }
+
+    #[test]
+    fn subjects_that_nobody_has_are_one_sender_and_take_no_memory() {
+        let mut guard = FloodGuard::default();
+        guard.count("r.a", 100, true, at(0));
+        for nth in 0..=MOST_MESSAGES {
+            guard.count(&format!("r.x{nth}"), 1, false, at(0));
+        }
+        assert_eq!(guard.advance(at(1)), [FloodChange::Began(None, EXCLUDED_FOR[0])]);
+        assert_eq!(guard.subjects(at(1)), ReportSubjects::Only(vec!["r.a".to_owned()]));
+        for nth in 0..2 * MAX_VANTAGES {
+            guard.count(&format!("r.y{nth}"), 1, true, at(0));
+        }
+        assert_eq!(guard.senders.len(), MAX_VANTAGES);
+        guard.advance(at(4_000_000));
+        assert_eq!(guard.senders.len(), 0, "who was silent for long is forgotten");
+    }
+}
