@@ -1,6 +1,8 @@
 //! `PUT` and `DELETE /v1/heartbeat/ENDPOINT`: a service reports that it is alive, or that it stops. The heartbeat is
 //! passed to the probers of this process, which judge it; the response does not wait for that.
 
+pub(crate) mod gate;
+
 use std::time::Duration;
 
 use axum::Json;
@@ -9,19 +11,24 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 
+use crate::clock;
 use crate::config::{Holder, Rights, Role};
 use crate::control::access::Refusal;
 use crate::control::caller::Caller;
+use crate::control::heartbeat::gate::{EndpointIndex, HeartbeatCheck, TooOften};
 use crate::control::problem::{problem, retry_after};
 use crate::control::request::{ErrorResponse, MAX_BODY, PathName, bad_request, body, name_in};
 use crate::control::state::ApiState;
 use crate::health::{Beat, Sign};
 use crate::model::heartbeat::{MAX_BEAT, MIN_BEAT};
-use crate::model::{Answerable, Check, CheckId, CheckKey, Endpoint, HeartbeatSpec, Model};
+use crate::model::{Endpoint, HeartbeatSpec, Model};
 use crate::source::did_you_mean;
 
 /// Describes a correct body, for error messages.
 const EXPECTED: &str = "expected {\"ttl\": \"5s\"}, or no body for the monitor's `ttl`";
+
+/// Most names of endpoints that are compared with a name that no endpoint has (judgment: a ms).
+const MOST_FOR_HINT: usize = 5000;
 
 /// The body of `PUT /v1/heartbeat/ENDPOINT`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -97,12 +104,16 @@ enum Message {
 /// Passes a message on to the probers of the endpoint's heartbeat checks, in the zones that the token is for.
 fn pass_on(state: &ApiState, holder: &Holder, endpoint: &str, message: Message) -> Result<Response, ErrorResponse> {
     let served = state.snapshots.load();
-    let model = &*served.model;
-    let checks = heartbeats_of(model, endpoint, &holder.rights).inspect_err(|refused| {
-        if refused.status() == StatusCode::FORBIDDEN {
-            state.controls.access.refusals.count(Refusal::Role);
-        }
-    })?;
+    let index = state.beat_gate.index(&served.model);
+    let (positions, checks) =
+        heartbeats_of(&index, &served.model, endpoint, &holder.rights).inspect_err(|refused| {
+            if refused.status() == StatusCode::FORBIDDEN {
+                state.controls.access.refusals.count(Refusal::Role);
+            }
+        })?;
+    for position in positions {
+        index.take(position, clock::now()).map_err(|TooOften| too_often(endpoint))?;
+    }
     let (mut zones, mut longest): (Vec<String>, Option<Duration>) = (Vec::new(), None);
     let mut beats = Vec::new();
     for (key, spec) in checks {
@@ -138,33 +149,29 @@ fn sign_for(message: Message, spec: &HeartbeatSpec, endpoint: &str) -> Result<Si
     }
 }
 
-type HeartbeatCheck<'a> = (&'a std::sync::Arc<CheckKey>, &'a HeartbeatSpec);
-
-/// The heartbeat checks of all endpoints of this name for which the holder of `rights` may report, each once.
-fn heartbeats_of<'a>(model: &'a Model, name: &str, rights: &Rights) -> Result<Vec<HeartbeatCheck<'a>>, ErrorResponse> {
-    let named: Vec<&Endpoint> = model.endpoints.iter().filter(|endpoint| endpoint.name == name).collect();
-    if named.is_empty() {
-        let names = model.endpoints.iter().map(|endpoint| endpoint.name.as_str());
+/// The positions of all endpoints of this name for which the holder of `rights` may report, and their heartbeat checks.
+fn heartbeats_of<'a>(
+    index: &'a EndpointIndex,
+    model: &Model,
+    name: &str,
+    rights: &Rights,
+) -> Result<(Vec<u32>, Vec<HeartbeatCheck<'a>>), ErrorResponse> {
+    let named = index.named(name);
+    if named.clone().next().is_none() {
+        let names = model.endpoints.iter().map(|endpoint| endpoint.name.as_str()).take(MOST_FOR_HINT);
         let hint = did_you_mean(name, names).map_or_else(String::new, |hint| format!("; {hint}"));
         let detail = format!("no endpoint is called `{name}`{hint}");
         return Err(Box::new(problem(StatusCode::NOT_FOUND, detail)));
     }
-    let is_allowed = |endpoint: &&&Endpoint| rights.may_beat(&model.zone(endpoint.zone).apex, name);
-    let allowed: Vec<&&Endpoint> = named.iter().filter(is_allowed).collect();
+    let zone_of = |endpoint: &Endpoint| &model.zone(endpoint.zone).apex;
+    let (positions, allowed): (Vec<u32>, Vec<&Endpoint>) =
+        named.clone().filter(|(_, endpoint)| rights.may_beat(zone_of(endpoint), name)).unzip();
     if allowed.is_empty() {
-        let zones: Vec<String> = named.iter().map(|endpoint| model.zone(endpoint.zone).apex.to_string()).collect();
+        let zones: Vec<String> = named.map(|(_, endpoint)| zone_of(endpoint).to_string()).collect();
         let detail = format!("this token is not for heartbeats of `{name}` in {}", zones.join(", "));
         return Err(Box::new(problem(StatusCode::FORBIDDEN, detail)));
     }
-    let mut found: Vec<HeartbeatCheck<'a>> = Vec::new();
-    let sides = allowed.into_iter().flat_map(|endpoint| &endpoint.answerables);
-    let mut left: Vec<CheckId> = sides.flat_map(Answerable::checks).collect();
-    while let Some(id) = left.pop() {
-        let Check { key, parts } = &model.checks[id.0 as usize];
-        left.extend(parts);
-        let is_new = found.iter().all(|(known, _)| *known != key);
-        found.extend(key.monitor.kind.heartbeat().filter(|_| is_new).map(|spec| (key, spec)));
-    }
+    let found: Vec<HeartbeatCheck<'a>> = allowed.into_iter().flat_map(|endpoint| index.heartbeats(endpoint)).collect();
     if found.is_empty() {
         let detail = format!(
             "`{name}` has no monitor of type heartbeat, or is disabled: declare `[monitor.NAME]` with \
@@ -172,7 +179,12 @@ fn heartbeats_of<'a>(model: &'a Model, name: &str, rights: &Rights) -> Result<Ve
         );
         return Err(Box::new(problem(StatusCode::CONFLICT, detail)));
     }
-    Ok(found)
+    Ok((positions, found))
+}
+
+fn too_often(endpoint: &str) -> ErrorResponse {
+    let detail = format!("heartbeats of `{endpoint}` come too often: a few in each ttl will do");
+    Box::new(retry_after(problem(StatusCode::TOO_MANY_REQUESTS, detail), Duration::from_secs(1)))
 }
 
 fn busy() -> ErrorResponse {

@@ -45,6 +45,7 @@ pub use command::{Command, ReloadResponse};
 pub use connections::ApiRoom;
 pub use fleet::RelayBeat;
 pub use fleet_events::FleetEvents;
+pub(crate) use heartbeat::gate::BeatGate;
 pub use heartbeat::{HeartbeatResponse, PutHeartbeat};
 pub use http::router;
 pub use journal::{Journal, JournalEvent, JournalStart, MAX_BEHIND, MAX_EVENTS, RECENT_TRANSITIONS};

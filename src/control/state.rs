@@ -14,6 +14,7 @@ use crate::control::connections::ApiRoom;
 use crate::control::costly::{CallLimits, Costly, SharedWork};
 use crate::control::fleet::{ReadFleet, RelayBeat};
 use crate::control::fleet_events::FleetEvents;
+use crate::control::heartbeat::gate::BeatGate;
 use crate::control::journal::Journal;
 use crate::control::names::cache::NameStateCache;
 use crate::control::overrides::Book;
@@ -39,6 +40,7 @@ pub struct ApiState {
     pub(crate) fleet_events: Option<Arc<FleetEvents>>,
     pub(super) costly: Costly,
     pub(super) simulations: Costly,
+    pub(super) beat_gate: Arc<BeatGate>,
     /// The texts that are the same for every client.
     pub(super) texts: Arc<SharedTexts>,
 }
@@ -117,6 +119,7 @@ impl ApiState {
             fleet_events,
             costly,
             simulations,
+            beat_gate: Arc::default(),
             texts,
         }
     }

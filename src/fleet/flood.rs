@@ -19,6 +19,9 @@ const WINDOW: Duration = Duration::from_secs(1);
 const MOST_MESSAGES: u64 = 1024;
 /// A sender of more octets in a [`WINDOW`] floods. After a break in the network a vantage sends up to 8 MiB at once.
 const MOST_OCTETS: u64 = 32 * 1024 * 1024;
+/// Where messages were lost because the queue was full, what was read is a sample of what arrived: then a sender of more
+/// than these, and of more than half of all, floods. Judgment: no vantage sends as many in a second of peace.
+const MOST_OF_A_FULL_QUEUE: u64 = 64;
 /// How long a flood is not read, at first and at most. It doubles with each flood that follows.
 const EXCLUDED_FOR: [Duration; 2] = [Duration::from_secs(60), Duration::from_secs(960)];
 /// A sender that has not flooded for this time is one that never did. Longer than the longest exclusion, or the
@@ -52,7 +55,18 @@ pub struct FloodGuard {
     senders: HashMap<String, Sender, FixedState>,
     /// All other subjects together.
     strangers: Sender,
-    window_began: Moment,
+    window: Window,
+}
+
+/// What arrived since the beginning of a window.
+#[derive(Debug, Clone, Copy, Default)]
+struct Window {
+    began: Moment,
+    messages: u64,
+    /// Messages that were lost from the start of the process to this beginning.
+    lost_before: u64,
+    /// Whether some were lost since.
+    has_lost: bool,
 }
 
 /// What is known of a sender.
@@ -77,22 +91,25 @@ impl FloodGuard {
         };
         sender.messages += 1;
         sender.octets += octets as u64;
+        self.window.messages += 1;
         if is_report {
             sender.received_at = now;
         }
     }
 
-    /// Ends and begins exclusions, and returns them. Called a few times a second.
-    pub fn advance(&mut self, now: Moment) -> Vec<FloodChange> {
-        let ends_window = now.since(self.window_began) >= WINDOW;
-        if ends_window {
-            self.window_began = now;
-        }
+    /// Ends and begins exclusions, and returns them. Called a few times a second. `lost`: the messages that were lost
+    /// since the start of the process because the queue was full.
+    pub fn advance(&mut self, lost: u64, now: Moment) -> Vec<FloodChange> {
+        self.window.has_lost = lost > self.window.lost_before;
+        let window = self.window;
         let mut changes = Vec::new();
         for (subject, sender) in &mut self.senders {
-            changes.extend(sender.advance(ends_window, now, || Some(subject.clone())));
+            changes.extend(sender.advance(&window, now, || Some(subject.clone())));
         }
-        changes.extend(self.strangers.advance(ends_window, now, || None));
+        changes.extend(self.strangers.advance(&window, now, || None));
+        if window.has_ended(now) {
+            self.window = Window { began: now, lost_before: lost, ..Window::default() };
+        }
         self.senders.retain(|_, sender| sender.excluded_until.is_some() || !sender.is_silent(now));
         changes
     }
@@ -110,10 +127,22 @@ impl FloodGuard {
     }
 }
 
+impl Window {
+    fn has_ended(&self, now: Moment) -> bool {
+        now.since(self.began) >= WINDOW
+    }
+
+    fn is_flood(&self, sender: &Sender) -> bool {
+        let fills_queue =
+            self.has_lost && sender.messages > MOST_OF_A_FULL_QUEUE && sender.messages > self.messages / 2;
+        fills_queue || sender.messages > MOST_MESSAGES || sender.octets > MOST_OCTETS
+    }
+}
+
 impl Sender {
-    fn advance(&mut self, ends_window: bool, now: Moment, subject: impl Fn() -> Option<String>) -> Option<FloodChange> {
-        let floods = self.messages > MOST_MESSAGES || self.octets > MOST_OCTETS;
-        if floods || ends_window {
+    fn advance(&mut self, window: &Window, now: Moment, subject: impl Fn() -> Option<String>) -> Option<FloodChange> {
+        let floods = window.is_flood(self);
+        if floods || window.has_ended(now) {
             (self.messages, self.octets) = (0, 0);
         }
         match self.excluded_until {
@@ -158,16 +187,16 @@ mod tests {
         for subject in ["r.b", "r.a", "r.evil"] {
             guard.count(subject, 100, true, at(0));
         }
-        assert_eq!((guard.advance(at(250)), guard.subjects(at(250))), (vec![], ReportSubjects::All));
+        assert_eq!((guard.advance(0, at(250)), guard.subjects(at(250))), (vec![], ReportSubjects::All));
         // Most of a flood is not accepted.
         flood(&mut guard, "r.evil", false, at(300));
-        assert_eq!(guard.advance(at(500)), [FloodChange::Began(Some("r.evil".to_owned()), EXCLUDED_FOR[0])]);
+        assert_eq!(guard.advance(0, at(500)), [FloodChange::Began(Some("r.evil".to_owned()), EXCLUDED_FOR[0])]);
         let others = ReportSubjects::Only(vec!["r.a".to_owned(), "r.b".to_owned()]);
         assert_eq!(guard.subjects(at(500)), others);
         // What was in the queue prolongs nothing.
         flood(&mut guard, "r.evil", false, at(600));
-        assert_eq!((guard.advance(at(750)), guard.subjects(at(750))), (vec![], others));
-        assert_eq!(guard.advance(at(60_500)), [FloodChange::Ended(Some("r.evil".to_owned()))]);
+        assert_eq!((guard.advance(0, at(750)), guard.subjects(at(750))), (vec![], others));
+        assert_eq!(guard.advance(0, at(60_500)), [FloodChange::Ended(Some("r.evil".to_owned()))]);
         assert_eq!(guard.subjects(at(60_500)), ReportSubjects::All);
     }
 
@@ -178,16 +207,16 @@ mod tests {
         let (mut now, mut times) = (at(0), Vec::new());
         for _ in 0..7 {
             flood(&mut guard, "r.evil", true, now);
-            let began = guard.advance(now);
+            let began = guard.advance(0, now);
             let [FloodChange::Began(_, time)] = &began[..] else { panic!("{began:?}") };
             times.push(time.as_secs());
             now = now + *time;
-            assert_eq!(guard.advance(now).len(), 1, "it is read again");
+            assert_eq!(guard.advance(0, now).len(), 1, "it is read again");
         }
         assert_eq!(times, [60, 120, 240, 480, 960, 960, 960]);
         now = now + FORGIVEN_AFTER;
         flood(&mut guard, "r.evil", true, now);
-        assert_eq!(guard.advance(now), [FloodChange::Began(Some("r.evil".to_owned()), EXCLUDED_FOR[0])]);
+        assert_eq!(guard.advance(0, now), [FloodChange::Began(Some("r.evil".to_owned()), EXCLUDED_FOR[0])]);
     }
 
     #[test]
@@ -196,15 +225,28 @@ mod tests {
         for step in 0..400 {
             let now = at(step * 250);
             (0..MOST_MESSAGES / 5).for_each(|_| guard.count("r.a", 4096, true, now));
-            assert_eq!((guard.advance(now), guard.subjects(now)), (vec![], ReportSubjects::All));
+            assert_eq!((guard.advance(0, now), guard.subjects(now)), (vec![], ReportSubjects::All));
         }
+    }
+
+    #[test]
+    fn where_messages_were_lost_a_sample_of_the_flood_is_enough() {
+        let mut guard = FloodGuard::default();
+        for subject in ["r.a", "r.evil"] {
+            (0..20).for_each(|_| guard.count(subject, 100, true, at(0)));
+        }
+        assert_eq!(guard.advance(5, at(250)), [], "many vantages that sent at once after a break");
+        (0..80).for_each(|_| guard.count("r.evil", 1, false, at(300)));
+        assert_eq!(guard.advance(5, at(1250)).len(), 1);
+        (0..80).for_each(|_| guard.count("r.a", 1, true, at(1300)));
+        assert_eq!(guard.advance(5, at(1500)), [], "nothing was lost since");
     }
 
     #[test]
     fn few_messages_of_many_octets_are_a_flood() {
         let mut guard = FloodGuard::default();
         (0..40).for_each(|_| guard.count("r.a", 1 << 20, true, at(0)));
-        assert_eq!(guard.advance(at(1)).len(), 1);
+        assert_eq!(guard.advance(0, at(1)).len(), 1);
     }
 
     #[test]
@@ -214,13 +256,13 @@ mod tests {
         for nth in 0..=MOST_MESSAGES {
             guard.count(&format!("r.x{nth}"), 1, false, at(0));
         }
-        assert_eq!(guard.advance(at(1)), [FloodChange::Began(None, EXCLUDED_FOR[0])]);
+        assert_eq!(guard.advance(0, at(1)), [FloodChange::Began(None, EXCLUDED_FOR[0])]);
         assert_eq!(guard.subjects(at(1)), ReportSubjects::Only(vec!["r.a".to_owned()]));
         for nth in 0..2 * MAX_VANTAGES {
             guard.count(&format!("r.y{nth}"), 1, true, at(0));
         }
         assert_eq!(guard.senders.len(), MAX_VANTAGES);
-        guard.advance(at(4_000_000));
+        guard.advance(0, at(4_000_000));
         assert_eq!(guard.senders.len(), 0, "who was silent for long is forgotten");
     }
 }

@@ -135,8 +135,8 @@ pub(crate) fn rtt_from<'a>(of_region: impl Iterator<Item = Voter<'a>>, view: &Ch
     (!measured.is_empty()).then(|| median(&measured))
 }
 
-/// Of times in order: the one in the middle, or the mean of the two there. One vantage that lies can't move it past the
-/// times of the others.
+/// Of times in order: the one in the middle, or the mean of the two there. In a region of three vantages or more, one
+/// that lies can't move it past the times of the others.
 fn median(sorted: &[(RegionId, Duration)]) -> Duration {
     let at = |index: usize| sorted.get(index).map_or(Duration::ZERO, |(_, rtt)| *rtt);
     let upper = sorted.len() / 2;

@@ -7,7 +7,8 @@ use std::sync::atomic::Ordering;
 use arc_swap::ArcSwap;
 use tokio_util::sync::CancellationToken;
 
-use crate::control::RelayBeat;
+use crate::clock;
+use crate::control::{BeatGate, RelayBeat};
 use crate::daemon::fleet::board::Board;
 use crate::fleet::BeatMessage;
 use crate::fleet::nats::Nats;
@@ -32,6 +33,7 @@ pub(super) struct BeatTask {
     pub(super) beats: BeatSender,
     pub(super) snapshots: Arc<ArcSwap<Snapshot>>,
     pub(super) board: Arc<Board>,
+    pub(super) gate: BeatGate,
 }
 
 impl BeatTask {
@@ -50,19 +52,25 @@ impl BeatTask {
         }
     }
 
-    /// Passes a heartbeat to the checks of its endpoint. `false`: there is none, or its ttl is over the longest.
+    /// Passes a heartbeat to the checks of its endpoint. `false`: there is none, its ttl is over the longest, or the
+    /// endpoint beats too often.
     fn take(&self, message: &BeatMessage) -> bool {
         let snapshot = self.snapshots.load();
+        let index = self.gate.index(&snapshot.model);
         let mut is_used = false;
-        for check in &snapshot.model.checks {
-            let Some(spec) = check.key.monitor.kind.heartbeat() else { continue };
-            let is_short = match message.sign {
-                Sign::Alive { ttl } => ttl <= spec.longest,
-                Sign::Goodbye => true,
-            };
-            if is_short && spec.zone == message.zone && spec.endpoint == message.endpoint {
-                // Too many wait: the service sends the next one soon.
-                is_used |= self.beats.send(&Beat { key: Arc::clone(&check.key), sign: message.sign }).is_ok();
+        for (position, endpoint) in index.named(&message.endpoint) {
+            let checks = index.heartbeats(endpoint).into_iter().filter(|(_, spec)| spec.zone == message.zone);
+            for (nth, (key, spec)) in checks.enumerate() {
+                let is_short = match message.sign {
+                    Sign::Alive { ttl } => ttl <= spec.longest,
+                    Sign::Goodbye => true,
+                };
+                // One message counts once for all checks of its endpoint.
+                if !is_short || (nth == 0 && index.take(position, clock::now()).is_err()) {
+                    break;
+                }
+                // Where too many wait, the service sends the next one soon.
+                is_used |= self.beats.send(&Beat { key: Arc::clone(key), sign: message.sign }).is_ok();
             }
         }
         is_used

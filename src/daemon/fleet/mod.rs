@@ -27,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock;
 use crate::config::Settings;
+use crate::control::BeatGate;
 use crate::control::fleet::{FleetReport, NatsReport, ReadFleet, RelayBeat};
 use crate::control::{FleetEvents, Journal};
 use crate::daemon::runtimes::{FLEET, OwnRuntime};
@@ -172,7 +173,8 @@ impl Fleet {
             let receiving = ReceiveTask { nats, feed, probed, reports: remote, board };
             self.threads.spawn(receiving.run(self.stop.clone()));
         }
-        let beating = BeatTask { nats: self.nats.clone(), beats, snapshots, board: self.board.clone() };
+        let (nats, board) = (self.nats.clone(), self.board.clone());
+        let beating = BeatTask { nats, beats, snapshots, board, gate: BeatGate::default() };
         self.threads.spawn(beating.run(self.stop.clone()));
         if let Some(EventParts { journal, events, board }) = self.events.clone() {
             let nats = self.nats.clone();

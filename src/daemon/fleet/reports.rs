@@ -147,7 +147,7 @@ impl ReceiveTask {
     /// Reads what a flood leaves to read. `None` after the end of the connection.
     async fn guard_against_floods(&self, guard: &mut FloodGuard, messages: &mut NatsFeed) -> Option<()> {
         let now = clock::now();
-        let changes = guard.advance(now);
+        let changes = guard.advance(self.feed.status().missed, now);
         if changes.is_empty() {
             return Some(());
         }
