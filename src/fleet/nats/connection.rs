@@ -33,7 +33,7 @@ const MAX_DELAY: Duration = Duration::from_secs(5);
 /// Most messages that wait to be written (judgment: some seconds of a busy server).
 const MAX_OUTGOING: usize = 2048;
 /// Most messages of one subscription that wait to be read; more are dropped and counted. 50 vantages send as many in ten
-/// seconds (judgment). Each has at most the `max_payload` of the NATS server, 1 MiB by default.
+/// seconds (judgment). Each has at most the `max_payload` of the NATS server.
 const MAX_INCOMING: usize = 512;
 /// Longest reason that is stored, in octets: the text comes from a NATS server.
 const MAX_REASON: usize = 256;
