@@ -1,7 +1,7 @@
 //! Which subjects of reports a server subscribes to. A value: it gets what arrived and the time.
 //!
-//! Normally the server subscribes to all reports with one wildcard. The messages of all vantages then wait in one queue,
-//! so a vantage that floods its own subject fills it, and the messages of the others are lost. The bounds of the
+//! Normally the server subscribes to all reports with one wildcard. The messages of all vantages then wait in one
+//! queue, so a vantage that floods its own subject fills it, and the messages of the others are lost. The bounds of the
 //! collector come too late for that: they apply to messages that were read. So while a vantage floods, the server
 //! subscribes to the subjects of the other vantages one by one, and the NATS server does not even send the flood.
 
@@ -19,8 +19,8 @@ const WINDOW: Duration = Duration::from_secs(1);
 const MOST_MESSAGES: u64 = 1024;
 /// A sender of more octets in a [`WINDOW`] floods. After a break in the network a vantage sends up to 8 MiB at once.
 const MOST_OCTETS: u64 = 32 * 1024 * 1024;
-/// Where messages were lost because the queue was full, what was read is a sample of what arrived: then a sender of more
-/// than these, and of more than half of all, floods. Judgment: no vantage sends as many in a second of peace.
+/// Where messages were lost because the queue was full, what was read is a sample of what arrived: then a sender floods
+/// that sent more than these, and more than half of all. Judgment: no vantage sends as many in a second of peace.
 const MOST_OF_A_FULL_QUEUE: u64 = 64;
 /// How long a flood is not read, at first and at most. It doubles with each flood that follows.
 const EXCLUDED_FOR: [Duration; 2] = [Duration::from_secs(60), Duration::from_secs(960)];

@@ -105,9 +105,9 @@ impl Fleet {
             nats.map_err(io::Error::other)?.map_err(io::Error::other)
         };
         let nats = connect(NatsUse::Control).await?;
-        let feed = match is_server {
-            true => Some(connect(NatsUse::Reports).await?),
-            false => None,
+        let feed = match journal {
+            Some(_) => Some(connect(NatsUse::Reports).await?),
+            None => None,
         };
         let vantage = Vantage { name: settings.node.as_str().into(), region: settings.region.as_str().into() };
         let boot = u64::from_ne_bytes(clock::secret()?);

@@ -32,9 +32,6 @@ const FIRST_DELAY: Duration = Duration::from_millis(100);
 const MAX_DELAY: Duration = Duration::from_secs(5);
 /// Most messages that wait to be written (judgment: some seconds of a busy server).
 const MAX_OUTGOING: usize = 2048;
-/// Most messages of one subscription that wait to be read; more are dropped and counted. 50 vantages send as many in ten
-/// seconds (judgment). Each has at most the `max_payload` of the NATS server.
-const MAX_INCOMING: usize = 512;
 /// Longest reason that is stored, in octets: the text comes from a NATS server.
 const MAX_REASON: usize = 256;
 
@@ -82,6 +79,16 @@ impl NatsUse {
         match self {
             NatsUse::Control => format!("portolan {node}"),
             NatsUse::Reports => format!("portolan {node} reports"),
+        }
+    }
+
+    /// Most messages of one subscription that wait to be read; more are dropped and counted. Each has at most the
+    /// `max_payload` of the NATS server. Judgment: a bucket's values come in one burst; 50 vantages send 500 reports in
+    /// ten seconds.
+    fn max_incoming(self) -> usize {
+        match self {
+            NatsUse::Control => 4096,
+            NatsUse::Reports => 512,
         }
     }
 }
@@ -151,7 +158,7 @@ impl Nats {
             .request_timeout(Some(REPLY_WITHIN))
             .ping_interval(PING_EVERY)
             .client_capacity(MAX_OUTGOING)
-            .subscription_capacity(MAX_INCOMING)
+            .subscription_capacity(for_what.max_incoming())
             .reconnect_delay_callback(|attempts| delay(attempts, clock::entropy()))
             .event_callback(move |event| {
                 let status = Arc::clone(&status);
