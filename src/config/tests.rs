@@ -1,5 +1,6 @@
 //! What files become: the model that a few small files make, and that no text whatever makes a reader panic.
 
+mod costs;
 mod policy;
 mod text;
 

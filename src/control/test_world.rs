@@ -72,7 +72,7 @@ fn zone() -> Zone {
 
 fn check(target: &str) -> Check {
     let monitor = Monitor::new(ProbeKind::Tcp);
-    Check::new(Arc::new(CheckKey { monitor, target: ProbeTarget::Socket(target.parse().unwrap()) }))
+    Check::new(Arc::new(CheckKey { monitor: monitor.into(), target: ProbeTarget::Socket(target.parse().unwrap()) }))
 }
 
 /// The report of `ns1` in eu-west: fra1 is up over IPv4 only, nyc is down.

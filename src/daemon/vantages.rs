@@ -9,7 +9,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use crate::clock;
-use crate::daemon::fleet::PlanMerge;
+use crate::daemon::fleet::{CheckHashes, PlanMerge};
 use crate::daemon::limits;
 use crate::daemon::runtimes::{LAST_GRACE, OwnRuntime, PROBE};
 use crate::fleet::agreement::MAX_VANTAGES;
@@ -109,6 +109,18 @@ impl Vantages {
     /// Probes from now on also what the fleet probes.
     pub(crate) fn follow(&mut self, merge: PlanMerge) {
         self.merge = Some(merge);
+    }
+
+    /// Whether it probes also what the fleet probes.
+    pub(crate) fn is_in_fleet(&self) -> bool {
+        self.merge.is_some()
+    }
+
+    /// Takes over hashes of checks that the next plans will have.
+    pub(crate) fn learn(&mut self, hashes: CheckHashes) {
+        if let Some(merge) = &mut self.merge {
+            merge.learn(hashes);
+        }
     }
 
     /// The way in for the reports of remote vantages.

@@ -104,7 +104,10 @@ mod tests {
             let spec = HeartbeatSpec { zone: "z.".into(), endpoint: (*name).into(), ttl: MS, longest: MS, phi: None };
             let kind = ProbeKind::Heartbeat(spec);
             let monitor = Monitor::new(kind);
-            PartKey { name: (*name).into(), key: Arc::new(CheckKey { monitor, target: ProbeTarget::Nowhere }) }
+            PartKey {
+                name: (*name).into(),
+                key: Arc::new(CheckKey { monitor: monitor.into(), target: ProbeTarget::Nowhere }),
+            }
         };
         Composite { rule, parts: names.iter().map(part).collect() }
     }

@@ -16,7 +16,7 @@ pub(crate) fn key(nth: usize) -> Arc<CheckKey> {
     let [_, _, high, low] = (nth as u32 % 65_536).to_be_bytes();
     let port = 80 + (nth / 65_536) as u16;
     let target = ProbeTarget::Socket(SocketAddr::from(([10, 0, high, low], port)));
-    Arc::new(CheckKey { monitor: Monitor::new(ProbeKind::Tcp), target })
+    Arc::new(CheckKey { monitor: Monitor::new(ProbeKind::Tcp).into(), target })
 }
 
 /// Its hash: the numbers are spread as random ones (the steps of splitmix64).

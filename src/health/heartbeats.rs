@@ -260,7 +260,7 @@ mod tests {
         let (zone, endpoint) = ("svc.example.".to_owned(), endpoint.to_owned());
         let kind = ProbeKind::Heartbeat(HeartbeatSpec { zone, endpoint, ttl, longest: ttl, phi: None });
         let monitor = Monitor { rise, ..Monitor::new(kind) };
-        Arc::new(CheckKey { monitor, target: ProbeTarget::Nowhere })
+        Arc::new(CheckKey { monitor: monitor.into(), target: ProbeTarget::Nowhere })
     }
 
     #[test]
@@ -318,7 +318,7 @@ mod tests {
         let (zone, endpoint) = ("svc.example.".to_owned(), endpoint.to_owned());
         let spec = HeartbeatSpec { zone, endpoint, ttl: 5000 * MS, longest: 5000 * MS, phi: Some(8) };
         let monitor = Monitor { rise: 1, ..Monitor::new(ProbeKind::Heartbeat(spec)) };
-        Arc::new(CheckKey { monitor, target: ProbeTarget::Nowhere })
+        Arc::new(CheckKey { monitor: monitor.into(), target: ProbeTarget::Nowhere })
     }
 
     #[test]

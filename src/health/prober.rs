@@ -5,23 +5,23 @@
 //! The observations of all checks are published together, each second and within milliseconds of a change. Publishing
 //! never waits: a slow reader gets only the newest.
 
+mod adoption;
 mod held_connections;
 mod plan;
 mod probed_check;
 mod reported;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use foldhash::fast::FixedState;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use crate::clock;
 use crate::health::probe::{Measurement, ProbeClients, probe};
-use crate::health::{
-    Beat, BeatSender, Blindness, DetectorEvent, Heartbeats, Observation, RetainedCheck, Schedule, SlotId,
-};
+use crate::health::{Beat, BeatSender, Blindness, DetectorEvent, Heartbeats, Observation, Schedule, SlotId};
 use crate::model::{CheckKey, Moment};
 
 pub use plan::Plan;
@@ -78,6 +78,8 @@ pub struct Prober {
     schedule: Schedule,
     held: HeldConnections,
     checks: HashMap<SlotId, ProbedCheck>,
+    /// The slot of each of them. The keys are our own, so a fast hash without a secret is enough.
+    slots: HashMap<Arc<CheckKey>, SlotId, FixedState>,
     /// The checks of the plan, in its order.
     plan: Vec<SlotId>,
     /// The checks of the control targets.
@@ -128,6 +130,7 @@ impl Prober {
             clients,
             publish,
             checks: HashMap::new(),
+            slots: HashMap::default(),
             plan: Vec::new(),
             controls: Vec::new(),
             blindness: Blindness::default(),
@@ -168,7 +171,7 @@ impl Prober {
             tokio::select! {
                 biased;
                 new = new_plans.recv() => match new {
-                    Some(new) => self.adopt(new),
+                    Some(new) => self.adopt(new).await,
                     None => return,
                 },
                 Some(ended) = endings.recv() => {
@@ -186,67 +189,6 @@ impl Prober {
                 () = tokio::time::sleep(wake.since(now)) => {}
             }
             self.end_rounds();
-        }
-    }
-
-    /// Begins to probe the checks of the plan, and ends the others. Checks that are probed already continue
-    /// undisturbed.
-    fn adopt(&mut self, NewPlan { plan, round }: NewPlan) {
-        let now = clock::now();
-        let Plan { checks, regions, region_names: _, retained } = plan;
-        self.heartbeats.adopt(&checks, now);
-        self.heartbeats.restore(&retained, now);
-        let planned = without_repeats(checks.iter().filter(|key| key.monitor.kind.is_probed()));
-        let wanted = without_repeats(planned.iter().chain(&self.settings.control));
-        let mut slots: HashMap<Arc<CheckKey>, SlotId> =
-            self.checks.iter().map(|(slot, check)| (Arc::clone(&check.key), *slot)).collect();
-        self.add_new(&wanted, &mut slots, retained, now);
-        let slots_of = |keys: &[Arc<CheckKey>]| keys.iter().filter_map(|key| slots.get(key).copied()).collect();
-        (self.plan, self.controls) = (slots_of(&planned), slots_of(&self.settings.control));
-        for key in &wanted {
-            slots.remove(key);
-        }
-        // The slots that are left belong to checks that are not wanted any more.
-        for slot in slots.into_values() {
-            self.schedule.remove(slot);
-            self.held.remove(slot);
-            self.checks.remove(&slot);
-        }
-        // The regions may have other numbers now. The next report finds the silent ones again.
-        self.blindness = Blindness::default();
-        let region_of: HashMap<Arc<CheckKey>, usize> = checks.into_iter().zip(regions).collect();
-        for slot in &self.plan {
-            if let Some(check) = self.checks.get_mut(slot) {
-                check.region = region_of.get(&check.key).copied().unwrap_or(0);
-            }
-        }
-        self.rounds.push(round);
-    }
-
-    /// Adds the checks of `wanted` that have no slot yet, and enters their slots. A check continues from its retained
-    /// state.
-    fn add_new(
-        &mut self,
-        wanted: &[Arc<CheckKey>],
-        slots: &mut HashMap<Arc<CheckKey>, SlotId>,
-        retained: Vec<RetainedCheck>,
-        now: Moment,
-    ) {
-        let mut retained: HashMap<Arc<CheckKey>, RetainedCheck> =
-            retained.into_iter().map(|check| (Arc::clone(&check.observation.key), check)).collect();
-        let new: Vec<&Arc<CheckKey>> = wanted.iter().filter(|key| !slots.contains_key(*key)).collect();
-        let intervals: Vec<Duration> = new.iter().map(|key| key.monitor.interval).collect();
-        let were_up = self.hosts_up_while_blind();
-        for (slot, key) in self.schedule.add(&intervals, now).into_iter().zip(new) {
-            self.held.add(slot, key);
-            let check = match retained.remove(key) {
-                None if key.target.ip().is_some_and(|ip| were_up.contains(&ip)) => {
-                    ProbedCheck::assumed_up(Arc::clone(key), now)
-                }
-                saved => ProbedCheck::new(Arc::clone(key), saved),
-            };
-            self.checks.insert(slot, check);
-            slots.insert(Arc::clone(key), slot);
         }
     }
 
@@ -344,12 +286,6 @@ impl Prober {
             }
         }
     }
-}
-
-/// These keys in their order, each once.
-fn without_repeats<'a>(keys: impl Iterator<Item = &'a Arc<CheckKey>>) -> Vec<Arc<CheckKey>> {
-    let mut seen = HashSet::new();
-    keys.filter(|key| seen.insert(Arc::clone(key))).cloned().collect()
 }
 
 impl ProberHandle {

@@ -67,7 +67,13 @@ impl Schedule {
     /// Adds a check for each of these intervals. The first probes are due from `now` on, one shortly after the other
     /// and each within its interval. After that each check has its own phase.
     pub fn add(&mut self, intervals: &[Duration], now: Moment) -> Vec<SlotId> {
-        (0u32..).zip(intervals).map(|(nth, interval)| self.add_one(nth, (*interval).max(MIN_INTERVAL), now)).collect()
+        self.add_after(0, intervals, now)
+    }
+
+    /// As [`Schedule::add`], for checks that follow on `before` others which were added at the same time: the first
+    /// probes of all are as far apart as if they were added at once.
+    pub fn add_after(&mut self, before: u32, intervals: &[Duration], now: Moment) -> Vec<SlotId> {
+        (before..).zip(intervals).map(|(nth, interval)| self.add_one(nth, (*interval).max(MIN_INTERVAL), now)).collect()
     }
 
     /// Removes a check. Its probes that are under way may still be passed to [`Schedule::ended`].

@@ -4,6 +4,7 @@
 pub mod checks;
 pub mod client;
 pub mod country;
+mod digested;
 pub mod evidence;
 pub mod facts;
 pub mod glob;
@@ -30,6 +31,7 @@ pub mod zone;
 pub use checks::CheckTable;
 pub use client::{ClassRanges, ClientClass, ClientRule, ClientSources, Clients, Placement, Region, Selector};
 pub use country::{Continent, Country};
+pub use digested::Digested;
 pub use evidence::{Evidence, EvidenceBook, EvidenceSource};
 pub use facts::{Database, Facts, FileStamp, Point};
 pub use health::Health;
@@ -38,8 +40,8 @@ pub use id::{CheckId, ClassId, EndpointId, FenceId, PolicyId, PoolId, RegionId, 
 pub use lease::{ActiveEndpoint, LeaseView};
 pub use location::Location;
 pub use monitor::{
-    CertificateRule, Check, CheckKey, Composite, DnsRdata, DnsSpec, ExecSpec, GrpcSpec, HttpSpec, Monitor, ProbeKind,
-    ProbeTarget, TlsSpec,
+    CertificateRule, Check, CheckKey, Composite, DnsRdata, DnsSpec, ExecCommand, ExecSpec, GrpcSpec, HttpSpec,
+    MAX_ZONE_CHECKS, Monitor, ProbeKind, ProbeTarget, TlsSpec,
 };
 pub use policy::{
     AffinityNet, Exclusive, Failback, Fence, MAX_ANSWERS, MAX_ENDPOINTS, OnEmpty, OwnMonitor, Policy, Service,

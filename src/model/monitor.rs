@@ -11,8 +11,10 @@ use std::time::Duration;
 
 use crate::wire::Name;
 
-use crate::model::{CheckId, HeartbeatSpec, Quorum};
+use crate::model::{CheckId, Digested, HeartbeatSpec, Quorum};
 
+/// Most checks of a zone, and of what a vantage probes for a fleet (judgment: a vantage can't probe more in a second).
+pub const MAX_ZONE_CHECKS: usize = 100_000;
 /// The default of a time-out that doesn't adapt.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_millis(500);
 
@@ -32,13 +34,24 @@ impl Check {
     }
 }
 
-/// Two checks with equal keys are the same check: it is probed once, and a reload does not end its history.
+/// Two checks with equal keys are the same check: it is probed once, and a reload does not end its history. All checks
+/// of one monitor share it, so a key costs the same to store, hash and compare whatever the texts of its monitor are.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct CheckKey {
     /// What is probed and how it is judged.
-    pub monitor: Monitor,
+    pub monitor: Digested<Monitor>,
     /// Where.
     pub target: ProbeTarget,
+}
+
+#[cfg(test)]
+impl CheckKey {
+    /// The check with another monitor.
+    pub(crate) fn changed(&self, change: impl FnOnce(&mut Monitor)) -> CheckKey {
+        let mut monitor = Monitor::clone(&self.monitor);
+        change(&mut monitor);
+        CheckKey { monitor: monitor.into(), target: self.target }
+    }
 }
 
 /// Where a probe goes.
@@ -112,6 +125,29 @@ impl Monitor {
             damping: true,
             hold: false,
             quorum: Quorum::default(),
+        }
+    }
+
+    /// The octets of its texts.
+    pub fn text_octets(&self) -> usize {
+        let len = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+        match &self.kind {
+            ProbeKind::Icmp | ProbeKind::Tcp => 0,
+            ProbeKind::Http(spec) | ProbeKind::Https(spec, _) => {
+                let headers = spec.headers.iter().map(|(name, value)| name.len() + value.len());
+                spec.path.len() + len(&spec.host) + len(&spec.body) + headers.sum::<usize>()
+            }
+            ProbeKind::Tls(spec) => len(&spec.host),
+            ProbeKind::Exec(ExecSpec { command, endpoint }) => {
+                command.program.len() + command.args.iter().map(String::len).sum::<usize>() + endpoint.len()
+            }
+            ProbeKind::Dns(spec) => match &spec.rdata {
+                Some(DnsRdata::Text(text)) => spec.name.as_wire().len() + text.len(),
+                Some(DnsRdata::Address(_)) | None => spec.name.as_wire().len(),
+            },
+            ProbeKind::Grpc(spec) => spec.service.len() + len(&spec.host),
+            ProbeKind::Heartbeat(spec) => spec.zone.len() + spec.endpoint.len(),
+            ProbeKind::Composite(composite) => composite.parts.iter().map(|part| part.name.len()).sum(),
         }
     }
 }
@@ -190,7 +226,7 @@ impl ProbeKind {
 
     /// The program of an exec monitor, an absolute path.
     pub fn program(&self) -> Option<&str> {
-        if let ProbeKind::Exec(spec) = self { Some(&spec.program) } else { None }
+        if let ProbeKind::Exec(spec) = self { Some(&spec.command.program) } else { None }
     }
 
     /// The composite, where it is one.
@@ -272,12 +308,19 @@ pub struct GrpcSpec {
 /// What an exec monitor runs.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ExecSpec {
+    /// The program and its arguments, which all endpoints of the monitor share.
+    pub command: Digested<ExecCommand>,
+    /// The name of the endpoint that is judged, which the program receives.
+    pub endpoint: String,
+}
+
+/// A program and what it is called with.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct ExecCommand {
     /// The program's file, an absolute path.
     pub program: String,
     /// What it is called with, besides its own name.
     pub args: Vec<String>,
-    /// The name of the endpoint that is judged, which the program receives.
-    pub endpoint: String,
 }
 
 /// What an http or https monitor asks and expects.

@@ -91,7 +91,9 @@ impl SteeringWorld {
     fn new_check(&mut self, ip: IpAddr) -> CheckId {
         let monitor = Monitor::new(ProbeKind::Icmp);
         let id = CheckId(self.model.checks.len() as u32);
-        self.model.checks.push(Check::new(Arc::new(CheckKey { monitor, target: ProbeTarget::Host(ip) })));
+        self.model
+            .checks
+            .push(Check::new(Arc::new(CheckKey { monitor: monitor.into(), target: ProbeTarget::Host(ip) })));
         self.view.checks.push(CheckView { health: Health::Up, tried: true, ..CheckView::default() });
         id
     }

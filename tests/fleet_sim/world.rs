@@ -411,7 +411,7 @@ fn model() -> Model {
     let regions = REGIONS.map(|name| Region { name: name.to_owned(), location: None }).to_vec();
     let check = |nth: usize| {
         let target = ProbeTarget::Socket(([192, 0, 2, 1 + nth as u8], 80).into());
-        Check::new(Arc::new(CheckKey { monitor: Monitor::new(ProbeKind::Tcp), target }))
+        Check::new(Arc::new(CheckKey { monitor: Monitor::new(ProbeKind::Tcp).into(), target }))
     };
     Model { regions, checks: (0..CHECKS).map(check).collect(), regional_view: true, ..Model::default() }
 }

@@ -115,6 +115,31 @@ def test_check_ends(dir, figure, make):
             assert done.returncode != 0 and "other.example" in done.stdout + done.stderr, done.stdout + done.stderr
 
 
+def of_long_texts(mark):
+    """460 KB: 4,000 endpoints whose monitor has 128 KiB of headers."""
+    headers = ", ".join(f'"X-{nth}" = "{mark}{"h" * 4000}"' for nth in range(32))
+    monitor = f'[monitor.w]\ntype = "http"\ninterval = "3600s"\nheaders = {{ {headers} }}\n'
+    at = [f"{nth >> 8}.{nth & 255}" for nth in range(1, 4001)]
+    endpoints = "".join(f'[endpoint.e{nth}]\naddresses = ["10.0.{ip}"]\nprobe = "127.1.{ip}:1"\nmonitor = "w"\n' for nth, ip in enumerate(at))
+    return f'zone = "other.example."\n{monitor}{endpoints}'
+
+
+def test_many_checks_with_long_texts(dir, figure):
+    """The checks share the texts of their monitor: neither memory nor the failover of another zone pays for each check."""
+    with Memory(MEMORY) as memory, besieged(dir, before_exec=memory.enter) as (node, herd):
+        node.write("other.example.zone", MASTER)
+        for nth, mark in enumerate("ab"):
+            node.write("other.example.policy.toml", of_long_texts(mark))
+            node.hup()
+            hold_failover(figure, node, herd, dir, nth=nth, bound=3.0)
+            done = command("reload", "--server", node.url, env={"PORTOLAN_TOKEN": OPERATOR}, bound=60)
+            assert done.returncode == 0, done.stdout + done.stderr
+            assert node.ask("other.example.", "SOA").rcode() == 0
+        figure("resident", status(node.child.pid, "VmHWM") / 1024, "MiB", bound=256)
+        assert status(node.child.pid, "VmHWM") <= 256 << 10
+        assert_alive(node)
+
+
 def replace_by_fifo(path):
     path.unlink()
     os.mkfifo(path)

@@ -3,7 +3,7 @@
 use crate::config::keys::{KeyGroup as _, KeyKind as _, keys, text, texts};
 use crate::config::monitor::probing::{Probing, body};
 use crate::config::monitor::{Definition, Group};
-use crate::model::{ExecSpec, ProbeKind};
+use crate::model::{ExecCommand, ExecSpec, ProbeKind};
 use crate::source::{At, Problems};
 
 /// Most arguments, and octets in one (judgment: what a person writes into a policy; a long list belongs in a file).
@@ -25,7 +25,10 @@ pub(super) const EXEC: Definition =
     Definition::probe(&[Group::of::<Probing>(), Group::of::<Program>()], |fields, problems| {
         let Program { program, args, .. } = Program::take(fields, problems);
         let args = args.map_or_else(Vec::new, |args| args.value.into_iter().map(|arg| arg.value).collect());
-        let exec = program.map(|program| ExecSpec { program: program.value, args, endpoint: String::new() });
+        let exec = program.map(|program| {
+            let command = ExecCommand { program: program.value, args }.into();
+            ExecSpec { command, endpoint: String::new() }
+        });
         body(fields, exec.map(ProbeKind::Exec), problems)
     });
 

@@ -59,10 +59,7 @@ pub(super) const HEARTBEAT: Definition = Definition {
         let spec = HeartbeatSpec { zone: String::new(), endpoint: String::new(), ttl, longest, phi };
         let (interval, timeout, fall) = (longest, longest, 1);
         let monitor = Monitor::new(ProbeKind::Heartbeat(spec));
-        Some(Body::Probe(
-            Box::new(Monitor { interval, timeout, fall, rise, hold_down, damping, quorum, ..monitor }),
-            None,
-        ))
+        Some(Body::Probe(Monitor { interval, timeout, fall, rise, hold_down, damping, quorum, ..monitor }.into(), None))
     },
     refuse: |key| {
         let (_, why) = OF_PROBES.iter().find(|(known, _)| *known == key)?;

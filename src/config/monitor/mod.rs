@@ -20,7 +20,7 @@ use serde_json::Value as Json;
 use crate::config::fields::{Fields, Head};
 use crate::config::keys::{Key, KeyGroup, Table, check_name, choice, keys, object};
 use crate::config::monitor::probing::Probing;
-use crate::model::{HeartbeatSpec, Monitor, ProbeKind};
+use crate::model::{Digested, ExecSpec, HeartbeatSpec, Monitor, ProbeKind};
 use crate::source::{At, ManualSection, Problems, listed};
 
 pub(super) use composite::CompositeSpec;
@@ -151,7 +151,7 @@ pub(super) struct MonitorSpec {
 pub(super) enum Body {
     /// It probes, or waits for heartbeats; with its own port. [`MonitorSpec::monitor_of`] adds what depends on the
     /// endpoint.
-    Probe(Box<Monitor>, Option<At<u16>>),
+    Probe(Digested<Monitor>, Option<At<u16>>),
     /// It combines others.
     Composite(CompositeSpec),
 }
@@ -185,16 +185,26 @@ impl MonitorSpec {
         if let Some(Body::Probe(_, port)) = &self.body { port.as_ref().map(|port| port.value) } else { None }
     }
 
-    /// What it does with an endpoint of a zone.
-    pub(super) fn monitor_of(&self, zone: &str, endpoint: &str) -> Option<Monitor> {
-        let mut monitor = self.monitor()?.clone();
-        match &mut monitor.kind {
-            ProbeKind::Exec(exec) => exec.endpoint = endpoint.to_owned(),
-            ProbeKind::Heartbeat(beat) => (beat.zone, beat.endpoint) = (zone.to_owned(), endpoint.to_owned()),
-            ProbeKind::Icmp | ProbeKind::Tcp | ProbeKind::Http(_) | ProbeKind::Https(..) | ProbeKind::Tls(_) => {}
-            ProbeKind::Dns(_) | ProbeKind::Grpc(_) | ProbeKind::Composite(_) => {}
-        }
-        Some(monitor)
+    /// What it does with an endpoint of a zone. All endpoints share it, or its long texts where the name of the
+    /// endpoint is in it.
+    pub(super) fn monitor_of(&self, zone: &str, endpoint: &str) -> Option<Digested<Monitor>> {
+        let Some(Body::Probe(shared, _)) = &self.body else { return None };
+        let kind = match &shared.kind {
+            ProbeKind::Exec(exec) => ProbeKind::Exec(ExecSpec { endpoint: endpoint.to_owned(), ..exec.clone() }),
+            ProbeKind::Heartbeat(beat) => {
+                let (zone, endpoint) = (zone.to_owned(), endpoint.to_owned());
+                ProbeKind::Heartbeat(HeartbeatSpec { zone, endpoint, ..beat.clone() })
+            }
+            ProbeKind::Icmp
+            | ProbeKind::Tcp
+            | ProbeKind::Http(_)
+            | ProbeKind::Https(..)
+            | ProbeKind::Tls(_)
+            | ProbeKind::Dns(_)
+            | ProbeKind::Grpc(_)
+            | ProbeKind::Composite(_) => return Some(shared.clone()),
+        };
+        Some(Monitor { kind, ..Monitor::clone(shared) }.into())
     }
 }
 

@@ -103,7 +103,7 @@ pub(super) fn body(fields: &mut Fields, kind: Option<ProbeKind>, problems: &mut 
     let (fall, rise, hold_down) = (*keys.fall, *keys.rise, *keys.hold_down);
     let (damping, hold, quorum) = (*keys.damping, *keys.hold, quorum::rule(keys.quorum));
     let monitor = Monitor { kind: kind?, interval, timeout, adaptive, fall, rise, hold_down, damping, hold, quorum };
-    Some(Body::Probe(Box::new(monitor), keys.port))
+    Some(Body::Probe(monitor.into(), keys.port))
 }
 
 fn timeout_schema() -> Json {

@@ -1,6 +1,6 @@
 //! Endpoints and their checks. There is one check for each distinct (monitor, address) of all zones.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,6 +29,8 @@ pub(super) struct Checker<'a, 's> {
     judging: &'a Judging<'s>,
     /// Monitors whose missing port is reported already.
     portless: HashSet<&'s str>,
+    /// The names of monitors that checks refer to. All share one text.
+    names: HashMap<String, Arc<str>>,
 }
 
 impl<'a, 's> Checker<'a, 's> {
@@ -37,8 +39,8 @@ impl<'a, 's> Checker<'a, 's> {
         judging: &'a Judging<'s>,
         monitors: &'a mut Declared<'s, &'s MonitorSpec>,
     ) -> Checker<'a, 's> {
-        let (zone, portless) = (spec.zone.value.to_string(), HashSet::new());
-        Checker { monitors, all: &spec.monitors, zone, judging, portless }
+        let (zone, portless, names) = (spec.zone.value.to_string(), HashSet::new(), HashMap::new());
+        Checker { monitors, all: &spec.monitors, zone, judging, portless, names }
     }
 
     /// The endpoint as the model has it. Its checks are added to the builder.
@@ -71,7 +73,8 @@ impl<'a, 's> Checker<'a, 's> {
                     monitor.and_then(|monitor| self.check((spec, place), monitor, ip, None, builder, problems));
                 for (written, monitor) in &judges {
                     let check = self.check((spec, Some(&written.place)), monitor, ip, None, builder, problems);
-                    side.judged.extend(check.map(|check| Judged { monitor: written.value.as_str().into(), check }));
+                    let monitor = self.name_of(&written.value);
+                    side.judged.extend(check.map(|check| Judged { monitor, check }));
                 }
             }
             answerables.push(side);
@@ -84,6 +87,14 @@ impl<'a, 's> Checker<'a, 's> {
             capacity: spec.capacity.as_ref().map(|at| at.value),
             ramp: *spec.ramp,
             ..Endpoint::new(spec.name.value.clone(), zone, answerables)
+        }
+    }
+
+    /// The name of a monitor, shared.
+    fn name_of(&mut self, monitor: &str) -> Arc<str> {
+        match self.names.get(monitor) {
+            Some(name) => Arc::clone(name),
+            None => Arc::clone(self.names.entry(monitor.to_owned()).or_insert_with(|| monitor.into())),
         }
     }
 
@@ -135,8 +146,7 @@ impl<'a, 's> Checker<'a, 's> {
                 return None;
             }
         };
-        let key = CheckKey { monitor: model, target };
-        Some(builder.check(key, Vec::new()))
+        builder.check(CheckKey { monitor: model, target }, Vec::new())
     }
 
     /// The check of a composite. The checks that it combines are added before it. `depth` composites are above it.
@@ -159,13 +169,13 @@ impl<'a, 's> Checker<'a, 's> {
             let id = self.check(of, monitor, ip, Some(depth + 1), builder, problems)?;
             ids.push(id);
             let key = Arc::clone(&builder.model.checks[id.0 as usize].key);
-            parts.push(PartKey { name: member.value.as_str().into(), key });
+            parts.push(PartKey { name: self.name_of(&member.value), key });
         }
         let kind = ProbeKind::Composite(Composite { rule: keys.rule, parts });
         // Nothing is sent, so there are no times.
         let (interval, timeout, hold_down) = (Duration::ZERO, Duration::ZERO, Duration::ZERO);
         let monitor = Monitor { interval, timeout, fall: 1, rise: 1, hold_down, damping: false, ..Monitor::new(kind) };
-        Some(builder.check(CheckKey { monitor, target: ProbeTarget::Nowhere }, ids))
+        builder.check(CheckKey { monitor: monitor.into(), target: ProbeTarget::Nowhere }, ids)
     }
 }
 
@@ -187,15 +197,18 @@ fn check_probe(spec: &EndpointSpec, written: &At<String>, leaves: &[Leaf<'_>], p
 }
 
 impl Builder {
-    /// The check with this key. A new one if there is none.
-    fn check(&mut self, key: CheckKey, parts: Vec<CheckId>) -> CheckId {
+    /// The check with this key. A new one if there is none, or `None` if the zone has too many.
+    fn check(&mut self, key: CheckKey, parts: Vec<CheckId>) -> Option<CheckId> {
         if let Some(id) = self.checks.get(&key) {
-            return *id;
+            return Some(*id);
+        }
+        if !self.costs.add(&key.monitor) {
+            return None;
         }
         let (key, id) = (Arc::new(key), CheckId(self.model.checks.len() as u32));
         self.model.checks.push(Check { key: Arc::clone(&key), parts });
         self.checks.insert(key, id);
-        id
+        Some(id)
     }
 }
 

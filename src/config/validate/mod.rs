@@ -3,6 +3,7 @@
 
 mod composite;
 mod context;
+mod costs;
 mod declared;
 mod endpoint;
 mod exclusive;
@@ -31,6 +32,7 @@ use crate::config::monitor::MonitorSpec;
 use crate::config::reach::Sought;
 use crate::config::spec::PolicySpec;
 use crate::config::validate::context::ZoneContext;
+use crate::config::validate::costs::CheckCosts;
 use crate::config::validate::declared::Declared;
 use crate::config::validate::judging::Judging;
 use crate::config::validate::selector::{Fences, Groups};
@@ -45,6 +47,8 @@ pub(super) struct Builder {
     /// The model so far.
     pub(super) model: Model,
     checks: HashMap<Arc<CheckKey>, CheckId>,
+    /// What the checks of the zone that is being added cost.
+    costs: CheckCosts,
     selectors: HashMap<Selector, SelectorId>,
     /// The countries, continents and systems that the selectors of all zones refer to.
     pub(super) sought: Vec<Sought>,
@@ -75,6 +79,7 @@ impl Builder {
         Builder {
             model,
             checks: HashMap::new(),
+            costs: CheckCosts::default(),
             selectors: HashMap::new(),
             sought: Vec::new(),
             static_zones: Links::default(),
@@ -149,11 +154,13 @@ impl Builder {
             let monitors = spec.names.iter().filter_map(|name| name.monitor.as_ref());
             monitors.for_each(|monitor| _ = checker.monitors.find(monitor, problems));
         });
+        self.costs = CheckCosts::default();
         for endpoint in &spec.endpoints {
             let read = |problems: &mut Problems| checker.endpoint(endpoint, zone, self, problems);
             let endpoint = problems.about(ManualSection::Endpoint, read);
             self.model.endpoints.push(endpoint);
         }
+        self.costs.check(&spec.zone, problems);
         used.groups = problems.about(ManualSection::Group, |problems| self.groups(spec, problems));
         let sizes = problems.about(ManualSection::Pool, |problems| {
             for pool in &spec.pools {

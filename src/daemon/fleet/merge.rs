@@ -9,16 +9,27 @@ use crate::daemon::fleet::reports::ProbedChecks;
 use crate::fleet::message::CheckHash;
 use crate::fleet::targets::{FleetTarget, TargetPlan, check_hash};
 use crate::health::Plan;
-use crate::model::CheckKey;
+use crate::model::{CheckKey, Model};
 
 /// Joins the plan of this node with that of the fleet.
 #[derive(Debug)]
 pub(crate) struct PlanMerge {
     fleet: watch::Receiver<Arc<TargetPlan>>,
     own: Plan,
-    /// What identifies each check in messages. It takes some microseconds to compute.
-    hashes: HashMap<Arc<CheckKey>, Option<CheckHash>>,
+    /// Of the checks of `own`, and of those that it will have.
+    hashes: CheckHashes,
     probed: watch::Sender<ProbedChecks>,
+}
+
+/// What identifies checks in messages; `None`: no vantage probes it.
+pub(crate) type CheckHashes = HashMap<Arc<CheckKey>, Option<CheckHash>>;
+
+/// The hashes of the checks of a plan that `known` does not have. This takes as long as the texts of all checks are, up
+/// to seconds, so call it where nobody waits.
+pub(crate) fn hashes_of(plan: &Plan, known: &Model) -> CheckHashes {
+    let known: HashSet<&CheckKey> = known.checks.iter().map(|check| &*check.key).collect();
+    let new = plan.checks.iter().filter(|key| !known.contains(&***key));
+    new.map(|key| (Arc::clone(key), check_hash(key).map(CheckHash))).collect()
 }
 
 impl PlanMerge {
@@ -37,6 +48,11 @@ impl PlanMerge {
     pub(crate) fn changed(&mut self) -> Option<Plan> {
         // An error means that the fleet's tasks have ended: its last plan stays.
         self.fleet.has_changed().unwrap_or(false).then(|| self.with(self.own.clone()))
+    }
+
+    /// Takes over hashes of checks that a plan will have.
+    pub(crate) fn learn(&mut self, hashes: CheckHashes) {
+        self.hashes.extend(hashes);
     }
 
     /// The whole plan, where this one is that of the node's own zones.
@@ -84,7 +100,7 @@ mod tests {
     fn key(port: u16, per_region: Need) -> Arc<CheckKey> {
         let mut monitor = Monitor::new(ProbeKind::Tcp);
         monitor.quorum.per_region = per_region;
-        Arc::new(CheckKey { monitor, target: ProbeTarget::Socket(([192, 0, 2, 1], port).into()) })
+        Arc::new(CheckKey { monitor: monitor.into(), target: ProbeTarget::Socket(([192, 0, 2, 1], port).into()) })
     }
 
     fn target(port: u16, region: &str) -> FleetTarget {

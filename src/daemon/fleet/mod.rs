@@ -44,7 +44,7 @@ use events::{EventBoard, ReadEvents, WriteEvents};
 use reports::{ReceiveTask, SendTask};
 use targets::{TargetTask, TargetWriter};
 
-pub(crate) use merge::PlanMerge;
+pub(crate) use merge::{CheckHashes, PlanMerge, hashes_of};
 pub(crate) use reports::ProbedChecks;
 
 /// The connection to the fleet and its tasks.

@@ -24,13 +24,13 @@ fn later(secs: f64) -> Now {
 
 fn tcp(port: u16) -> Arc<CheckKey> {
     let target = ProbeTarget::Socket(([192, 0, 2, 1], port).into());
-    Arc::new(CheckKey { monitor: Monitor::new(ProbeKind::Tcp), target })
+    Arc::new(CheckKey { monitor: Monitor::new(ProbeKind::Tcp).into(), target })
 }
 
 fn heartbeat(endpoint: &str) -> Arc<CheckKey> {
     let (zone, endpoint) = ("svc.example.".to_owned(), endpoint.to_owned());
     let kind = ProbeKind::Heartbeat(HeartbeatSpec { zone, endpoint, ttl: 5000 * MS, longest: MAX_BEAT, phi: None });
-    Arc::new(CheckKey { monitor: Monitor::new(kind), target: ProbeTarget::Nowhere })
+    Arc::new(CheckKey { monitor: Monitor::new(kind).into(), target: ProbeTarget::Nowhere })
 }
 
 fn model(keys: &[&Arc<CheckKey>]) -> Model {
@@ -172,9 +172,7 @@ async fn what_is_too_old_or_in_the_future_is_not_used_but_the_sign_of_a_service_
     for (secs, expected) in [(0.0, 2), (9.9, 2), (10.1, 1), (86_400.0 * 365.0, 1), (-0.1, 0), (-1e9, 0)] {
         assert_eq!(reports.of("ns1", &model, later(secs)).len(), expected, "after {secs} s");
     }
-    let mut patient = CheckKey::clone(&up);
-    patient.monitor.quorum.stale_after = Duration::from_secs(60);
-    let patient = Arc::new(patient);
+    let patient = Arc::new(up.changed(|monitor| monitor.quorum.stale_after = Duration::from_secs(60)));
     let (reports, _) = loaded(&text(&[report("ns1", vec![probed(&patient, "S")])], THEN)).await;
     let model = self::model(&[&patient]);
     assert_eq!([59.0, 61.0].map(|secs| reports.of("ns1", &model, later(secs)).len()), [1, 0], "as the monitor says");
@@ -184,15 +182,13 @@ async fn what_is_too_old_or_in_the_future_is_not_used_but_the_sign_of_a_service_
 async fn another_monitor_of_the_same_target_is_another_check() {
     let up = tcp(1);
     let (reports, _) = loaded(&text(&[report("ns1", vec![probed(&up, "S")])], THEN)).await;
-    let other = |change: fn(&mut CheckKey)| {
-        let mut key = CheckKey::clone(&up);
-        change(&mut key);
-        reports.of("ns1", &model(&[&Arc::new(key)]), later(1.0)).len()
-    };
+    let found = |key: CheckKey| reports.of("ns1", &model(&[&Arc::new(key)]), later(1.0)).len();
+    let other = |change: fn(&mut Monitor)| found(up.changed(change));
     assert_eq!(other(|_| {}), 1);
-    assert_eq!(other(|key| key.monitor.fall = 9), 0);
-    assert_eq!(other(|key| key.monitor.kind = ProbeKind::Icmp), 0);
-    assert_eq!(other(|key| key.target = ProbeTarget::Socket(([192, 0, 2, 2], 1).into())), 0);
+    assert_eq!(other(|monitor| monitor.fall = 9), 0);
+    assert_eq!(other(|monitor| monitor.kind = ProbeKind::Icmp), 0);
+    let target = ProbeTarget::Socket(([192, 0, 2, 2], 1).into());
+    assert_eq!(found(CheckKey { target, ..CheckKey::clone(&up) }), 0);
 }
 
 #[tokio::test]

@@ -90,7 +90,7 @@ fn heartbeat() -> Model {
         phi: None,
     };
     let monitor = Monitor::new(ProbeKind::Heartbeat(spec));
-    let key = CheckKey { monitor, target: ProbeTarget::Nowhere };
+    let key = CheckKey { monitor: monitor.into(), target: ProbeTarget::Nowhere };
     Model { checks: vec![Check::new(key.into())], ..Model::default() }
 }
 

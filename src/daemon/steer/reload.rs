@@ -13,6 +13,7 @@ use crate::clock;
 use crate::config::{self, InForce, LoadOptions, Loaded, VersionStatus};
 use crate::control::{JournalEvent, ReloadStatus};
 use crate::daemon::changes::{Cause, WatchedFiles};
+use crate::daemon::fleet::{CheckHashes, hashes_of};
 use crate::daemon::steer::Steer;
 use crate::daemon::steer::compiling::{ComingGeneration, CompiledRound, Compiling};
 use crate::daemon::steer::removal::with_removals_moved;
@@ -76,6 +77,8 @@ pub(super) struct ReadFiles {
     watched: WatchedFiles,
     /// To probe what it and the served generation have.
     plan: Plan,
+    /// What identifies its new checks in the messages of a fleet.
+    hashes: CheckHashes,
 }
 
 /// The result of waiting for [`NextGeneration`].
@@ -154,7 +157,7 @@ impl Steer {
         let confirm_removal = std::mem::take(confirm_removal);
         let (file, flags, poll) = (self.settings_file.clone(), self.flags.clone(), self.changes.poll());
         let in_force = InForce { settings: self.settings.clone(), model: self.model(), zones: self.zones.clone() };
-        let now = self.overrides.unix_now();
+        let (now, is_in_fleet) = (self.overrides.unix_now(), self.vantages.is_in_fleet());
         let read = move || {
             limit_comparisons();
             poll.will_be_read(clock::now);
@@ -162,7 +165,8 @@ impl Steer {
             let loaded = config::again(LoadOptions { settings_file, flags: &flags, now, confirm_removal }, &in_force)?;
             let watched = WatchedFiles::of(&loaded, settings_file);
             let plan = plan_of(&[&in_force.model, &loaded.model]);
-            Ok(ReadFiles { loaded, watched, plan })
+            let hashes = if is_in_fleet { hashes_of(&plan, &in_force.model) } else { CheckHashes::new() };
+            Ok(ReadFiles { loaded, watched, plan, hashes })
         };
         self.reload.store(Arc::new(ReloadStatus {
             running_since: self.reloads.begun_at,
@@ -213,7 +217,11 @@ impl Steer {
     }
 
     /// Starts the first probe round of the new checks. Answers change only after it. The old checks are still probed.
-    pub(super) fn begin(&mut self, ReadFiles { loaded, watched, plan }: ReadFiles, cause: Cause) -> NextGeneration {
+    pub(super) fn begin(
+        &mut self,
+        ReadFiles { loaded, watched, plan, hashes }: ReadFiles,
+        cause: Cause,
+    ) -> NextGeneration {
         let Loaded { settings, model, mut warnings, refused, zones, files: _, is_news } = loaded;
         if let Err(error) = check_rights(model.checks.iter().map(|check| &*check.key)) {
             return self.refuse(cause, vec![self.problem(Severity::Error, error.to_string())]);
@@ -231,6 +239,7 @@ impl Steer {
             return self.nothing_new(cause, [refused, warnings].concat());
         }
         refused.iter().chain(&warnings).for_each(log::problem);
+        self.vantages.learn(hashes);
         let rounds = self.vantages.begin(plan);
         let identity = Arc::new(self.identities.of(&settings));
         let (model, settings) = (Arc::new(model), Arc::new(settings));

@@ -32,13 +32,16 @@ fn key(number: usize) -> Arc<CheckKey> {
     };
     let quorum = Quorum { per_region: needs.0, regions_down: needs.1, stale_after: Duration::from_secs(stale_after) };
     let monitor = Monitor { quorum, ..Monitor::new(ProbeKind::Tcp) };
-    Arc::new(CheckKey { monitor, target: ProbeTarget::Socket(([192, 0, 2, 1], 1000 + number as u16).into()) })
+    Arc::new(CheckKey {
+        monitor: monitor.into(),
+        target: ProbeTarget::Socket(([192, 0, 2, 1], 1000 + number as u16).into()),
+    })
 }
 
 fn composite(rule: Rule, parts: &[(usize, Arc<CheckKey>)]) -> Check {
     let part = |(id, key): &(usize, Arc<CheckKey>)| PartKey { name: format!("m{id}").into(), key: key.clone() };
     let kind = ProbeKind::Composite(Composite { rule, parts: parts.iter().map(part).collect() });
-    let key = Arc::new(CheckKey { monitor: Monitor::new(kind), target: ProbeTarget::Nowhere });
+    let key = Arc::new(CheckKey { monitor: Monitor::new(kind).into(), target: ProbeTarget::Nowhere });
     Check { key, parts: parts.iter().map(|(id, _)| CheckId(*id as u32)).collect() }
 }
 

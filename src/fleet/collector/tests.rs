@@ -108,9 +108,7 @@ fn a_check_that_is_missing_in_its_slice_is_removed_once() {
 #[test]
 fn keys_that_differ_in_their_quorum_alone_get_the_same_observations() {
     let mut collector = knowing(2);
-    let mut other = (*key(1)).clone();
-    other.monitor.quorum.stale_after = Duration::from_secs(3);
-    let other = Arc::new(other);
+    let other = Arc::new(key(1).changed(|monitor| monitor.quorum.stale_after = Duration::from_secs(3)));
     collector.adopt([plan(2), vec![(hash(1), Arc::clone(&other))]].concat(), at(0));
     let report = collector.receive(&vantage("fra"), &whole(1, 0..2, Health::Up).encode(), at(0)).unwrap().unwrap();
     assert_eq!(report.observations.len(), 3);
@@ -217,8 +215,7 @@ fn checks_that_become_known_are_requested_where_a_vantage_reported_them() {
         collector.asks(at(1000)).into_iter().map(|(to, ask)| (to.name.to_string(), ask.after)).collect();
     assert_eq!(asks, [("knows".to_owned(), 1)]);
     assert!(collector.vantages().all(|(_, remote)| remote.observed() == 2), "the others stay observed");
-    let mut stricter = (*key(0)).clone();
-    stricter.monitor.quorum.stale_after = Duration::from_secs(3);
+    let stricter = key(0).changed(|monitor| monitor.quorum.stale_after = Duration::from_secs(3));
     collector.adopt(vec![(hash(0), Arc::new(stricter))], at(3000));
     assert_eq!(collector.asks(at(3000)).len(), 2, "a key that is new needs the observations of all");
     assert!(collector.vantages().all(|(_, remote)| remote.observed() == 1));

@@ -16,7 +16,7 @@ const MS: Duration = Duration::from_millis(1);
 
 fn key(port: u16) -> Arc<CheckKey> {
     let monitor = Monitor::new(ProbeKind::Tcp);
-    Arc::new(CheckKey { monitor, target: ProbeTarget::Socket(([192, 0, 2, 1], port).into()) })
+    Arc::new(CheckKey { monitor: monitor.into(), target: ProbeTarget::Socket(([192, 0, 2, 1], port).into()) })
 }
 
 fn model(ports: &[u16]) -> Model {
@@ -213,8 +213,8 @@ fn a_composite_is_made_of_what_is_agreed_on_its_parts() {
     let parts = [("web", 80), ("db", 5432)].map(|(name, port)| PartKey { name: name.into(), key: key(port) });
     for rule in [Rule::All, Rule::Any] {
         let kind = ProbeKind::Composite(Composite { rule, parts: parts.to_vec() });
-        let monitor = Monitor { kind, ..key(80).monitor.clone() };
-        let key = Arc::new(CheckKey { monitor, target: ProbeTarget::Nowhere });
+        let monitor = Monitor { kind, ..Monitor::clone(&key(80).monitor) };
+        let key = Arc::new(CheckKey { monitor: monitor.into(), target: ProbeTarget::Nowhere });
         model.checks.push(Check { key, parts: vec![CheckId(0), CheckId(1)] });
     }
     // Two of three report that the database is down. The parts are agreed on first, although each vantage would have

@@ -13,8 +13,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    CertificateRule, CheckKey, DnsRdata, DnsSpec, ExecSpec, GrpcSpec, HttpSpec, Monitor, ProbeKind, ProbeTarget,
-    TlsSpec,
+    CertificateRule, CheckKey, DnsRdata, DnsSpec, ExecCommand, ExecSpec, GrpcSpec, HttpSpec, Monitor, ProbeKind,
+    ProbeTarget, TlsSpec,
 };
 use crate::wire::Name;
 
@@ -106,7 +106,7 @@ pub fn to_json(key: &CheckKey) -> Option<String> {
 
 fn written(key: &CheckKey) -> Option<WrittenCheck> {
     let CheckKey { monitor, target } = key;
-    let Monitor { kind, interval, timeout, adaptive, fall, rise, hold_down, damping, hold, quorum: _ } = monitor;
+    let Monitor { kind, interval, timeout, adaptive, fall, rise, hold_down, damping, hold, quorum: _ } = &**monitor;
     let usual = Monitor::new(ProbeKind::Tcp);
     let length =
         |value: Duration, usual: Duration| (value != usual).then(|| humantime::format_duration(value).to_string());
@@ -134,9 +134,9 @@ fn written(key: &CheckKey) -> Option<WrittenCheck> {
             check.host.clone_from(host);
             check.add_rule(*certificate);
         }
-        ProbeKind::Exec(ExecSpec { program, args, endpoint }) => {
-            check.program = Some(program.clone());
-            check.args.clone_from(args);
+        ProbeKind::Exec(ExecSpec { command, endpoint }) => {
+            check.program = Some(command.program.clone());
+            check.args.clone_from(&command.args);
             check.endpoint = Some(endpoint.clone());
         }
         ProbeKind::Dns(DnsSpec { name, qtype, rcode, rdata }) => {
@@ -193,6 +193,11 @@ impl WrittenCheck {
         }
     }
 
+    fn command(&self) -> Result<ExecCommand, &'static str> {
+        let program = self.program.clone().filter(|path| path.starts_with('/')).ok_or("a program without a path")?;
+        Ok(ExecCommand { program, args: self.args.clone() })
+    }
+
     /// The kind of probe; an error is what is wrong.
     fn probe_kind(&self) -> Result<ProbeKind, &'static str> {
         let host = self.host.clone();
@@ -203,8 +208,7 @@ impl WrittenCheck {
             "https" => ProbeKind::Https(self.http(), self.rule()),
             "tls" => ProbeKind::Tls(TlsSpec { host, certificate: self.rule() }),
             "exec" => ProbeKind::Exec(ExecSpec {
-                program: self.program.clone().filter(|path| path.starts_with('/')).ok_or("a program without a path")?,
-                args: self.args.clone(),
+                command: self.command()?.into(),
                 endpoint: self.endpoint.clone().ok_or("a program without an endpoint")?,
             }),
             "dns" => ProbeKind::Dns(DnsSpec {
@@ -283,7 +287,7 @@ pub fn from_json(check: &serde_json::Value) -> Result<CheckKey, &'static str> {
     if monitor.hold && matches!(monitor.kind, ProbeKind::Icmp | ProbeKind::Dns(_) | ProbeKind::Exec(_)) {
         return Err("a held connection for a type that has none");
     }
-    Ok(CheckKey { monitor, target })
+    Ok(CheckKey { monitor: monitor.into(), target })
 }
 
 fn length(written: Option<&str>, usual: Duration, range: &RangeInclusive<Duration>) -> Result<Duration, &'static str> {

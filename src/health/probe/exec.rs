@@ -106,7 +106,7 @@ async fn start(mut command: Command, slot: ProgramSlot) -> std::io::Result<Start
 }
 
 async fn run_to_end(spec: &ExecSpec, target: ProbeTarget, slot: ProgramSlot) -> Result<(), Failure> {
-    let unusable = |error: std::io::Error| Failure::Vantage(format!("cannot run {}: {error}", spec.program));
+    let unusable = |error: std::io::Error| Failure::Vantage(format!("cannot run {}: {error}", spec.command.program));
     // They are dropped from the last to the first: the group is killed first.
     let Started { _slot, mut program, group } = start(command(spec, target), slot).await.map_err(unusable)?;
     let child = program.child();
@@ -135,9 +135,9 @@ async fn run_to_end(spec: &ExecSpec, target: ProbeTarget, slot: ProgramSlot) -> 
 }
 
 fn command(spec: &ExecSpec, target: ProbeTarget) -> Command {
-    let mut command = Command::new(&spec.program);
+    let mut command = Command::new(&spec.command.program);
     command
-        .args(&spec.args)
+        .args(&spec.command.args)
         .env_clear()
         .env("PORTOLAN_ENDPOINT", &spec.endpoint)
         .env("PORTOLAN_ADDRESS", target.ip().map(|ip| ip.to_string()).unwrap_or_default())

@@ -35,10 +35,10 @@ pub(super) struct MonitorKey(u64);
 impl MonitorKey {
     /// The key of a monitor that runs `spec`, whichever endpoint the program judges.
     pub(super) fn of(monitor: &Monitor, spec: &ExecSpec) -> MonitorKey {
-        let ExecSpec { program, args, endpoint: _ } = spec;
+        let ExecSpec { command, endpoint: _ } = spec;
         let Monitor { kind: _, interval, timeout, adaptive, fall, rise, hold_down, damping, hold, quorum } = monitor;
         let mut hasher = DefaultHasher::new();
-        (program, args, interval, timeout, adaptive, fall, rise, hold_down, damping, hold, quorum).hash(&mut hasher);
+        (command, interval, timeout, adaptive, fall, rise, hold_down, damping, hold, quorum).hash(&mut hasher);
         MonitorKey(hasher.finish())
     }
 }

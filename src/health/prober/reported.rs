@@ -19,7 +19,7 @@ const NEW_ROUND_STEP: Duration = Duration::from_micros(50);
 /// The check of a control target: a TCP handshake each second, as with the defaults of a `tcp` monitor.
 pub fn control_check(target: std::net::SocketAddr) -> Arc<CheckKey> {
     let monitor = Monitor::new(ProbeKind::Tcp);
-    Arc::new(CheckKey { monitor, target: ProbeTarget::Socket(target) })
+    Arc::new(CheckKey { monitor: monitor.into(), target: ProbeTarget::Socket(target) })
 }
 
 impl Prober {

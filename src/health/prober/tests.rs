@@ -10,8 +10,8 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
 
 use super::*;
-use crate::health::{Failure, SourceAddresses};
-use crate::model::{ExecSpec, Health, Hold, Monitor, ProbeKind, ProbeTarget};
+use crate::health::{Failure, RetainedCheck, SourceAddresses};
+use crate::model::{ExecCommand, ExecSpec, Health, Hold, Monitor, ProbeKind, ProbeTarget};
 
 /// Much longer than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -22,7 +22,7 @@ fn tcp_check(to: SocketAddr, interval_ms: u64) -> Arc<CheckKey> {
         timeout: Duration::from_secs(10),
         ..Monitor::new(ProbeKind::Tcp)
     };
-    Arc::new(CheckKey { monitor, target: ProbeTarget::Socket(to) })
+    Arc::new(CheckKey { monitor: monitor.into(), target: ProbeTarget::Socket(to) })
 }
 
 /// A listener on loopback and its address. It accepts no connections: the handshakes succeed as long as its long queue
@@ -90,10 +90,10 @@ async fn ended(round: Round) {
 #[tokio::test]
 async fn the_time_of_a_program_is_no_round_trip() {
     let (_up, up) = listening();
-    let exec = ExecSpec { program: "/bin/sh".into(), args: vec!["-c".into(), "exit 0".into()], endpoint: "a".into() };
+    let command = ExecCommand { program: "/bin/sh".into(), args: vec!["-c".into(), "exit 0".into()] }.into();
+    let exec = ExecSpec { command, endpoint: "a".into() };
     let over_tcp = tcp_check(up, 3_600_000);
-    let mut by_program = (*over_tcp).clone();
-    by_program.monitor.kind = ProbeKind::Exec(exec);
+    let by_program = over_tcp.changed(|monitor| monitor.kind = ProbeKind::Exec(exec));
     for (check, has_rtt) in [(over_tcp, true), (Arc::new(by_program), false)] {
         let (prober, mut published) = start(ProberSettings::default());
         ended(prober.adopt(vec![check])).await;
@@ -226,9 +226,7 @@ fn the_reason_is_reported_when_suspect_down_or_damped() {
 
 /// As [`tcp_check`], with a held connection.
 fn held_check(to: SocketAddr, interval_ms: u64) -> Arc<CheckKey> {
-    let mut key = CheckKey::clone(&tcp_check(to, interval_ms));
-    key.monitor.hold = true;
-    Arc::new(key)
+    Arc::new(tcp_check(to, interval_ms).changed(|monitor| monitor.hold = true))
 }
 
 #[tokio::test]

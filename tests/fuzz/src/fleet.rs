@@ -50,7 +50,7 @@ pub fn fleet_message(data: &[u8]) {
 
 fn key(port: u16) -> Arc<CheckKey> {
     let target = ProbeTarget::Socket(SocketAddr::from(([192, 0, 2, 1], port)));
-    Arc::new(CheckKey { monitor: Monitor::new(ProbeKind::Tcp), target })
+    Arc::new(CheckKey { monitor: Monitor::new(ProbeKind::Tcp).into(), target })
 }
 
 /// The data as one message, and then as several.

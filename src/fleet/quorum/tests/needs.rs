@@ -7,8 +7,8 @@ use crate::model::quorum::{MAX_STALE_AFTER, MIN_STALE_AFTER};
 
 /// What is agreed on a check whose monitor has this quorum; the reports are those of [`super::reports`].
 fn agreed(quorum: Quorum, mut reports: Vec<Received>) -> WorldView {
-    let monitor = Monitor { quorum, ..key(80).monitor.clone() };
-    let key = Arc::new(CheckKey { monitor, ..CheckKey::clone(&key(80)) });
+    let monitor = Monitor { quorum, ..Monitor::clone(&key(80).monitor) };
+    let key = Arc::new(CheckKey { monitor: monitor.into(), ..CheckKey::clone(&key(80)) });
     for received in &mut reports {
         let mut report = Report::clone(&received.report);
         report.observations.iter_mut().for_each(|observation| observation.key = Arc::clone(&key));

@@ -46,14 +46,14 @@ fn the_text_has_what_differs_from_the_defaults_and_never_changes() {
             ),
         ),
     ] {
-        let key = CheckKey { monitor, target };
+        let key = CheckKey { monitor: monitor.into(), target };
         assert_eq!(to_json(&key).as_deref(), Some(expected));
     }
 }
 
 #[test]
 fn the_quorum_does_not_identify_a_check_and_heartbeats_do_not_travel() {
-    let key = |monitor| CheckKey { monitor, target: socket("192.0.2.1:80") };
+    let key = |monitor: Monitor| CheckKey { monitor: monitor.into(), target: socket("192.0.2.1:80") };
     let plain = Monitor::new(ProbeKind::Tcp);
     let mut strict = plain.clone();
     strict.quorum.per_region = Need::All;
@@ -61,7 +61,7 @@ fn the_quorum_does_not_identify_a_check_and_heartbeats_do_not_travel() {
     let (ttl, longest) = (Duration::from_secs(1), Duration::from_secs(2));
     let spec = HeartbeatSpec { zone: "z.".into(), endpoint: "e".into(), ttl, longest, phi: None };
     let heartbeat = Monitor::new(ProbeKind::Heartbeat(spec));
-    assert_eq!(to_json(&CheckKey { monitor: heartbeat, target: ProbeTarget::Nowhere }), None);
+    assert_eq!(to_json(&CheckKey { monitor: heartbeat.into(), target: ProbeTarget::Nowhere }), None);
 }
 
 #[test]
@@ -123,7 +123,7 @@ fn any_kind() -> impl Strategy<Value = ProbeKind> {
         (http(), rule()).prop_map(|(spec, rule)| ProbeKind::Https(spec, rule)),
         (text(), rule()).prop_map(|(host, certificate)| ProbeKind::Tls(TlsSpec { host, certificate })),
         (proptest::collection::vec("[ -~é]{0,4}", 0..3), "[a-z]{0,4}").prop_map(|(args, endpoint)| {
-            ProbeKind::Exec(ExecSpec { program: "/bin/check".into(), args, endpoint })
+            ProbeKind::Exec(ExecSpec { command: ExecCommand { program: "/bin/check".into(), args }.into(), endpoint })
         }),
         ("[a-z]{1,5}\\.[a-z]{1,5}\\.", any::<u16>(), 0u16..16, rdata).prop_map(|(name, qtype, rcode, rdata)| {
             ProbeKind::Dns(DnsSpec { name: Name::parse(&name).unwrap(), qtype, rcode, rdata })
@@ -159,7 +159,7 @@ proptest! {
             hold: flags[2] && can_hold,
             ..Monitor::new(kind)
         };
-        let key = CheckKey { monitor, target };
+        let key = CheckKey { monitor: monitor.into(), target };
         let text = to_json(&key).expect("probed");
         let read = from_json(&serde_json::from_str(&text).unwrap());
         prop_assert_eq!(read.as_ref(), Ok(&key), "{}", text);

@@ -7,7 +7,7 @@ use tokio::net::unix::pipe;
 use super::*;
 use crate::health::probe::exec::run_in_slot;
 use crate::health::probe::slots::{COMMON, MonitorKey, ProgramSlots};
-use crate::model::ExecSpec;
+use crate::model::{Digested, ExecCommand, ExecSpec};
 
 fn shell(script: &str) -> ProbeKind {
     ProbeKind::Exec(shell_spec(script))
@@ -15,7 +15,11 @@ fn shell(script: &str) -> ProbeKind {
 
 fn shell_spec(script: &str) -> ExecSpec {
     let args = vec!["-c".to_owned(), script.to_owned()];
-    ExecSpec { program: "/bin/sh".to_owned(), args, endpoint: "fra1".to_owned() }
+    ExecSpec { command: command("/bin/sh", args), endpoint: "fra1".to_owned() }
+}
+
+fn command(program: &str, args: Vec<String>) -> Digested<ExecCommand> {
+    ExecCommand { program: program.to_owned(), args }.into()
 }
 
 fn there() -> SocketAddr {
@@ -42,7 +46,7 @@ async fn the_environment_has_the_endpoint_and_nothing_else() {
     assert_eq!(text, "exit code 1: fra1 192.0.2.1 5432 .");
     assert_eq!(failure_text("read x || echo no input; exit 1").await, "exit code 1: no input");
     let args = vec!["-c".to_owned(), "echo \"$1\"; exit 1".to_owned(), "sh".to_owned(), "a; exit 0 $(b) *".to_owned()];
-    let kind = ProbeKind::Exec(ExecSpec { program: "/bin/sh".to_owned(), args, endpoint: "fra1".to_owned() });
+    let kind = ProbeKind::Exec(ExecSpec { command: command("/bin/sh", args), endpoint: "fra1".to_owned() });
     assert_eq!(failure(kind, there(), AMPLE).await.to_string(), "exit code 1: a; exit 0 $(b) *");
 }
 
@@ -56,7 +60,7 @@ async fn much_output_is_read_and_dropped() {
 
 #[tokio::test]
 async fn a_program_that_is_not_there_is_no_evidence_against_the_endpoint() {
-    let kind = ProbeKind::Exec(ExecSpec { program: "/nowhere/check".into(), args: vec![], endpoint: "fra1".into() });
+    let kind = ProbeKind::Exec(ExecSpec { command: command("/nowhere/check", vec![]), endpoint: "fra1".into() });
     let failure = failure(kind, there(), AMPLE).await;
     assert!(!failure.is_evidence());
     assert!(failure.to_string().starts_with("cannot run /nowhere/check: "), "{failure}");

@@ -12,7 +12,7 @@ use crate::health::probe::keep_open::{open, wait_for_end};
 
 fn held(to: SocketAddr, interval: Duration) -> CheckKey {
     let monitor = Monitor { timeout: AMPLE, interval, hold: true, ..Monitor::new(ProbeKind::Tcp) };
-    CheckKey { monitor, target: ProbeTarget::Socket(to) }
+    CheckKey { monitor: monitor.into(), target: ProbeTarget::Socket(to) }
 }
 
 async fn opened(to: SocketAddr, interval: Duration) -> TcpStream {

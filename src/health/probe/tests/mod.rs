@@ -59,7 +59,7 @@ async fn read_request(stream: &mut (impl tokio::io::AsyncRead + Unpin)) -> Strin
 
 fn check(kind: ProbeKind, to: SocketAddr, timeout: Duration) -> CheckKey {
     let monitor = Monitor { timeout, ..Monitor::new(kind) };
-    CheckKey { monitor, target: ProbeTarget::Socket(to) }
+    CheckKey { monitor: monitor.into(), target: ProbeTarget::Socket(to) }
 }
 
 fn spec() -> HttpSpec {

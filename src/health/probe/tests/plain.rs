@@ -105,7 +105,7 @@ async fn a_source_address_that_this_host_lacks_is_no_failure_of_the_endpoint() {
 #[tokio::test]
 async fn echoes_of_loopback_are_answered_where_this_process_has_the_right() {
     let monitor = Monitor { interval: AMPLE, timeout: AMPLE, ..Monitor::new(ProbeKind::Icmp) };
-    let check = CheckKey { monitor, target: ProbeTarget::Host(Ipv4Addr::LOCALHOST.into()) };
+    let check = CheckKey { monitor: monitor.into(), target: ProbeTarget::Host(Ipv4Addr::LOCALHOST.into()) };
     let clients = ProbeClients::new(SourceAddresses::default());
     // Both at a time: on unprivileged sockets only the sequence number of the replies differs.
     let rtt = Rtt::default();

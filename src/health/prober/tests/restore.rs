@@ -137,7 +137,7 @@ async fn a_vantage_that_is_cut_off_at_its_start_is_blind_and_keeps_its_state() {
             timeout: Duration::from_millis(timeout_ms),
             ..Monitor::new(kind.clone())
         };
-        let check = |at: SocketAddr| CheckKey { monitor: monitor.clone(), target: ProbeTarget::Socket(at) };
+        let check = |at: SocketAddr| CheckKey { monitor: monitor.clone().into(), target: ProbeTarget::Socket(at) };
         hosts.iter().map(|(_, at)| Arc::new(check(*at))).collect::<Vec<_>>()
     };
     // The same checks in a new plan, and a monitor that was changed meanwhile.
