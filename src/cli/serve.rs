@@ -37,6 +37,7 @@ pub(super) struct ServeArgs {
 #[command(after_help = "Examples:
   portolan demo
   portolan demo --no-tour --for 60s
+  portolan demo --fleet
   portolan demo --dns 127.0.0.1:5301 --http 127.0.0.1:8054      # next to another demo
 
 On a terminal it shows the answer that a client of each region gets, and takes a region down once
@@ -51,6 +52,12 @@ pub(super) struct DemoArgs {
     /// The address of the API and the status page; port 0 is any free port
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8053")]
     http: SocketAddr,
+    /// Start a server in each region, which agree through NATS; needs the program nats-server
+    #[arg(long)]
+    fleet: bool,
+    /// The program nats-server, if it is not in PATH
+    #[arg(long, value_name = "PATH", requires = "fleet")]
+    nats_server: Option<PathBuf>,
     /// Don't take a region down
     #[arg(long)]
     no_tour: bool,
@@ -80,9 +87,9 @@ pub(super) fn serve(args: ServeArgs) -> Result<(), Failure> {
 }
 
 pub(super) fn demo(args: DemoArgs) -> Result<(), Failure> {
-    let DemoArgs { duration, dns, http, no_tour, tour_after } = args;
+    let DemoArgs { duration, dns, http, no_tour, tour_after, fleet, nats_server } = args;
     let tour_after = (!no_tour).then_some(tour_after);
-    run(demo::run(DemoOptions { duration, dns, http, tour_after }))?.map_err(failure)
+    run(demo::run(DemoOptions { duration, dns, http, tour_after, fleet, nats_server }))?.map_err(failure)
 }
 
 pub(super) fn demo_region(args: &RegionArgs) -> Result<(), Failure> {

@@ -73,6 +73,11 @@ impl DemoFiles {
         Ok(&self.own)
     }
 
+    /// The folder that is removed with the demo.
+    pub(crate) fn own_folder(&self) -> &Path {
+        &self.own
+    }
+
     /// The settings file.
     pub(crate) fn settings(&self) -> PathBuf {
         self.dir.join(SETTINGS)

@@ -4,6 +4,7 @@
 
 mod children;
 mod files;
+mod fleet;
 mod live;
 mod output;
 mod ports;
@@ -18,14 +19,17 @@ use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::config::{Flags, Loaded};
+use crate::control::JournalEvent;
 use crate::daemon::{NodeSpec, RunningNode, StartError, VantageSpec, stop_signal};
 use crate::demo::children::RegionProcess;
 use crate::demo::files::DemoFiles;
+use crate::demo::fleet::{DemoFleet, DemoNats, FIRST};
 use crate::demo::live::LiveView;
 use crate::demo::output::DemoOutput;
 use crate::demo::region::{PORT_IN_USE, REGIONS};
@@ -46,6 +50,10 @@ pub struct DemoOptions {
     pub http: SocketAddr,
     /// On a terminal, the demo kills a region once after this time; `None`: never.
     pub tour_after: Option<Duration>,
+    /// A server in each region instead of one.
+    pub fleet: bool,
+    /// The program `nats-server` for the fleet; `None`: that of PATH.
+    pub nats_server: Option<PathBuf>,
 }
 
 /// How often the state of the processes is read: the resolution of the time of an outage.
@@ -69,7 +77,14 @@ pub async fn run(options: DemoOptions) -> Result<(), StartError> {
     let mut files = DemoFiles::prepare()?;
     let flags =
         Flags::default().with("listen.dns", &options.dns.to_string()).with("listen.http", &options.http.to_string());
-    let flags = with_control_target(files.with_own_files(flags), options.http);
+    let mut flags = with_control_target(files.with_own_files(flags), options.http);
+    let nats = match options.fleet {
+        true => Some(DemoNats::start(options.nats_server.clone(), &files).await?),
+        false => None,
+    };
+    if let Some(nats) = &nats {
+        flags = nats.with_fleet(flags, FIRST, &files);
+    }
     let load = |files: &DemoFiles| crate::config::load(Some(&files.settings()), &flags).map_err(StartError::Problems);
     let mut loaded = load(&files)?;
     let mut regions = Vec::new();
@@ -82,7 +97,7 @@ pub async fn run(options: DemoOptions) -> Result<(), StartError> {
         started = start_regions(&mut loaded, &mut files, load, &mut regions) => started.map(|()| true),
     };
     let outcome = match started {
-        Ok(true) => show(&options, loaded, &files, flags.clone(), &mut regions, stop).await,
+        Ok(true) => show(&options, loaded, &files, (flags.clone(), nats), &mut regions, stop).await,
         Ok(false) => Ok(()),
         Err(error) => Err(error),
     };
@@ -156,48 +171,79 @@ async fn show(
     options: &DemoOptions,
     loaded: Loaded,
     files: &DemoFiles,
-    flags: Flags,
+    (flags, nats): (Flags, Option<DemoNats>),
     regions: &mut [RegionProcess],
     mut stop: Pin<&mut impl Future<Output = ()>>,
 ) -> Result<(), StartError> {
     let names = steered_names(&loaded.model);
-    let node = tokio::select! {
+    let (node, mut fleet) = tokio::select! {
         biased;
         () = &mut stop => return Ok(()),
-        started = start(loaded, files.settings(), flags) => started?,
+        started = start(loaded, files, flags, nats, options.dns) => started?,
     };
     let shown = names.iter().find(|name| *name == SHOWN).or(names.first()).cloned().unwrap_or_default();
-    let mut output = DemoOutput::begin(&node, regions, files.token(), Terminal::open());
+    let mut output = DemoOutput::begin(&node, regions, files.token(), Terminal::open(), fleet.as_ref());
     let live = LiveView::begin(shown.clone(), &node, options.tour_after.filter(|_| output.has_terminal()));
     let log = AnswerLog::default();
     let server = node.dns().first().copied().unwrap_or(options.dns);
     let watcher = tokio::spawn(watch(server, names, shown, log.clone()));
-    run_until_stopped(options.duration, &node, regions, (&mut output, live), &log, stop).await;
+    run_until_stopped(options.duration, (&node, fleet.as_mut()), regions, (&mut output, live), &log, stop).await;
     watcher.abort();
     // The terminal is restored before anything else is printed.
     drop(output);
-    // The demo has no state directory.
+    // What it can't save is removed with the demo.
     let _ = node.stop().await;
+    if let Some(fleet) = fleet {
+        fleet.end().await;
+    }
     eprintln!("the demo has ended");
     Ok(())
 }
 
-/// Starts the server.
-async fn start(loaded: Loaded, settings_file: PathBuf, flags: Flags) -> Result<RunningNode, StartError> {
-    eprintln!("starting the server and a vantage in each region; the first probes are on their way ...");
-    let vantages = REGIONS.map(|(name, octet)| VantageSpec {
-        name: name.into(),
-        region: name.into(),
-        sources: SourceAddresses { v4: Some(Ipv4Addr::new(127, octet, 0, VANTAGE)), v6: None },
-    });
-    let spec = NodeSpec { loaded, settings_file: Some(settings_file), flags, vantages: vantages.into() };
-    RunningNode::start(spec).await
+/// Starts the server with all vantages; in a fleet one server in each region, each with one vantage. With an error
+/// everything that this has started has ended.
+async fn start(
+    loaded: Loaded,
+    files: &DemoFiles,
+    flags: Flags,
+    nats: Option<DemoNats>,
+    host: SocketAddr,
+) -> Result<(RunningNode, Option<DemoFleet>), StartError> {
+    let what = if nats.is_some() { "a server" } else { "the server and a vantage" };
+    eprintln!("starting {what} in each region; the first probes are on their way ...");
+    let here = REGIONS.into_iter().filter(|(name, _)| nats.is_none() || *name == FIRST);
+    let vantages = here.map(|(name, octet)| vantage_of(name, octet)).collect();
+    let spec = NodeSpec { loaded, settings_file: Some(files.settings()), flags: flags.clone(), vantages };
+    let (node, nats) = match (RunningNode::start(spec).await, nats) {
+        (Ok(node), None) => return Ok((node, None)),
+        (Ok(node), Some(nats)) => (node, nats),
+        (Err(error), nats) => {
+            if let Some(nats) = nats {
+                nats.end().await;
+            }
+            return Err(error);
+        }
+    };
+    match nats.start_servers(&flags, files, host, &node).await {
+        Ok(fleet) => Ok((node, Some(fleet))),
+        Err((error, nats)) => {
+            let _ = node.stop().await;
+            nats.end().await;
+            Err(error)
+        }
+    }
+}
+
+/// The vantage of a region.
+fn vantage_of(name: &str, octet: u8) -> VantageSpec {
+    let sources = SourceAddresses { v4: Some(Ipv4Addr::new(127, octet, 0, VANTAGE)), v6: None };
+    VantageSpec { name: name.into(), region: name.into(), sources }
 }
 
 /// Runs the demo until a signal, a key or the end of its duration.
 async fn run_until_stopped(
     duration: Option<Duration>,
-    node: &RunningNode,
+    (node, mut fleet): (&RunningNode, Option<&mut DemoFleet>),
     regions: &mut [RegionProcess],
     (output, mut live): (&mut DemoOutput, LiveView),
     log: &AnswerLog,
@@ -231,6 +277,14 @@ async fn run_until_stopped(
             Ok(event) = events.recv() => {
                 live.observe(&event);
                 output.event(&event);
+                if let Some(line) = fleet.as_mut().and_then(|fleet| fleet.note(0, &event)) {
+                    output.report(&line);
+                }
+            }
+            (server, event) = next_of_fleet(&mut fleet) => {
+                if let Some(line) = fleet.as_mut().and_then(|fleet| fleet.note(server, &event)) {
+                    output.report(&line);
+                }
             }
             _ = draw.tick() => {
                 if !live.step(regions, &mut supervisors, output, log) {
@@ -251,6 +305,13 @@ async fn run_until_stopped(
 fn suspend_signal(output: &DemoOutput) -> Option<Signal> {
     // Without a handler the signal has its default action.
     output.has_terminal().then(|| signal(SignalKind::from_raw(libc::SIGTSTP)).ok()).flatten()
+}
+
+async fn next_of_fleet(fleet: &mut Option<&mut DemoFleet>) -> (usize, Arc<JournalEvent>) {
+    match fleet {
+        Some(fleet) => fleet.next_event().await,
+        None => std::future::pending().await,
+    }
 }
 
 async fn next(signal: &mut Option<Signal>) {

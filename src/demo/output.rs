@@ -8,6 +8,7 @@ use crate::clock;
 use crate::control::JournalEvent;
 use crate::daemon::RunningNode;
 use crate::demo::children::RegionProcess;
+use crate::demo::fleet::DemoFleet;
 use crate::demo::region::REGIONS;
 use crate::demo::terminal::Terminal;
 use crate::model::Model;
@@ -30,10 +31,15 @@ impl DemoOutput {
         regions: &[RegionProcess],
         token: &str,
         terminal: Option<Terminal>,
+        fleet: Option<&DemoFleet>,
     ) -> DemoOutput {
-        let mut output = DemoOutput { answers: answers(&node.snapshot()), terminal, commands: commands(node, token) };
+        let commands = commands(node, token, fleet);
+        let mut output = DemoOutput { answers: answers(&node.snapshot()), terminal, commands };
         output.print(&node.ready_line());
         output.print("");
+        for line in fleet.map(DemoFleet::lines).unwrap_or_default() {
+            output.print(&line);
+        }
         for region in regions {
             output.print(&region.line());
         }
@@ -111,7 +117,7 @@ fn token_line(token: &str) -> String {
 }
 
 /// The commands to try: queries as a client of each region, and commands that explain and change answers.
-fn commands(node: &RunningNode, token: &str) -> Vec<String> {
+fn commands(node: &RunningNode, token: &str, fleet: Option<&DemoFleet>) -> Vec<String> {
     let Some(dns) = node.dns().first().copied() else { return Vec::new() };
     let dig = format!("dig @{} -p {}", dns.ip(), dns.port());
     let mut lines = Vec::new();
@@ -135,6 +141,9 @@ fn commands(node: &RunningNode, token: &str) -> Vec<String> {
         format!("{program} drain region:eu-west --why maintenance --for 10m{default}"),
         format!("{program} overrides{default}"),
         format!("{program} clear region:eu-west{default}"),
+    ]);
+    lines.extend(fleet.map(|fleet| fleet.commands(&program)).unwrap_or_default());
+    lines.extend([
         String::new(),
         format!("API, metrics and a status page: {server}"),
         "kill PID, kill -STOP PID and kill -CONT PID are real outages. Ctrl-C ends the demo.".to_owned(),

@@ -28,6 +28,12 @@ SERVERS = [region.server for region in REGIONS]
 pytestmark = pytest.mark.full
 
 
+def default_monitor(policy):
+    """The policy with the default time-out of the monitor, as in what docs/exclusive.md promises."""
+    lines = [line for line in policy.splitlines() if not line.startswith("timeout ")]
+    return "\n".join(lines).replace("[monitor.web]\n", "[monitor.web]\ndamping = false\n") + "\n"
+
+
 class Masters:
     """A world with a hook that records its runs; what its exclusive name `db` is doing."""
 
@@ -36,7 +42,7 @@ class Masters:
         self.dir = Path(tempfile.mkdtemp(prefix="portolan-world-"))
         self.prepare(self.dir)
         self.fleet = made(
-            dir=self.dir, policy=lambda text: text.replace("[monitor.web]\n", "[monitor.web]\ndamping = false\n"),
+            dir=self.dir, policy=default_monitor,
             settings=lambda text: text.replace("[fleet]\n", "[fleet]\n" + hook(self.dir)),
         )
         self.watcher = WorldWatcher({region.server: region for region in REGIONS}, self.fleet)
@@ -157,7 +163,7 @@ class Faults:
 
 def test_random_faults_never_make_two_masters(made, figure):
     print(f"seed {SEED}, {FAULTS} faults")
-    chance, times = random.Random(SEED), []
+    chance, alone, together = random.Random(SEED), [], []
     masters = Masters(made)
     fleet, faults = masters.fleet, Faults(masters, chance)
     lease = masters.settled()
@@ -183,7 +189,7 @@ def test_random_faults_never_make_two_masters(made, figure):
             wait_until(lambda: any(masters.is_moved(server, active) for server in able), 60)
             took = time.monotonic() - began
             wait_until(lambda: all(masters.is_moved(server, active) for server in able), 60)
-            times.append(took)
+            (together if is_long else alone).append(took)
             print(f"{number + 1}: {what}: promoted after {took:.2f} s", flush=True)
             if is_long:
                 wait_until(lambda: time.monotonic() - began > LEASE + 1 + chance.random(), 10)
@@ -192,12 +198,15 @@ def test_random_faults_never_make_two_masters(made, figure):
     masters.watcher.end()
     epochs = masters.epochs()
     assert len(epochs) == len(set(epochs)), f"two hooks with one epoch: {sorted(epochs)}"
-    figure("median of promotions", statistics.median(times), "s", MEDIAN)
-    figure("90 of 100 within", sorted(times)[int(len(times) * 0.9)], "s")
-    figure("longest promotion", max(times), "s")
+    for what, times in (("the active endpoint alone", alone), ("another fault with it", together)):
+        if times:
+            print(f"{what}: {sorted(round(took, 2) for took in times)}")
+            figure(f"{what}, median of {len(times)} promotions", statistics.median(times), "s", MEDIAN if times is alone else None)
+            figure(f"{what}, longest promotion", max(times), "s")
     figure("faults without a quorum", without, "faults")
-    if len(times) >= 30:
-        assert statistics.median(times) < MEDIAN, sorted(times)
+    # The others wait for the lease to expire, or for NATS servers to elect a leader.
+    if len(alone) >= 10:
+        assert statistics.median(alone) < MEDIAN, sorted(alone)
 
 
 def test_hooks_that_hang_fail_or_are_killed_with_their_holder(made):

@@ -18,8 +18,9 @@ pub struct Flags {
 }
 
 impl Flags {
-    /// Adds one: `Flags::default().with("listen.http", "127.0.0.1:0")`.
+    /// Sets one: `Flags::default().with("listen.http", "127.0.0.1:0")`.
     pub fn with(mut self, key: &str, value: &str) -> Flags {
+        self.overrides.retain(|(known, _)| known != key);
         self.overrides.push((key.to_string(), value.to_string()));
         self
     }
