@@ -4,14 +4,14 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use crate::cli::text;
-use crate::control::fleet::{DifferingReport, EventsReport, FleetReport, NatsReport};
-use crate::control::fleet::{NodeEventsReport, TargetsReport, VantageTraffic};
+use crate::control::fleet::{DifferingReport, EventsReport, FleetReport, NatsReport, NodeEventsReport};
+use crate::control::fleet::{OverridesReport, TargetsReport, VantageTraffic};
 use crate::control::status::VantageStatus;
 
 /// A line about the connection, one about what is probed, and one for each thing that needs attention. `counted` are
 /// the vantages that the server counts.
 pub(super) fn human(fleet: &FleetReport, counted: &[VantageStatus]) -> String {
-    let FleetReport { cluster, nats, targets, vantages, events, .. } = fleet;
+    let FleetReport { cluster, nats, targets, overrides, vantages, events, .. } = fleet;
     let NatsReport { for_ms, server, problem, .. } = nats;
     let since = text::span(Duration::from_millis(*for_ms));
     let mut shown = match (nats.is_connected(), server) {
@@ -27,6 +27,7 @@ pub(super) fn human(fleet: &FleetReport, counted: &[VantageStatus]) -> String {
         let _ = writeln!(shown, "NATS: {problem}");
     }
     shown.push_str(&of_targets(targets));
+    overrides.iter().for_each(|overrides| shown.push_str(&of_overrides(overrides, nats.is_connected())));
     shown.push_str(&events.as_ref().map_or(String::new(), of_events));
     for vantage in vantages.iter().filter(|vantage| counted.iter().all(|counted| counted.name != vantage.name)) {
         let VantageTraffic { name, region, .. } = vantage;
@@ -84,9 +85,71 @@ fn of_events(events: &EventsReport) -> String {
     shown
 }
 
+/// A line for each thing that needs attention.
+fn of_overrides(overrides: &OverridesReport, is_connected: bool) -> String {
+    let OverridesReport { problem, pending, refused, refused_why, servers, .. } = overrides;
+    let mut shown = String::new();
+    // Without a connection that is no news.
+    if let Some(problem) = problem.as_ref().filter(|_| is_connected) {
+        let _ = writeln!(shown, "OVERRIDES: {problem}");
+    }
+    if *pending > 0 {
+        let _ = writeln!(shown, "{pending} changes of overrides are NOT YET SHARED: other servers don't have them");
+    }
+    for server in servers {
+        let _ = match server.state.as_str() {
+            "behind" => writeln!(shown, "{} DOES NOT HAVE the newest overrides yet", server.node),
+            "silent" => {
+                let since = text::span(Duration::from_millis(server.age_ms));
+                writeln!(
+                    shown,
+                    "the server {} is SILENT for {since}: it may not have the newest overrides",
+                    server.node
+                )
+            }
+            _ => Ok(()),
+        };
+    }
+    if *refused > 0 {
+        let why = refused_why.as_deref().unwrap_or("a message of a server");
+        let _ = writeln!(shown, "{refused} overrides of the fleet can't be used here, such as: {why}");
+    }
+    shown
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::control::fleet::TakenReport;
+
+    #[test]
+    fn overrides_that_are_not_everywhere_are_shown() {
+        let server = |node: &str, state: &str| TakenReport {
+            node: node.into(),
+            state: state.into(),
+            pending: 0,
+            age_ms: 60_000,
+        };
+        let quiet = OverridesReport { servers: vec![server("ns2", "current")], ..OverridesReport::default() };
+        assert_eq!(of_overrides(&quiet, true), "");
+        let loud = OverridesReport {
+            problem: Some("no quorum".into()),
+            pending: 2,
+            refused: 3,
+            refused_why: Some("00: version 2".into()),
+            servers: vec![server("ns2", "behind"), server("ns3", "silent")],
+            ..quiet
+        };
+        assert_eq!(
+            of_overrides(&loud, true),
+            "OVERRIDES: no quorum\n\
+             2 changes of overrides are NOT YET SHARED: other servers don't have them\n\
+             ns2 DOES NOT HAVE the newest overrides yet\n\
+             the server ns3 is SILENT for 60 s: it may not have the newest overrides\n\
+             3 overrides of the fleet can't be used here, such as: 00: version 2\n"
+        );
+        assert!(!of_overrides(&loud, false).contains("no quorum"));
+    }
 
     #[test]
     fn a_vantage_of_an_unknown_region_is_shown() {
@@ -112,6 +175,7 @@ mod tests {
             cluster: "prod".into(),
             nats,
             targets: TargetsReport { state: "current".into(), ..TargetsReport::default() },
+            overrides: None,
             reports_sent: 0,
             vantages: vec![traffic("m1"), traffic("m2")],
             refused_strangers: Default::default(),
@@ -192,6 +256,7 @@ EVENTS: no connection to NATS
                 missed: 0,
             },
             targets: TargetsReport { state: "current".into(), zones: 2, checks: 7, ..TargetsReport::default() },
+            overrides: None,
             reports_sent: 0,
             vantages: vec![],
             refused_strangers: Default::default(),

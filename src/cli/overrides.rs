@@ -122,9 +122,9 @@ fn change(args: &ApiArgs, targets: &[String], call: &Call) -> Result<(), Failure
     };
     let changed = match targets {
         [target] => {
-            let OverrideResponse { now, before, moved, on_disk, warning } = text::parsed(&body)?;
+            let OverrideResponse { now, before, moved, on_disk, warning, shared, not_shared } = text::parsed(&body)?;
             let overrides = vec![TargetOverride { target: target.clone(), now, before }];
-            OverridesResponse { overrides, moved, on_disk, warning }
+            OverridesResponse { overrides, moved, on_disk, warning, shared, not_shared }
         }
         _ => text::parsed(&body)?,
     };
@@ -132,7 +132,7 @@ fn change(args: &ApiArgs, targets: &[String], call: &Call) -> Result<(), Failure
         Format::Json => text::print_json(&body),
         Format::Human => text::print(&human(&changed)),
     }
-    if let Some(warning) = &changed.warning {
+    for warning in changed.warning.iter().chain(&changed.not_shared) {
         text::complain(&format!("portolan: {warning}"));
     }
     Ok(())
@@ -164,6 +164,9 @@ fn human(changed: &OverridesResponse) -> String {
     }
     if let Some(unanswered) = &changed.moved.unanswered {
         let _ = writeln!(text, "{}", unanswered.sentence("now get"));
+    }
+    if changed.shared == Some(true) {
+        text.push_str("shared with the fleet\n");
     }
     text
 }
@@ -214,16 +217,31 @@ pub(super) fn table(all: &[OverrideReport], now: f64) -> String {
             format!("{} (in {})", utc(until), text::span(left))
         });
         let zones = row.zones.as_ref().map_or("all".to_owned(), |zones| zones.join(", "));
-        vec![row.target.clone(), effect(&row.state).to_owned(), until, row.who.clone(), zones, row.why.clone()]
+        let servers = row.fleet.as_ref().map_or(String::new(), |spread| listed(spread.taken.clone()));
+        let override_of = effect(&row.state).to_owned();
+        vec![row.target.clone(), override_of, until, row.who.clone(), servers, zones, row.why.clone()]
     };
     let mut rows: Vec<Vec<String>> = all.iter().map(row).collect();
-    let mut head = vec!["TARGET", "OVERRIDE", "UNTIL", "WHO", "ZONES", "WHY"];
+    let mut head = vec!["TARGET", "OVERRIDE", "UNTIL", "WHO", "SERVERS", "ZONES", "WHY"];
+    let mut remove = |column: usize| {
+        head.remove(column);
+        rows.iter_mut().for_each(|row| drop(row.remove(column)));
+    };
+    // From the right to the left.
     if all.iter().all(|row| row.zones.is_none()) {
-        const ZONES: usize = 4;
-        head.remove(ZONES);
-        rows.iter_mut().for_each(|row| drop(row.remove(ZONES)));
+        remove(5);
+    }
+    if all.iter().all(|row| row.fleet.is_none()) {
+        remove(4);
     }
     let mut shown = text::table(&head, &rows);
+    for (row, spread) in all.iter().filter_map(|row| Some((row, row.fleet.as_ref()?))) {
+        if !spread.shared {
+            let _ = writeln!(shown, "{} is not yet shared with the fleet", row.target);
+        } else if !spread.missing.is_empty() {
+            let _ = writeln!(shown, "{} is not in force yet at {}", row.target, listed(spread.missing.clone()));
+        }
+    }
     let unsaved: Vec<String> =
         all.iter().filter(|row| row.on_disk == Some(false)).map(|row| row.target.clone()).collect();
     if !unsaved.is_empty() {
@@ -236,6 +254,7 @@ pub(super) fn table(all: &[OverrideReport], now: f64) -> String {
 mod tests {
     use super::*;
     use crate::control::moved::EndpointShare;
+    use crate::control::overrides::OverrideSpread;
     use crate::control::simulate::ShareChange;
     use crate::control::unanswered::UnansweredQuestions;
 
@@ -248,6 +267,7 @@ mod tests {
             until,
             zones: None,
             on_disk: None,
+            fleet: None,
         }
     }
 
@@ -261,6 +281,8 @@ mod tests {
             moved: MovedAnswers { share: 0.333, endpoints, ..MovedAnswers::default() },
             on_disk: true,
             warning: None,
+            shared: None,
+            not_shared: None,
         };
         assert_eq!(
             human(&drained),
@@ -294,8 +316,11 @@ mod tests {
             "no +0.0"
         );
         let (overrides, moved) = (vec![of("fra1", None)], MovedAnswers::default());
-        let cleared = OverridesResponse { overrides, moved, on_disk: true, warning: None };
+        let mut cleared =
+            OverridesResponse { overrides, moved, on_disk: true, warning: None, shared: None, not_shared: None };
         assert_eq!(human(&cleared), "fra1 cleared; no answer moved\n");
+        cleared.shared = Some(true);
+        assert_eq!(human(&cleared), "fra1 cleared; no answer moved\nshared with the fleet\n");
     }
 
     #[test]
@@ -323,6 +348,22 @@ mod tests {
             "TARGET  OVERRIDE  UNTIL          WHO    ZONES         WHY\n\
              fra1    drained   it is cleared  alice  all           rack move\n\
              fra1    drained   it is cleared  alice  svc.example.  rack move\n"
+        );
+        let spread = |shared, taken: &[&str], missing: &[&str]| {
+            let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+            Some(OverrideSpread { node: "ns1".into(), shared, taken: names(taken), missing: names(missing) })
+        };
+        let of_fleet = [
+            OverrideReport { fleet: spread(true, &["ns1", "ns2"], &["ns3"]), ..drain_of_fra1(None) },
+            OverrideReport { target: "nyc".into(), fleet: spread(false, &["ns1"], &["ns2"]), ..drain_of_fra1(None) },
+        ];
+        assert_eq!(
+            table(&of_fleet, 300.0),
+            "TARGET  OVERRIDE  UNTIL          WHO    SERVERS   WHY\n\
+             fra1    drained   it is cleared  alice  ns1, ns2  rack move\n\
+             nyc     drained   it is cleared  alice  ns1       rack move\n\
+             fra1 is not in force yet at ns3\n\
+             nyc is not yet shared with the fleet\n"
         );
         let on_disk = |target: &str, on_disk| OverrideReport {
             target: target.into(),

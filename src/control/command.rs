@@ -100,7 +100,12 @@ pub struct AppliedChange {
     pub served: [Arc<Snapshot>; 2],
     /// Whether it was written to the state directory; an error says why not.
     pub saved: oneshot::Receiver<Result<(), String>>,
+    /// Whether the other servers of the fleet have it; `None` without a fleet.
+    pub shared: Option<SharedOutcome>,
 }
+
+/// Receives that the bucket of the fleet has a change, or why it does not yet.
+pub type SharedOutcome = oneshot::Receiver<Result<(), String>>;
 
 /// One target's override before and after a change.
 #[derive(Debug, Clone, PartialEq)]
@@ -167,6 +172,12 @@ pub struct OverrideResponse {
     /// Why the change is not on the disk yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub warning: Option<String>,
+    /// Whether the fleet has the change, so that all servers serve it; absent without a fleet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shared: Option<bool>,
+    /// Why the fleet does not have the change yet. It gets it as soon as it can.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_shared: Option<String>,
 }
 
 /// The response to `PUT` and `DELETE /v1/overrides?target=TARGET&target=TARGET`.
@@ -182,6 +193,12 @@ pub struct OverridesResponse {
     /// As in [`OverrideResponse`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub warning: Option<String>,
+    /// As in [`OverrideResponse`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shared: Option<bool>,
+    /// As in [`OverrideResponse`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_shared: Option<String>,
 }
 
 /// One target's part of [`OverridesResponse`].

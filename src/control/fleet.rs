@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::control::overrides::OverrideReport;
 use crate::health::Beat;
 
 /// Reads the state of the fleet at this moment. Must not block.
@@ -12,6 +13,9 @@ pub type ReadFleet = Arc<dyn Fn() -> FleetReport + Send + Sync>;
 
 /// Passes a heartbeat that this server received on to the other servers of its fleet. Must not block.
 pub type RelayBeat = Arc<dyn Fn(&Beat) + Send + Sync>;
+
+/// Adds to reports of overrides which servers of the fleet have them. Must not block.
+pub type SpreadReports = Arc<dyn Fn(&mut dyn Iterator<Item = &mut OverrideReport>) + Send + Sync>;
 
 /// The fleet as this node knows it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -22,6 +26,9 @@ pub struct FleetReport {
     pub nats: NatsReport,
     /// What the fleet probes.
     pub targets: TargetsReport,
+    /// The overrides that its servers share; absent in a vantage without a server.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub overrides: Option<OverridesReport>,
     /// Reports that this node published.
     pub reports_sent: u64,
     /// The messages of the other vantages, sorted by name; empty in a vantage without a server.
@@ -112,6 +119,41 @@ pub struct TargetsReport {
     pub refused_why: Option<String>,
     /// The servers whose zones differ from those that are probed.
     pub differing: Vec<DifferingReport>,
+}
+
+/// The overrides that the servers of a fleet share, as this one knows them.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OverridesReport {
+    /// `waiting`: the bucket was not read yet. `current`. `away`: it can't be read now.
+    pub state: String,
+    /// Why it can't be read or written; absent if nothing is wrong.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
+    /// Changes of this server that the fleet does not have yet.
+    pub pending: usize,
+    /// All changes up to this revision of the bucket are served here.
+    pub revision: u64,
+    /// Values and messages that could not be used.
+    pub refused: u64,
+    /// Why not the last value of these; absent if there are none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused_why: Option<String>,
+    /// The other servers, sorted by name.
+    pub servers: Vec<TakenReport>,
+}
+
+/// How far another server is with the overrides.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TakenReport {
+    /// The server.
+    pub node: String,
+    /// `current`: it serves all changes that this server serves. `behind`: not all of them yet. `silent`: it has not
+    /// reported for 10 s.
+    pub state: String,
+    /// Changes of that server that the fleet does not have yet.
+    pub pending: usize,
+    /// How old its report is, in milliseconds.
+    pub age_ms: u64,
 }
 
 /// A server with other files than those that are probed.

@@ -101,7 +101,7 @@ async fn status_json(Shared(state): Shared<ApiState>) -> Response {
     let text = move || {
         let now = clock::now();
         let mut status = status::status(&own.snapshots.load_full(), &own.reload.load(), now);
-        status.complete(&own.controls.disk, now);
+        status.complete(&own.controls.disk, own.controls.spread.as_ref(), now);
         status.fleet = own.fleet.as_ref().map(|read| read());
         json(&status)
     };

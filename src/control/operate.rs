@@ -2,6 +2,7 @@
 //! task, which executes it in `daemon::steer`, and responds when the change is being served.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use axum::Json;
 use axum::extract::{Request, State as Shared};
@@ -14,7 +15,7 @@ use crate::control::access::Refusal;
 use crate::control::caller::Caller;
 use crate::control::command::{
     AppliedChange, Command, OverrideChange, OverrideResponse, OverridesResponse, PostReload, PutOverride,
-    ReloadResponse, TargetChange, TargetOverride,
+    ReloadResponse, SharedOutcome, TargetChange, TargetOverride,
 };
 use crate::control::moved::moved;
 use crate::control::overrides::{OverrideError, OverrideReport, check_why, duration_of, state_of};
@@ -41,7 +42,13 @@ const EXPECTED: &str =
 /// `GET /v1/overrides`.
 pub(super) async fn list(Shared(state): Shared<ApiState>, caller: Caller) -> Response {
     match caller.holder(&state, Role::Read) {
-        Ok(_) => Json(state.controls.disk.reports(&state.controls.book.load().all())).into_response(),
+        Ok(_) => {
+            let mut reports = state.controls.disk.reports(&state.controls.book.load().all());
+            if let Some(spread) = &state.controls.spread {
+                spread(&mut reports.iter_mut());
+            }
+            Json(reports).into_response()
+        }
         Err(error) => *error,
     }
 }
@@ -125,10 +132,10 @@ fn targets(uri: &Uri) -> Result<Vec<String>, ErrorResponse> {
 
 /// The response to a request with one target in its path.
 fn single_response(changed: OverridesResponse) -> Response {
-    let OverridesResponse { overrides, moved, on_disk, warning } = changed;
+    let OverridesResponse { overrides, moved, on_disk, warning, shared, not_shared } = changed;
     let of_target = overrides.into_iter().next();
     let (now, before) = of_target.map_or((None, None), |changed| (changed.now, changed.before));
-    Json(OverrideResponse { now, before, moved, on_disk, warning }).into_response()
+    Json(OverrideResponse { now, before, moved, on_disk, warning, shared, not_shared }).into_response()
 }
 
 /// The response to a request with targets in its query.
@@ -213,16 +220,20 @@ async fn apply(state: &ApiState, change: OverrideChange) -> Result<OverridesResp
         }
         Box::new(override_error(error))
     })?;
-    let AppliedChange { targets, served, saved } = applied;
+    let AppliedChange { targets, served, saved, shared } = applied;
     let [old, new] = served;
     let counted = state.costly.spawn(move || moved(&old, &new));
-    let warning = save_warning(saved).await;
+    let (warning, shared) = tokio::join!(save_warning(saved), sharing_problem(shared));
     let report = |entry: Option<std::sync::Arc<Override>>| entry.map(|entry| OverrideReport::from(&*entry));
     let of_target =
         |TargetChange { target, before, now }| TargetOverride { target, now: report(now), before: report(before) };
     let overrides = targets.into_iter().map(of_target).collect();
     let (moved, on_disk) = (counted.await.unwrap_or_default(), warning.is_none());
-    Ok(OverridesResponse { overrides, moved, on_disk, warning })
+    let (shared, not_shared) = match shared {
+        None => (None, None),
+        Some(problem) => (Some(problem.is_none()), problem),
+    };
+    Ok(OverridesResponse { overrides, moved, on_disk, warning, shared, not_shared })
 }
 
 /// Waits until a change is written to the state directory, at most for [`SLOW`]. The result says why it is not written.
@@ -236,6 +247,21 @@ pub(super) async fn save_warning(saved: oneshot::Receiver<Result<(), String>>) -
             Some(format!("not yet on disk: the disk has not answered for {secs} s; a restart may lose this"))
         }
     }
+}
+
+/// Longest wait for the fleet. Judgment: a quorum over continents takes half a second, and a person waits for it.
+const SHARE_WITHIN: Duration = Duration::from_secs(2);
+
+/// Waits until the fleet has a change, at most for [`SHARE_WITHIN`]. `None` without a fleet; otherwise why the fleet does
+/// not have it yet, if that is so.
+async fn sharing_problem(shared: Option<SharedOutcome>) -> Option<Option<String>> {
+    let why = match tokio::time::timeout(SHARE_WITHIN, shared?).await {
+        Ok(Ok(Ok(()))) => return Some(None),
+        Ok(Ok(Err(why))) => why,
+        Ok(Err(_)) => "the server is stopping".to_owned(),
+        Err(_) => format!("NATS has not confirmed it within {} s", SHARE_WITHIN.as_secs()),
+    };
+    Some(Some(format!("not yet shared: {why}; it is in force on this server, and the fleet gets it as soon as it can")))
 }
 
 fn override_error(error: OverrideError) -> Response {

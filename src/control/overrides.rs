@@ -343,6 +343,22 @@ pub struct OverrideReport {
     /// Whether the state directory has it, so that it outlives a restart; absent where that is not asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_disk: Option<bool>,
+    /// Which servers of the fleet have it; absent without a fleet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fleet: Option<OverrideSpread>,
+}
+
+/// How far an override has come in the fleet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OverrideSpread {
+    /// The server that got the command.
+    pub node: String,
+    /// Whether the fleet has it; otherwise only this server does, until NATS is back.
+    pub shared: bool,
+    /// The servers that serve it, sorted.
+    pub taken: Vec<String>,
+    /// The servers that do not serve it yet, or are silent.
+    pub missing: Vec<String>,
 }
 
 impl From<&Override> for OverrideReport {
@@ -355,6 +371,7 @@ impl From<&Override> for OverrideReport {
             until: entry.until,
             zones: entry.zones.as_ref().map(|zones| zones.iter().map(Name::to_string).collect()),
             on_disk: None,
+            fleet: None,
         }
     }
 }

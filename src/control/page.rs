@@ -56,7 +56,7 @@ struct PageData {
 fn page_data(state: &ApiState) -> PageData {
     let (snapshot, now) = (state.snapshots.load_full(), clock::now());
     let mut status = status::status(&snapshot, &state.reload.load(), now);
-    status.complete(&state.controls.disk, now);
+    status.complete(&state.controls.disk, state.controls.spread.as_ref(), now);
     let regions = snapshot.model.regions.iter().map(|region| region.name.clone()).collect();
     let reporter = Reporter::new(snapshot.clone(), state.names.states(&snapshot), now);
     let lacks_preferred = |position: &_| !reporter.state(*position).preferred;

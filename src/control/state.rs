@@ -12,7 +12,7 @@ use crate::control::access::ApiAccess;
 use crate::control::command::{Command, LeaseOrder};
 use crate::control::connections::ApiRoom;
 use crate::control::costly::{CallLimits, Costly, SharedWork};
-use crate::control::fleet::{ReadFleet, RelayBeat};
+use crate::control::fleet::{ReadFleet, RelayBeat, SpreadReports};
 use crate::control::fleet_events::FleetEvents;
 use crate::control::heartbeat::gate::BeatGate;
 use crate::control::journal::Journal;
@@ -67,6 +67,8 @@ pub struct Controls {
     pub book: Arc<ArcSwap<Book>>,
     /// What of the state directory is not on the disk.
     pub disk: Arc<DiskState>,
+    /// Adds to reports of overrides which servers have them; `None`: this node is in no fleet.
+    pub spread: Option<SpreadReports>,
     /// Where heartbeats are sent.
     pub beats: BeatSender,
     /// Passes them on to the other servers of the fleet; `None`: this node is in no fleet.

@@ -8,7 +8,7 @@ use arc_swap::ArcSwapOption;
 use serde::{Deserialize, Serialize};
 
 use crate::config::{VersionStatus, ZoneState};
-use crate::control::fleet::FleetReport;
+use crate::control::fleet::{FleetReport, SpreadReports};
 use crate::control::leases::{LeaseReport, leases};
 use crate::control::overrides::OverrideReport;
 use crate::control::regions::{RegionReport, basis_text, millis, regions};
@@ -276,12 +276,20 @@ impl From<&Problem> for ProblemReport {
 }
 
 impl Status {
-    /// Adds what is not on the disk.
-    pub(crate) fn complete(&mut self, disk: &DiskState, now: Moment) {
+    /// Adds what is not on the disk, and which servers of the fleet have the overrides.
+    pub(crate) fn complete(&mut self, disk: &DiskState, spread: Option<&SpreadReports>, now: Moment) {
         self.unsaved = disk.unsaved(now);
-        let endpoints = self.zones.iter_mut().flat_map(|zone| &mut zone.endpoints);
-        disk.complete(endpoints.filter_map(|endpoint| endpoint.overridden.as_mut()));
+        disk.complete(overrides_of(&mut self.zones));
+        if let Some(spread) = spread {
+            spread(&mut overrides_of(&mut self.zones));
+        }
     }
+}
+
+/// The override of each endpoint that has one.
+fn overrides_of(zones: &mut [ZoneStatus]) -> impl Iterator<Item = &mut OverrideReport> {
+    let endpoints = zones.iter_mut().flat_map(|zone| &mut zone.endpoints);
+    endpoints.filter_map(|endpoint| endpoint.overridden.as_mut())
 }
 
 /// The status of a snapshot at `now`.

@@ -77,6 +77,19 @@ impl Target {
         text.ends_with(&self.name) && Target::parse(text) == *self
     }
 
+    /// The text that all forms of this target have in common.
+    pub(crate) fn canonical(&self) -> String {
+        let Target { kind, zone, name } = self;
+        let prefix = match kind {
+            Kind::Zone => ZONE,
+            Kind::Region => REGION,
+            Kind::Pool => POOL,
+            Kind::Glob | Kind::Endpoint => "",
+        };
+        let between = if *kind == Kind::Zone || zone.is_none() { "" } else { "/" };
+        format!("{prefix}{}{between}{name}", zone.as_deref().unwrap_or_default())
+    }
+
     /// How narrow it is.
     pub fn rank(&self) -> Rank {
         Rank(self.kind, self.zone.is_some())

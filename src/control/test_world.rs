@@ -147,6 +147,7 @@ pub(crate) fn world() -> TestWorld {
         access: Arc::default(),
         book: Arc::default(),
         disk: Arc::default(),
+        spread: None,
         beats: BeatSender::default(),
         leases: None,
         relay: None,

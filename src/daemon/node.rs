@@ -26,6 +26,7 @@ use crate::daemon::exclusive::{ExclusiveNames, NodeParts, restored_leases};
 use crate::daemon::fleet::{Fleet, PlanMerge, ServerSide, VantageSide};
 use crate::daemon::health_file::write_reports;
 use crate::daemon::identity::Identities;
+use crate::daemon::overrides::Sharing;
 use crate::daemon::prepare::{NodeSpec, Prepared, SavedState};
 use crate::daemon::runtimes::Runtimes;
 use crate::daemon::scrape::Sources;
@@ -67,7 +68,8 @@ impl RunningNode {
     pub(crate) async fn run(prepared: Prepared) -> Result<RunningNode, StartError> {
         let Prepared { settings, model, zones, refused, warnings, settings_file, flags, .. } = prepared;
         let Prepared { vantages, watched, state_dir, saved, sockets, shares, .. } = prepared;
-        let SavedState { overrides, leases: restored, last_reports, steering_files, last_event, mut events } = saved;
+        let SavedState { mut overrides, leases: restored, last_reports, steering_files, last_event, mut events } =
+            saved;
         let Sockets { mut server, certificates, encrypted, api } = sockets;
         let Limits { connections, quic_connections, api_connections } = shares.connections;
         let [connections, quic_connections] = [connections, quic_connections].map(Seats::new);
@@ -92,6 +94,11 @@ impl RunningNode {
         let mut vantages = Vantages::start(&vantages, &settings.control, shares.probe_descriptors, &metrics)
             .map_err(StartError::System)?;
         let model = Arc::new(model);
+        let sharing = settings.fleet.is_some().then(|| {
+            let (sharing, warnings) = overrides.share(&settings.node, &model, &state_dir);
+            warnings.iter().for_each(log::problem);
+            sharing
+        });
         let now = Now::read();
         vantages.restore(|vantage| last_reports.of(vantage, &model, now), now.moment);
         let identities = Identities::new().map_err(StartError::System)?;
@@ -114,7 +121,8 @@ impl RunningNode {
             let side = VantageSide { local: vantages.reports(), probed: merge.probed() };
             vantages.follow(merge);
             let (remote, beats) = (vantages.remote(), vantages.beats());
-            fleet.begin(side, Some(ServerSide { remote, beats, snapshots: snapshots.clone() }));
+            let overrides = sharing.clone();
+            fleet.begin(side, Some(ServerSide { remote, beats, snapshots: snapshots.clone(), overrides }));
         }
 
         let counters = Arc::new(Counters::new());
@@ -134,6 +142,7 @@ impl RunningNode {
             access: access.clone(),
             book: overrides.book(),
             disk: state_dir.disk(),
+            spread: sharing.clone().map(Sharing::spreader),
             beats: vantages.beats(),
             leases: exclusive.orders.take(),
             relay: fleet.as_ref().map(Fleet::relay),
@@ -174,7 +183,17 @@ impl RunningNode {
         let low = runtimes.low.handle().clone();
         let discarding = low.clone();
         publisher.discard_with(move |unused| drop(discarding.spawn_blocking(move || drop(unused))));
-        exclusive.known(&model).await;
+        let shared_read = async {
+            if let Some(sharing) = &sharing {
+                sharing.read_soon().await;
+            }
+        };
+        tokio::join!(exclusive.known(&model), shared_read);
+        if sharing.is_some() {
+            overrides.follow_fleet(&model, &state_dir).iter().for_each(log::problem);
+            // A failure is in the log.
+            drop(overrides.save(&state_dir));
+        }
         let leases = exclusive.leases.borrow().clone();
         let view = WorldView { leases, ..overrides.over(vantages.view(&model)) };
         publisher.begin(view, steering_files.retained());
@@ -199,6 +218,7 @@ impl RunningNode {
             commands,
             overrides,
             leases: exclusive.leases,
+            shared: sharing.as_deref().map_or_else(|| watch::channel(()).1, Sharing::arrived),
             published: exclusive.published,
             steering_files,
             access,

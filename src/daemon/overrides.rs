@@ -3,29 +3,37 @@
 //!
 //! A timed override lasts as long as it was made for, whatever happens to the wall clock meanwhile: if that is set, all
 //! ends move with it ([`Overrides::follow_clock`]).
+//!
+//! A server of a fleet shares them with the others: see [`sharing`].
 
+mod edit;
 mod file;
+mod follow;
+mod sharing;
+mod spread;
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 
 use crate::clock::{self, BootTime};
-use crate::control::JournalEvent;
-use crate::control::command::{OverrideChange, TargetChange};
+use crate::control::command::{OverrideChange, SharedOutcome};
 use crate::control::overrides::{Book, OverrideError, utc};
-use crate::control::target::Target;
 use crate::daemon::StartError;
 use crate::daemon::clocks::{Now, WallClock};
 use crate::daemon::state::{StateDir, WriteOutcome};
-use crate::fleet::events::EventKind;
-use crate::model::{EndpointId, Health, Model, Override, OverrideState, WorldView, glob};
+use crate::fleet::overrides::OverrideMerge;
+use crate::model::{EndpointId, Model, Override, WorldView, glob};
 use crate::source::{Problem, Severity};
+use edit::all_or_nothing;
 use file::file_of;
+use follow::BookIds;
 
+pub(crate) use edit::{OverrideEdit, events};
 pub(crate) use file::FILE;
+pub(crate) use sharing::{BucketState, Sharing};
 
 /// The overridden endpoints of a model, each with its override.
 pub(crate) type Resolved = Arc<HashMap<EndpointId, Arc<Override>>>;
@@ -36,6 +44,12 @@ pub(crate) struct Overrides {
     resolved: Resolved,
     /// The clock of all ends.
     clock: WallClock,
+    /// What the file has that a fleet shares.
+    restored: Option<OverrideMerge>,
+    /// `None`: this server is in no fleet.
+    sharing: Option<Arc<Sharing>>,
+    /// The changes of the fleet that the book has.
+    ids: BookIds,
 }
 
 /// The overrides as they would be after a change. [`Overrides::apply`] makes the change.
@@ -44,12 +58,25 @@ pub(crate) struct Draft {
     book: Book,
     resolved: Resolved,
     edits: Vec<OverrideEdit>,
+    cause: DraftCause,
+}
+
+/// What a draft follows.
+enum DraftCause {
+    /// A command at this server.
+    Operator,
+    /// The time of overrides is over.
+    Expiry,
+    /// The changes of the fleet up to this revision.
+    Fleet { ids: BookIds, highest: u64, is_reordered: bool },
 }
 
 /// Works out changes of a book.
 pub(crate) struct Drafter {
     book: Arc<Book>,
     clock: WallClock,
+    sharing: Option<Arc<Sharing>>,
+    ids: BookIds,
 }
 
 /// A book, and the endpoints of a model that it matches.
@@ -61,15 +88,6 @@ pub(crate) struct ResolvedBook {
     unmatched: Vec<Arc<Override>>,
 }
 
-/// One target's override before and after a change.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct OverrideEdit {
-    pub(crate) before: Option<Arc<Override>>,
-    pub(crate) now: Option<Arc<Override>>,
-    /// The operator; `None` if the override ended by itself.
-    pub(crate) who: Option<String>,
-}
-
 impl Overrides {
     /// Reads the file; [`Overrides::resolve`] applies it to a model. A file that can't be read is an error: a drain
     /// that is forgotten is an outage.
@@ -78,7 +96,13 @@ impl Overrides {
     }
 
     fn load_at(state: &StateDir, now: Now, boot: Option<&BootTime>) -> Result<Overrides, StartError> {
-        let book = Arc::new(state.load_or_refuse_as(&FILE, |file| file.into_book(&now, boot))?.unwrap_or_default());
+        let parts = |mut file: file::OverridesFile| {
+            let saved = file.take_fleet(&now, boot);
+            let restored = saved.map(|(saved, since)| follow::restored(saved, since, now.moment)).transpose()?;
+            Ok((file.into_book(&now, boot)?, restored))
+        };
+        let (book, restored) = state.load_or_refuse_as(&FILE, parts)?.unwrap_or_default();
+        let book = Arc::new(book);
         state.disk().book_written(book.clone());
         for entry in book.all() {
             let until = entry.until.map(utc);
@@ -93,7 +117,8 @@ impl Overrides {
             );
         }
         let book = Arc::new(ArcSwap::new(book));
-        Ok(Overrides { book, resolved: Resolved::default(), clock: WallClock::new(now) })
+        let clock = WallClock::new(now);
+        Ok(Overrides { book, resolved: Resolved::default(), clock, restored, sharing: None, ids: BookIds::default() })
     }
 
     /// The Unix time by the clock of all ends.
@@ -166,14 +191,18 @@ impl Overrides {
 
     /// Works out changes of the present book, on any thread.
     pub(crate) fn drafter(&self) -> Drafter {
-        Drafter { book: self.book.load_full(), clock: self.clock }
+        let (sharing, ids) = (self.sharing.clone(), self.ids.clone());
+        Drafter { book: self.book.load_full(), clock: self.clock, sharing, ids }
     }
 
-    /// Makes the change of a draft. No other change may have been made since the draft.
-    pub(crate) fn apply(&mut self, draft: Draft) -> Vec<OverrideEdit> {
-        self.resolved = draft.resolved;
-        self.book.store(Arc::new(draft.book));
-        draft.edits
+    /// Makes the change of a draft. No other change may have been made since the draft. In a fleet a command has a
+    /// receiver for whether the fleet has the change.
+    pub(crate) fn apply(&mut self, draft: Draft) -> (Vec<OverrideEdit>, Option<SharedOutcome>) {
+        let Draft { at_unix: _, book, resolved, edits, cause } = draft;
+        self.resolved = resolved;
+        self.book.store(Arc::new(book));
+        let outcome = self.share_edits(&edits, cause);
+        (edits, outcome)
     }
 
     /// When the next override ends, Unix seconds.
@@ -191,7 +220,8 @@ impl Overrides {
     /// Writes the book to the state directory, for the next start.
     pub(crate) fn save(&self, state: &StateDir) -> WriteOutcome {
         let (book, now) = (self.book.load_full(), clock::now());
-        let file = file_of(&book, &Now { moment: now, unix: self.clock.unix(now) }, clock::boot().as_ref());
+        let fleet = self.sharing.as_ref().map(|sharing| sharing.saved(now));
+        let file = file_of(&book, fleet, &Now { moment: now, unix: self.clock.unix(now) }, clock::boot().as_ref());
         let disk = state.disk();
         state.put_with(&FILE, &file, move || disk.book_written(book))
     }
@@ -230,7 +260,8 @@ impl Drafter {
             }
         }
         let edits = all_or_nothing(edits)?;
-        Ok(Draft { at_unix, resolved: Arc::new(book.resolve(model)), book, edits })
+        let cause = DraftCause::Operator;
+        Ok(Draft { at_unix, resolved: Arc::new(book.resolve(model)), book, edits, cause })
     }
 
     /// The overrides without those whose time is over. There is no edit if none is.
@@ -242,7 +273,8 @@ impl Drafter {
         let mut book = Book::clone(&self.book);
         let over = book.expire(at_unix);
         let edits = over.into_iter().map(|ended| OverrideEdit { before: Some(ended), now: None, who: None }).collect();
-        Draft { at_unix, resolved: Arc::new(book.resolve(model)), book, edits }
+        let cause = DraftCause::Expiry;
+        Draft { at_unix, resolved: Arc::new(book.resolve(model)), book, edits, cause }
     }
 }
 
@@ -267,7 +299,7 @@ impl ResolvedBook {
 impl Draft {
     /// Whether it changes anything.
     pub(crate) fn is_change(&self) -> bool {
-        !self.edits.is_empty()
+        !self.edits.is_empty() || matches!(self.cause, DraftCause::Fleet { is_reordered: true, .. })
     }
 
     /// Adds the overrides of the draft to `view`.
@@ -276,152 +308,7 @@ impl Draft {
     }
 }
 
-impl OverrideEdit {
-    /// For the reply to the operator: a change of each target. Of several overrides of one target that were cleared it
-    /// has the newest.
-    pub(crate) fn into_replies(edits: Vec<OverrideEdit>) -> Vec<TargetChange> {
-        let mut replies: Vec<TargetChange> = edits.into_iter().map(OverrideEdit::into_reply).collect();
-        replies.dedup_by(|next, first| Target::parse(&next.target) == Target::parse(&first.target));
-        replies
-    }
-
-    fn into_reply(self) -> TargetChange {
-        let either = self.now.as_ref().or(self.before.as_ref());
-        let target = either.map_or(String::new(), |either| either.target.clone());
-        TargetChange { target, before: self.before, now: self.now }
-    }
-
-    /// Writes it to the log.
-    pub(crate) fn log(&self, generation: u64) {
-        let state = |of: &Option<Arc<Override>>| of.as_ref().map_or("none", |of| of.state.as_str());
-        let Some(either) = self.now.as_ref().or(self.before.as_ref()) else { return };
-        let (from, to) = (state(&self.before), state(&self.now));
-        let (who, until) = (self.who.as_deref().unwrap_or("its time is over"), either.until.map(utc));
-        tracing::info!(target = either.target, from, to, who, why = either.why, until, generation, "override");
-    }
-
-    fn target(&self) -> &str {
-        self.now.as_ref().or(self.before.as_ref()).map_or("", |of| &*of.target)
-    }
-
-    /// The event of its TARGET.
-    fn event(&self, (at, generation): (f64, u64)) -> JournalEvent {
-        let state = |of: &Option<Arc<Override>>| of.as_deref().map_or("none", |of| override_text(of.state)).to_owned();
-        JournalEvent {
-            at,
-            kind: EventKind::Override,
-            endpoint: self.target().to_owned(),
-            from: state(&self.before),
-            to: state(&self.now),
-            why: self.why(),
-            who: self.who.as_deref().map(str::to_owned),
-            generation,
-            ..JournalEvent::default()
-        }
-    }
-
-    /// The reason for an event.
-    fn why(&self) -> String {
-        match (&self.now, &self.before, &self.who) {
-            (Some(now), _, _) => {
-                let until = now.until.map_or(String::new(), |until| format!(", until {}", utc(until)));
-                format!("{} ({}{until})", now.why, now.who)
-            }
-            (None, before, Some(who)) => format!("cleared by {who}{}", of(before)),
-            (None, before, None) => format!("the override's time is over{}", of(before)),
-        }
-    }
-}
-
-/// The reason and the operator of an override that ended.
-fn of(before: &Option<Arc<Override>>) -> String {
-    before.as_ref().map_or(String::new(), |ended| format!(": {} ({})", ended.why, ended.who))
-}
-
-/// All edits; or, if any was refused, the refusals in one error, a line each.
-fn all_or_nothing(edits: Vec<Result<OverrideEdit, OverrideError>>) -> Result<Vec<OverrideEdit>, OverrideError> {
-    let count = edits.len();
-    let (mut taken, mut refusals) = (Vec::with_capacity(count), Vec::new());
-    for edit in edits {
-        match edit {
-            Ok(edit) => taken.push(edit),
-            Err(refusal) => refusals.push(refusal),
-        }
-    }
-    let each = || refusals.iter().map(OverrideError::to_string).collect::<Vec<String>>();
-    let all = || format!("{}\nnothing was changed", each().join("\n"));
-    match &refusals[..] {
-        [] => Ok(taken),
-        [first] if count == 1 => Err(first.clone()),
-        [OverrideError::NoTarget(_), ..] => Err(OverrideError::NoTarget(all())),
-        [OverrideError::NotOverridden(_), ..] => Err(OverrideError::NotOverridden(all())),
-        [first, ..] => Err(first.clone()),
-    }
-}
-
-/// The event of each endpoint whose override changed from `before` to `after` by `edits`, and of each edit that changed
-/// no endpoint. `at` in Unix seconds.
-pub(crate) fn events(
-    model: &Model,
-    view: &WorldView,
-    before: &Resolved,
-    after: &Resolved,
-    edits: &[OverrideEdit],
-    (at, generation): (f64, u64),
-) -> Vec<JournalEvent> {
-    let either: BTreeSet<EndpointId> = before.keys().chain(after.keys()).copied().collect();
-    let changed = either.into_iter().filter(|id| before.get(id) != after.get(id));
-    let event = |id: EndpointId| {
-        let edit = edit_of(edits, before.get(&id), after.get(&id));
-        let endpoint = model.endpoint(id);
-        let health = view.endpoint(endpoint);
-        JournalEvent {
-            id: String::new(),
-            at,
-            kind: EventKind::Override,
-            zone: model.zone(endpoint.zone).apex.to_string(),
-            endpoint: endpoint.name.clone(),
-            from: state_text(before.get(&id), health).to_owned(),
-            to: state_text(after.get(&id), health).to_owned(),
-            why: edit.map_or(String::new(), OverrideEdit::why),
-            who: edit.and_then(|edit| edit.who.as_deref().map(str::to_owned)),
-            generation,
-            region: endpoint.region.map(|region| model.region(region).name.clone()),
-            monitor: None,
-        }
-    };
-    let changed: Vec<EndpointId> = changed.collect();
-    let of_endpoints = changed.iter().filter_map(|id| edit_of(edits, before.get(id), after.get(id)));
-    let seen: HashSet<&str> = of_endpoints.map(OverrideEdit::target).collect();
-    // A change that no endpoint shows, because a more specific override counts there, is an event of its TARGET.
-    let unseen = edits.iter().filter(|edit| !seen.contains(edit.target()));
-    let of_targets = unseen.map(|edit| edit.event((at, generation)));
-    changed.iter().copied().map(event).chain(of_targets).collect()
-}
-
-/// The edit that changed an endpoint's override: the one that made its present override, or else the one that ended the
-/// override before.
-fn edit_of<'t>(
-    edits: &'t [OverrideEdit],
-    before: Option<&Arc<Override>>,
-    after: Option<&Arc<Override>>,
-) -> Option<&'t OverrideEdit> {
-    let made = edits.iter().find(|edit| edit.now.is_some() && edit.now.as_ref() == after);
-    made.or_else(|| edits.iter().find(|edit| edit.before.is_some() && edit.before.as_ref() == before))
-}
-
-/// The state of an endpoint in an event: its override, else its measured health.
-fn state_text(of: Option<&Arc<Override>>, health: Health) -> &'static str {
-    of.map_or(health.as_str(), |of| override_text(of.state))
-}
-
-fn override_text(state: OverrideState) -> &'static str {
-    match state {
-        OverrideState::Drain => "drained",
-        OverrideState::Up => "forced-up",
-        OverrideState::Down => "forced-down",
-    }
-}
-
+#[cfg(test)]
+mod fleet_tests;
 #[cfg(test)]
 mod tests;

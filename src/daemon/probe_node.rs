@@ -147,6 +147,7 @@ impl ProbeNode {
             access: access.clone(),
             book: Arc::new(ArcSwap::from_pointee(Book::default())),
             disk: disk.clone(),
+            spread: None,
             beats: vantages.beats(),
             relay: None,
             leases: None,

@@ -60,6 +60,8 @@ pub(crate) struct Steer {
     pub(crate) overrides: Overrides,
     /// The leases of exclusive names, as the fleet knows them.
     pub(crate) leases: watch::Receiver<Leases>,
+    /// Changes when overrides of the fleet have arrived; ended without a fleet.
+    pub(crate) shared: watch::Receiver<()>,
     /// Changes with each snapshot that is published.
     pub(crate) published: watch::Sender<()>,
     pub(crate) steering_files: SteeringFiles,
@@ -113,6 +115,7 @@ impl Steer {
                 }
                 () = pass(countdown) => self.serve_again(),
                 Ok(()) = self.leases.changed() => self.serve_again(),
+                Ok(()) = self.shared.changed(), if self.drafting.has_room() => self.want_fleet(&model),
                 // Only to look at the clock.
                 () = tokio::time::sleep(CLOCK_EVERY) => {}
                 cause = self.changes.next() => next = self.want(next, cause),

@@ -10,6 +10,7 @@ pub mod flood;
 pub mod lease;
 pub mod message;
 pub mod nats;
+pub mod overrides;
 pub mod quorum;
 pub mod report;
 pub mod reporter;

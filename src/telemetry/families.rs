@@ -154,6 +154,16 @@ families! {
         "Checks of the fleet: probed by this node, not_allowed by its vantage.exec, refused as it can't use them.";
     FLEET_DIFFERING Gauge "portolan_fleet_zones_differing" []
         "Zones of servers that differ from those that the fleet probes.";
+    FLEET_OVERRIDES_CURRENT Gauge "portolan_fleet_overrides_current" []
+        "Whether the overrides of the fleet can be read; otherwise those that are known stay in force.";
+    FLEET_OVERRIDES_PENDING Gauge "portolan_fleet_overrides_pending" []
+        "Changes of overrides that were made at this server and that the fleet does not have yet.";
+    FLEET_OVERRIDES_REVISION Gauge "portolan_fleet_overrides_revision" []
+        "The newest revision of the fleet's overrides that this server serves.";
+    FLEET_OVERRIDES_REFUSED Counter "portolan_fleet_overrides_refused_total" []
+        "Values and messages about overrides of the fleet that could not be used.";
+    FLEET_OVERRIDES_SERVERS Gauge "portolan_fleet_overrides_servers" ["state"]
+        "Other servers by what they serve: current, behind this server's overrides, or silent.";
     FLEET_REPORTS_SENT Counter "portolan_fleet_reports_sent_total" [] "Reports that this node's vantage published.";
     FLEET_REPORTS Counter "portolan_fleet_reports_total" ["vantage" "region"]
         "Reports of another vantage that were accepted.";

@@ -1,12 +1,12 @@
 //! The metrics of the fleet.
 
-use crate::control::fleet::{EventsReport, FleetReport};
+use crate::control::fleet::{EventsReport, FleetReport, OverridesReport};
 use crate::telemetry::families as family;
 use crate::telemetry::text::Exposition;
 
 /// Writes what this node knows of its fleet.
 pub(super) fn write(text: &mut Exposition, fleet: &FleetReport) {
-    let FleetReport { nats, targets, vantages, refused_strangers, .. } = fleet;
+    let FleetReport { nats, targets, overrides, vantages, refused_strangers, .. } = fleet;
     text.single(&family::FLEET_CONNECTED, u8::from(nats.is_connected()));
     text.single(&family::FLEET_CONNECTIONS, nats.connections);
     let mut dropped = text.family(&family::FLEET_DROPPED);
@@ -18,6 +18,9 @@ pub(super) fn write(text: &mut Exposition, fleet: &FleetReport) {
     checks.sample(&["not_allowed"], targets.not_allowed);
     checks.sample(&["refused"], targets.refused);
     text.single(&family::FLEET_DIFFERING, targets.differing.len());
+    if let Some(overrides) = overrides {
+        write_overrides(text, overrides);
+    }
     text.single(&family::FLEET_REPORTS_SENT, fleet.reports_sent);
     let mut messages = text.family(&family::FLEET_REPORTS);
     for vantage in vantages {
@@ -62,5 +65,16 @@ fn write_events(text: &mut Exposition, events: &EventsReport) {
     let mut refused = text.family(&family::FLEET_EVENTS_REFUSED);
     for (reason, count) in &events.refused {
         refused.sample(&[reason], count);
+    }
+}
+
+fn write_overrides(text: &mut Exposition, overrides: &OverridesReport) {
+    text.single(&family::FLEET_OVERRIDES_CURRENT, u8::from(overrides.state == "current"));
+    text.single(&family::FLEET_OVERRIDES_PENDING, overrides.pending);
+    text.single(&family::FLEET_OVERRIDES_REVISION, overrides.revision);
+    text.single(&family::FLEET_OVERRIDES_REFUSED, overrides.refused);
+    let mut servers = text.family(&family::FLEET_OVERRIDES_SERVERS);
+    for state in ["current", "behind", "silent"] {
+        servers.sample(&[state], overrides.servers.iter().filter(|server| server.state == state).count());
     }
 }

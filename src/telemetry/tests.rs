@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use crate::admission::{Seats, WaitingOctets};
 use crate::answer::Transport;
-use crate::control::fleet::VantageTraffic;
-use crate::control::fleet::{DifferingReport, EventsReport, FleetReport, NatsReport, NodeEventsReport, TargetsReport};
+use crate::control::fleet::{DifferingReport, EventsReport, FleetReport, NatsReport, NodeEventsReport};
+use crate::control::fleet::{OverridesReport, TakenReport, TargetsReport, VantageTraffic};
 use crate::control::names::NameStateCache;
 use crate::control::test_world::{model, snapshot, transition};
 use crate::control::unsaved::UnsavedFile;
@@ -85,10 +85,20 @@ fn fleet() -> FleetReport {
         differing: vec![differing],
         ..TargetsReport::default()
     };
+    let server = |state: &str| TakenReport { node: "ns2".into(), state: state.into(), pending: 0, age_ms: 1 };
+    let overrides = OverridesReport {
+        state: "current".into(),
+        pending: 12,
+        revision: 34,
+        refused: 56,
+        servers: vec![server("behind"), server("silent"), server("silent")],
+        ..OverridesReport::default()
+    };
     FleetReport {
         cluster: "prod".into(),
         nats,
         targets,
+        overrides: Some(overrides),
         reports_sent: 9,
         vantages: vec![of_nyc],
         refused_strangers: [("rate".to_owned(), 6)].into(),
@@ -127,6 +137,12 @@ fn every_metric_is_there_with_its_labels() {
         r#"portolan_fleet_targets{state="not_allowed"} 4"#,
         r#"portolan_fleet_targets{state="refused"} 5"#,
         "portolan_fleet_zones_differing 1",
+        "portolan_fleet_overrides_current 1",
+        "portolan_fleet_overrides_pending 12",
+        "portolan_fleet_overrides_revision 34",
+        "portolan_fleet_overrides_refused_total 56",
+        r#"portolan_fleet_overrides_servers{state="behind"} 1"#,
+        r#"portolan_fleet_overrides_servers{state="silent"} 2"#,
         "portolan_fleet_reports_sent_total 9",
         r#"portolan_fleet_reports_total{vantage="nyc1",region="us-east"} 11"#,
         r#"portolan_fleet_report_octets_total{vantage="nyc1",region="us-east"} 1200"#,

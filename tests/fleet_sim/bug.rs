@@ -25,10 +25,16 @@ pub(crate) enum Bug {
     IgnoreHook,
     /// A server answers with the last revision that it received, though a newer one came before.
     ServeOldRevision,
+    /// An override that arrives late again replaces a newer one.
+    ApplyOldOverride,
+    /// A server writes its override over a newer one that it has not read.
+    OverwriteOverride,
+    /// The age of an override is counted by the clock of another host.
+    TrustForeignOverrideClock,
 }
 
 impl Bug {
-    pub(crate) const ALL: [Bug; 10] = [
+    pub(crate) const ALL: [Bug; 13] = [
         Bug::CountStaleVotes,
         Bug::CountBlindVotes,
         Bug::TrustForeignClock,
@@ -39,6 +45,9 @@ impl Bug {
         Bug::ReuseEpoch,
         Bug::IgnoreHook,
         Bug::ServeOldRevision,
+        Bug::ApplyOldOverride,
+        Bug::OverwriteOverride,
+        Bug::TrustForeignOverrideClock,
     ];
 
     /// What a server with this bug writes instead of `write`, where `known` is the epoch of the newest lease.

@@ -1,5 +1,5 @@
 //! A fleet in simulated time: three servers and up to six vantages run the code of the real ones (reports, collection,
-//! agreement, leases) over a network and a store that a seed breaks: loss, delay, repetition, reordering, partitions,
+//! agreement, leases, overrides) over a network and a store that a seed breaks: loss, delay, repetition, reordering, partitions,
 //! clocks that differ, pauses, restarts, a store without quorum, a vantage that lies. `world` has what can break, and
 //! `rules` what must hold all the time. After the faults everything heals, and all servers agree within two report
 //! periods.
@@ -12,6 +12,7 @@ mod chance;
 mod node;
 mod rules;
 mod run;
+mod shared;
 mod store;
 mod world;
 
@@ -41,6 +42,7 @@ fn run(seed: u64, bug: Option<Bug>) -> usize {
         world.step();
     }
     world.check_agreement();
+    world.check_overrides();
     for _ in 0..steps(LEASE_HEALED) {
         world.step();
     }

@@ -11,6 +11,7 @@ use portolan::model::{Check, CheckKey, Health, Model, Moment, Monitor, ProbeKind
 use crate::bug::Bug;
 use crate::chance::Chance;
 use crate::node::{Arrival, Clock, Node, Server, plan_of};
+use crate::shared::SharedOverrides;
 use crate::store::Store;
 
 pub(crate) const STEP: Duration = Duration::from_millis(50);
@@ -65,6 +66,7 @@ pub(crate) struct World {
     pub(crate) nodes: Vec<Node>,
     pub(crate) liar: Option<(usize, Lie)>,
     pub(crate) store: Store,
+    pub(crate) shared: SharedOverrides,
     pub(crate) hooks: Vec<Hook>,
     /// Whether each endpoint answers, and whether each region reaches it.
     pub(crate) truth: [bool; CHECKS],
@@ -91,6 +93,7 @@ impl World {
             nodes: Vec::new(),
             liar,
             store: Store::default(),
+            shared: SharedOverrides::new(seed),
             hooks: Vec::new(),
             truth: [true; CHECKS],
             paths: [[true; CHECKS]; 3],
@@ -165,6 +168,7 @@ impl World {
                 self.run(node);
             }
         }
+        self.share_overrides();
     }
 
     fn break_something(&mut self) {

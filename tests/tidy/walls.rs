@@ -60,6 +60,7 @@ const PURE: &[&str] = &[
     "fleet/lease",
     "fleet/events",
     "fleet/nats/subjects",
+    "fleet/overrides",
     "fleet/targets",
     "snapshot/mod",
     "snapshot/names",

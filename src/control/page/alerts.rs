@@ -6,7 +6,7 @@ use std::fmt::Write;
 use super::escape;
 use super::regions::override_text;
 use crate::control::names::NameReport;
-use crate::control::overrides::{OverrideReport, utc};
+use crate::control::overrides::{OverrideReport, OverrideSpread, utc};
 use crate::control::status::{EndpointStatus, Status};
 use crate::control::unsaved::UnsavedFile;
 
@@ -106,6 +106,15 @@ fn of_names(alerts: &mut Alerts, names: &[NameReport]) {
     }
 }
 
+/// Where an override is not in force yet.
+fn spread_text(spread: &OverrideSpread) -> String {
+    match (spread.shared, spread.missing.is_empty()) {
+        (false, _) => " (not yet shared with the fleet)".to_owned(),
+        (true, false) => format!(" (not in force yet at {})", spread.missing.join(", ")),
+        (true, true) => String::new(),
+    }
+}
+
 /// What operators and the policy files took out of service, once for each target.
 fn overrides(alerts: &mut Alerts, status: &Status) {
     let endpoints = || status.zones.iter().flat_map(|zone| &zone.endpoints);
@@ -118,7 +127,8 @@ fn overrides(alerts: &mut Alerts, status: &Status) {
             Some(region) => format!("region {region}"),
             None => target.to_owned(),
         };
-        alerts.push((Level::Warning, format!("{what} is {}", override_text(entry))));
+        let spread = entry.fleet.as_ref().map_or(String::new(), spread_text);
+        alerts.push((Level::Warning, format!("{what} is {}{spread}", override_text(entry))));
     }
     let by_file = |endpoint: &&EndpointStatus| endpoint.state.is_some() && endpoint.overridden.is_none();
     for endpoint in endpoints().filter(by_file) {

@@ -2,7 +2,7 @@
 
 use super::regions::{health_of_all, ramp_text};
 use super::{PageData, escape, page_data};
-use crate::control::overrides::OverrideReport;
+use crate::control::overrides::{OverrideReport, OverrideSpread};
 use crate::control::status::{RampReport, VantageStatus};
 use crate::control::test_world::world;
 
@@ -79,7 +79,17 @@ fn a_drained_region_says_so_and_who_drained_it() {
         until: None,
         zones: None,
         on_disk: None,
+        fleet: None,
     };
+    let spread = |shared, missing: &[&str]| {
+        let missing = missing.iter().map(|name| (*name).to_owned()).collect();
+        let spread = OverrideSpread { node: "ns1".into(), shared, taken: vec!["ns1".into()], missing };
+        let of_fleet = OverrideReport { fleet: Some(spread), ..entry.clone() };
+        board(|data| data.status.zones[0].endpoints[1].overridden = Some(of_fleet.clone()))
+    };
+    assert!(spread(false, &["ns2"]).contains("rack move (not yet shared with the fleet)"));
+    assert!(spread(true, &["ns2"]).contains("rack move (not in force yet at ns2)"));
+    assert!(!spread(true, &[]).contains("not in force yet"));
     let text = board(|data| data.status.zones[0].endpoints[1].overridden = Some(entry.clone()));
     assert!(text.contains("<section data-region=\"us-east\" data-health=\"down\" data-drained>"), "{text}");
     assert!(text.contains("region us-east is drained by alice: rack move"), "{text}");

@@ -79,6 +79,6 @@ fn observations(
 
 fn overridden(entry: &OverrideReport) -> Option<Override> {
     let zones = zones_of(entry).ok()?;
-    let OverrideReport { target, state, why, who, until, zones: _, on_disk: _ } = entry.clone();
+    let OverrideReport { target, state, why, who, until, zones: _, on_disk: _, fleet: _ } = entry.clone();
     Some(Override { target, state: state_of(&state).ok()?, why, who, until, zones })
 }

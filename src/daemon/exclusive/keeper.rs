@@ -333,7 +333,7 @@ impl Keeper {
     fn bucket_event(&mut self, event: BucketEvent) {
         let now = clock::now();
         match event {
-            BucketEvent::Entry(BucketEntry { key, revision, value }) => {
+            BucketEvent::Entry(BucketEntry { key, revision, value, stored: _ }) => {
                 let value = value.as_deref().map(|value| &value[..value.len().min(MAX_VALUE_OCTETS + 1)]);
                 let content = stored_lease(value);
                 if let Some(name) = self.names.get_mut(&key).filter(|_| self.is_live) {

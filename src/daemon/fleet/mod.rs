@@ -6,6 +6,7 @@
 //! | `targets` | both | reads what is to be probed; a server writes what its zones need |
 //! | `reports` | both | sends the reports of this node's vantage |
 //! | | server | receives those of the others, for the agreement |
+//! | `overrides` | server | shares the operators' overrides |
 //! | `beats` | server | passes heartbeats on, and receives those of other servers |
 //! | `events` | server | writes the events of this server into the stream, and reads those of all servers |
 
@@ -13,6 +14,7 @@ mod beats;
 mod board;
 mod events;
 mod merge;
+mod overrides;
 mod reports;
 mod targets;
 
@@ -30,6 +32,7 @@ use crate::config::Settings;
 use crate::control::BeatGate;
 use crate::control::fleet::{FleetReport, NatsReport, ReadFleet, RelayBeat};
 use crate::control::{FleetEvents, Journal};
+use crate::daemon::overrides::Sharing;
 use crate::daemon::runtimes::{FLEET, OwnRuntime};
 use crate::fleet::exchange::RemoteReports;
 use crate::fleet::nats::{LeaseStore, Nats, NatsUse};
@@ -41,6 +44,7 @@ use crate::snapshot::Snapshot;
 use beats::BeatTask;
 use board::Board;
 use events::{EventBoard, ReadEvents, WriteEvents};
+use overrides::OverrideTask;
 use reports::{ReceiveTask, SendTask};
 use targets::{TargetTask, TargetWriter};
 
@@ -63,6 +67,8 @@ pub(crate) struct Fleet {
     allowed: Vec<String>,
     /// Of a server.
     events: Option<EventParts>,
+    /// The overrides of a server.
+    sharing: Option<Arc<Sharing>>,
     /// Dropped last: the tasks run on its threads.
     threads: OwnRuntime,
 }
@@ -91,6 +97,8 @@ pub(crate) struct ServerSide {
     pub(crate) beats: BeatSender,
     /// What is being served.
     pub(crate) snapshots: Arc<ArcSwap<Snapshot>>,
+    /// The overrides that it shares.
+    pub(crate) overrides: Option<Arc<Sharing>>,
 }
 
 impl Fleet {
@@ -129,6 +137,7 @@ impl Fleet {
                 events: Arc::default(),
                 board: Arc::default(),
             }),
+            sharing: None,
             threads,
         }))
     }
@@ -167,11 +176,16 @@ impl Fleet {
             board: self.board.clone(),
         };
         self.threads.spawn(sending.run(self.stop.clone()));
-        let Some(ServerSide { remote, beats, snapshots }) = server else { return };
+        let Some(ServerSide { remote, beats, snapshots, overrides }) = server else { return };
         if let Some(feed) = self.feed.clone() {
             let (nats, board) = (self.nats.clone(), self.board.clone());
             let receiving = ReceiveTask { nats, feed, probed, reports: remote, board };
             self.threads.spawn(receiving.run(self.stop.clone()));
+        }
+        if let Some(sharing) = overrides {
+            self.sharing = Some(sharing.clone());
+            let task = OverrideTask { nats: self.nats.clone(), sharing };
+            self.threads.spawn(task.run(self.stop.clone()));
         }
         let (nats, board) = (self.nats.clone(), self.board.clone());
         let beating = BeatTask { nats, beats, snapshots, board, gate: BeatGate::default() };
@@ -209,12 +223,14 @@ impl Fleet {
         let (nats, feed, cluster) = (self.nats.clone(), self.feed.clone(), Arc::clone(&self.cluster));
         let (board, own) = (Arc::clone(&self.board), Arc::clone(&self.vantage.name));
         let events = self.events.clone();
+        let sharing = self.sharing.clone();
         Arc::new(move || {
             let (vantages, strangers) = board.traffic();
             FleetReport {
                 cluster: cluster.to_string(),
                 nats: report(&nats, feed.as_ref()),
                 targets: board.targets_report(&own),
+                overrides: sharing.as_ref().map(|sharing| sharing.report()),
                 reports_sent: board.sent.load(Ordering::Relaxed),
                 vantages,
                 refused_strangers: strangers.into_iter().collect(),

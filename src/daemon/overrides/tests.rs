@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::control::test_world::{model, view};
+use crate::model::OverrideState;
 
 fn drain(target: &str, until: Option<f64>) -> OverrideChange {
     let (why, who) = ("rack move".into(), "alice".into());
@@ -13,13 +14,13 @@ fn drain(target: &str, until: Option<f64>) -> OverrideChange {
 
 fn change(overrides: &mut Overrides, change: OverrideChange) -> Vec<OverrideEdit> {
     let draft = overrides.drafter().draft(change, &model()).unwrap();
-    overrides.apply(draft)
+    overrides.apply(draft).0
 }
 
 /// Ends the overrides whose time is over at `now`, Unix seconds.
 fn expire(overrides: &mut Overrides, now: f64) -> Vec<OverrideEdit> {
     let draft = overrides.drafter().expiry_at(now, &model());
-    overrides.apply(draft)
+    overrides.apply(draft).0
 }
 
 fn event_lines(before: &Resolved, overrides: &Overrides, edits: &[OverrideEdit]) -> Vec<String> {

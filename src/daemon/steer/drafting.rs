@@ -27,10 +27,15 @@ pub(super) enum WantedChange {
     Operators(OverrideChange, Reply),
     /// Overrides whose time is over end.
     Expiry,
+    /// The overrides become those of the fleet.
+    Fleet,
 }
 
 /// The result of a draft; `None`: it broke off.
-pub(super) type DraftResult = Option<Result<Draft, OverrideError>>;
+pub(super) type DraftResult = Option<MadeDraft>;
+
+/// A draft; `None`: there is nothing to change. An error is for the operator.
+type MadeDraft = Result<Option<Draft>, OverrideError>;
 
 /// The changes that wait, and the one that is being worked out.
 pub(crate) struct Drafting {
@@ -43,7 +48,7 @@ struct Running {
     change: WantedChange,
     book: Arc<Book>,
     model: Arc<Model>,
-    draft: JoinHandle<Result<Draft, OverrideError>>,
+    draft: JoinHandle<MadeDraft>,
 }
 
 impl Drafting {
@@ -73,6 +78,14 @@ impl Drafting {
 }
 
 impl Steer {
+    /// The changes of the fleet have arrived.
+    pub(super) fn want_fleet(&mut self, model: &Arc<Model>) {
+        // One that waits takes in everything that has arrived when it begins.
+        if !self.drafting.waiting.iter().any(|change| matches!(change, WantedChange::Fleet)) {
+            self.want_change(WantedChange::Fleet, model);
+        }
+    }
+
     /// Makes a change after those that wait.
     pub(super) fn want_change(&mut self, change: WantedChange, model: &Arc<Model>) {
         self.drafting.waiting.push_back(change);
@@ -96,15 +109,18 @@ impl Steer {
         while self.drafting.running.is_none() {
             let Some(change) = self.drafting.waiting.pop_front() else { return };
             let (drafter, model) = (self.overrides.drafter(), model.clone());
-            let operators = match &change {
-                WantedChange::Operators(change, _) => Some(change.clone()),
-                WantedChange::Expiry => None,
+            let (operators, is_fleet) = match &change {
+                WantedChange::Operators(change, _) => (Some(change.clone()), false),
+                WantedChange::Expiry => (None, false),
+                WantedChange::Fleet => (None, true),
             };
             let (book, of) = (drafter.book().clone(), model.clone());
-            let pairs = (book.entries().len() + targets(operators.as_ref())) * model.endpoints.len();
+            let more = targets(operators.as_ref()) + if is_fleet { self.overrides.shared_by_others() } else { 0 };
+            let pairs = (book.entries().len() + more) * model.endpoints.len();
             let work = move || match operators {
-                Some(change) => drafter.draft(change, &model),
-                None => Ok(drafter.expiry(&model)),
+                Some(change) => drafter.draft(change, &model).map(Some),
+                None if is_fleet => Ok(drafter.fleet(&model)),
+                None => Ok(Some(drafter.expiry(&model))),
             };
             match pairs <= FEW_PAIRS {
                 true => self.end_change(change, work()),
@@ -116,16 +132,20 @@ impl Steer {
         }
     }
 
-    fn end_change(&mut self, change: WantedChange, draft: Result<Draft, OverrideError>) {
+    fn end_change(&mut self, change: WantedChange, draft: MadeDraft) {
         match (change, draft) {
             (WantedChange::Operators(change, reply), draft) => {
-                let applied = draft.and_then(|draft| self.apply_change(&change, draft));
-                // The sender of the request may have gone; the change is made all the same.
-                let _ = reply.send(applied);
+                let applied = draft.and_then(|draft| draft.map(|draft| self.apply_change(&change, draft)).transpose());
+                // The sender of the request may have gone; the change is made all the same. A command always has a
+                // draft.
+                if let Some(applied) = applied.transpose() {
+                    let _ = reply.send(applied);
+                }
             }
-            (WantedChange::Expiry, Ok(draft)) => self.apply_expiry(draft),
-            // An end is never refused.
-            (WantedChange::Expiry, Err(_)) => {}
+            (WantedChange::Expiry, Ok(Some(draft))) => self.apply_expiry(draft),
+            (WantedChange::Fleet, Ok(Some(draft))) => self.apply_fleet(draft),
+            // An end and the fleet's overrides are never refused.
+            (WantedChange::Expiry | WantedChange::Fleet, Ok(None) | Err(_)) => {}
         }
     }
 }

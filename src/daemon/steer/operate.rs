@@ -27,7 +27,7 @@ impl Steer {
             return Err(OverrideError::Unconfirmed(Box::new(unanswered)));
         }
         let resolved = self.overrides.resolved();
-        let edits = self.overrides.apply(draft);
+        let (edits, shared) = self.overrides.apply(draft);
         let transitions = self.publisher.publish_preview(next, clock::unix_seconds());
         // A failure is in the log.
         drop(self.save_steering(&before));
@@ -36,7 +36,7 @@ impl Steer {
         self.report_edits(&edits, &resolved);
         let served = [before, self.publisher.snapshots().load_full()];
         let targets = OverrideEdit::into_replies(edits);
-        Ok(AppliedChange { targets, served, saved })
+        Ok(AppliedChange { targets, served, saved, shared })
     }
 
     /// Returns a name to its first member that is up; the change is served when this returns.
@@ -81,11 +81,30 @@ impl Steer {
             return;
         }
         let resolved = self.overrides.resolved();
-        let edits = self.overrides.apply(draft);
+        let (edits, _) = self.overrides.apply(draft);
         self.serve_again();
         // A failure is in the log; after a restart the time is over too.
         drop(self.overrides.save(&self.state_dir));
         self.report_edits(&edits, &resolved);
+    }
+
+    /// Serves the overrides as the fleet has them, by a draft. What is shared is saved also where nothing else changes.
+    pub(super) fn apply_fleet(&mut self, draft: Draft) {
+        let (is_change, resolved) = (draft.is_change(), self.overrides.resolved());
+        if is_change {
+            self.publish_draft(draft, &resolved);
+        } else {
+            drop(self.overrides.apply(draft));
+        }
+        // A failure is in the log.
+        drop(self.overrides.save(&self.state_dir));
+    }
+
+    /// Serves a draft that nobody waits for.
+    fn publish_draft(&mut self, draft: Draft, before: &Resolved) {
+        let (edits, _) = self.overrides.apply(draft);
+        self.serve_again();
+        self.report_edits(&edits, before);
     }
 
     /// Reports a change of the overrides to log and journal; `before` has the override of each endpoint before it.

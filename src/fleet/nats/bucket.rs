@@ -8,6 +8,7 @@ use bytes::Bytes;
 use serde_json::{Value as Json, json};
 
 use crate::fleet::nats::Nats;
+use crate::fleet::nats::bucket_event::millis_of_stamp;
 use crate::fleet::nats::jetstream::{self, ApiError, UNUSABLE, WRONG_LAST, parsed};
 
 /// The buckets of a fleet.
@@ -31,12 +32,12 @@ impl BucketKind {
         }
     }
 
-    /// The most octets that it may have. Targets: 100,000 checks with 300 octets each, twice. The others: 10,000
-    /// entries with a KiB each (judgment). A full bucket refuses what is new.
+    /// The most octets that it may have. Targets: 100,000 checks with 300 octets each, twice. Overrides: 20,000 changes
+    /// of 3 KiB each. Leases: 10,000 with a KiB each (judgment). A full bucket refuses what is new.
     fn most_octets(self) -> u64 {
         match self {
-            BucketKind::Targets => 64 << 20,
-            BucketKind::Overrides | BucketKind::Leases => 16 << 20,
+            BucketKind::Targets | BucketKind::Overrides => 64 << 20,
+            BucketKind::Leases => 16 << 20,
         }
     }
 }
@@ -83,6 +84,8 @@ pub(super) struct BucketInfo {
     pub(super) created: String,
     /// The revision of the last write.
     pub(super) last: u64,
+    /// The time when NATS replied, by its own clock; `None` from a NATS server that does not send it (before 2.10).
+    pub(super) time: Option<i64>,
 }
 
 impl Bucket {
@@ -167,7 +170,9 @@ impl Bucket {
         let reply = self.api("STREAM.INFO", &json!({})).await?;
         let created = reply["created"].as_str().unwrap_or_default().to_owned();
         let last = reply["state"]["last_seq"].as_u64();
-        last.map(|last| BucketInfo { created, last }).ok_or_else(|| ApiError { code: 0, why: UNUSABLE.to_owned() })
+        let time = reply["ts"].as_str().and_then(millis_of_stamp);
+        last.map(|last| BucketInfo { created, last, time })
+            .ok_or_else(|| ApiError { code: 0, why: UNUSABLE.to_owned() })
     }
 
     pub(super) async fn api(&self, call: &str, content: &Json) -> Result<Json, ApiError> {

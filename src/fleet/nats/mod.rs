@@ -10,6 +10,7 @@
 //! - [`Subjects`] has the names of all subjects and buckets.
 
 mod bucket;
+mod bucket_event;
 mod connection;
 mod credentials;
 mod event_stream;
@@ -20,10 +21,11 @@ mod subjects;
 mod watch;
 
 pub use bucket::{Bucket, BucketKind, PutError};
+pub use bucket_event::{BucketEntry, BucketEvent, StoredTime};
 pub use connection::{ConnectError, ConnectionStatus, Nats, NatsMessage, NatsSubscription, NatsUse};
 pub use credentials::Credentials;
 pub use event_stream::{EventStream, StreamEvents, StreamInfo};
 pub use feed::NatsFeed;
 pub use leases::{LeaseStore, stored_lease};
 pub use subjects::{Subjects, name_of, token};
-pub use watch::{BucketEntry, BucketEvent, BucketWatch};
+pub use watch::BucketWatch;

@@ -5,6 +5,7 @@
 //! | `portolan.CLUSTER.report.REGION.NODE` | this vantage | its observations |
 //! | `portolan.CLUSTER.ask.NODE` | servers | send a whole report |
 //! | `portolan.CLUSTER.beat` | servers | a heartbeat that one server received |
+//! | `portolan.CLUSTER.taken.NODE` | this server | which overrides it serves |
 //! | `portolan.CLUSTER.event.NODE` | this server | its numbered events; the stream `portolan_CLUSTER_events` has them |
 //! | `$KV.portolan_CLUSTER_targets.>` and so on | servers | the keys of a bucket |
 //!
@@ -75,6 +76,22 @@ impl Subjects {
     /// The name of the stream of events: `portolan_CLUSTER_events`.
     pub fn event_stream(&self) -> String {
         format!("portolan_{}_events", self.cluster)
+    }
+
+    /// Where a server publishes which overrides it serves.
+    pub fn taken(&self, node: &str) -> String {
+        format!("portolan.{}.taken.{}", self.cluster, token(node))
+    }
+
+    /// The same of all servers, for a subscription.
+    pub fn all_taken(&self) -> String {
+        format!("portolan.{}.taken.*", self.cluster)
+    }
+
+    /// The server of such a subject; `None` if it is another subject.
+    pub fn taken_by(&self, subject: &str) -> Option<String> {
+        let rest = subject.strip_prefix("portolan.")?.strip_prefix(self.cluster.as_str())?;
+        name_of(rest.strip_prefix(".taken.")?)
     }
 
     /// The name of a bucket: `portolan_CLUSTER_targets`.
@@ -154,6 +171,8 @@ mod tests {
             assert_eq!(subjects.sender(wrong), None, "{wrong}");
         }
         assert_eq!(subjects.sender(&format!("portolan.prod.report.eu.{}", "a".repeat(MAX_TOKEN + 1))), None);
+        assert_eq!(subjects.taken_by(&subjects.taken("ns1.example")), Some("ns1.example".into()));
+        assert_eq!((subjects.taken_by("portolan.prod.taken.a.b"), subjects.taken_by(&subject)), (None, None));
     }
 
     #[test]

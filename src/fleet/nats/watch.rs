@@ -9,53 +9,35 @@
 //! of it. A node that may look at the bucket itself compares when it was made. One that may only read looks whether the
 //! last entry that it knows is still there, or a later one of the same key; after a reconnection it reads all again.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::{HeaderMap, Message};
-use bytes::Bytes;
 use serde_json::json;
 use tokio::sync::{mpsc, watch};
 
 use crate::clock;
 use crate::fleet::nats::bucket::{Bucket, BucketInfo, BucketKind};
+use crate::fleet::nats::bucket_event::{BucketEntry, BucketEvent, StoredTime, millis_of_stamp};
 use crate::fleet::nats::jetstream::{ApiError, BatchPart, NOT_FOUND, UNUSABLE, batch_part};
 use crate::fleet::nats::{ConnectionStatus, NatsSubscription};
 use crate::model::Moment;
 
-/// What happens to a watched bucket, in the order of revisions.
-#[derive(Debug, Clone, PartialEq)]
-pub enum BucketEvent {
-    /// A key was written or deleted.
-    Entry(BucketEntry),
-    /// Everything that was in the bucket at this moment has been reported. Comes after each read, so an old one means
-    /// that the bucket can't be read.
-    Current(Moment),
-    /// The bucket was made anew: what was reported before is gone unless it is reported again.
-    Lost,
-    /// The bucket can't be read: why. Comes once until it can.
-    Away(String),
-}
-
-/// The newest revision of a key.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BucketEntry {
-    /// The key.
-    pub key: String,
-    /// Its revision: higher than that of every entry before it.
-    pub revision: u64,
-    /// Its value; `None`: it was deleted.
-    pub value: Option<Bytes>,
-}
-
 /// The events of a bucket. The watch ends when this is dropped.
 pub struct BucketWatch {
     events: mpsc::Receiver<BucketEvent>,
+    created: watch::Receiver<Option<Arc<str>>>,
 }
 
 impl BucketWatch {
     /// The next event. Nothing is lost when this is dropped and called again. `None` after the end of the connection.
     pub async fn next(&mut self) -> Option<BucketEvent> {
         self.events.recv().await
+    }
+
+    /// When the bucket was made that is read now; `None` where this node can't know.
+    pub fn created(&self) -> Option<Arc<str>> {
+        self.created.borrow().clone()
     }
 
     /// An event that has come already; `Some(None)` after the end of the connection.
@@ -73,19 +55,21 @@ impl Bucket {
     /// which servers may do. Must be called within a tokio runtime.
     pub fn watch(&self, makes_it: bool) -> BucketWatch {
         let (sender, events) = mpsc::channel(MAX_WAITING);
+        let (created, known) = watch::channel(None);
         let bucket = self.clone();
         let watcher = Watcher {
             connections: bucket.nats.status().connections,
             bucket,
             makes_it,
             events: sender,
-            created: None,
+            created,
+            time: None,
             last: None,
             doubts: 0,
             is_away: false,
         };
         tokio::spawn(watcher.run());
-        BucketWatch { events }
+        BucketWatch { events, created: known }
     }
 }
 
@@ -123,7 +107,9 @@ struct Watcher {
     makes_it: bool,
     events: mpsc::Sender<BucketEvent>,
     /// When the bucket was made whose entries were reported; `None` where this node can't know.
-    created: Option<String>,
+    created: watch::Sender<Option<Arc<str>>>,
+    /// A moment, and the time of NATS then.
+    time: Option<(Moment, i64)>,
     /// The last entry that was reported.
     last: Option<LastEntry>,
     /// Reads one after another in which that entry was missing.
@@ -206,7 +192,12 @@ impl Watcher {
                 other => other,
             };
             match info {
-                Ok(info) => self.adopt(info).await?,
+                Ok(info) => {
+                    // NATS replied between the two.
+                    let middle = now + clock::now().since(now) / 2;
+                    self.time = info.time.map(|time| (middle, time));
+                    self.adopt(info).await?;
+                }
                 Err(error) => return Ok(Err(error)),
             }
             *looked_at = Some(now);
@@ -217,8 +208,8 @@ impl Watcher {
     /// Notices another bucket under the same name.
     async fn adopt(&mut self, info: BucketInfo) -> Result<(), Ended> {
         let known = self.last.as_ref().map_or(0, |last| last.revision);
-        let is_same = self.created.as_ref().is_none_or(|created| *created == info.created) && known <= info.last;
-        self.created = Some(info.created);
+        let before = self.created.send_replace(Some(info.created.as_str().into()));
+        let is_same = before.is_none_or(|created| *created == *info.created) && known <= info.last;
         if is_same { Ok(()) } else { self.begin_anew().await }
     }
 
@@ -249,8 +240,9 @@ impl Watcher {
             }
             is_first = false;
             let (before, is_end) = (self.last.clone(), batch.entries.is_empty() || batch.pending == 0);
-            for (entry, stamp) in batch.entries {
+            for (mut entry, stamp) in batch.entries {
                 if self.last.as_ref().is_none_or(|last| entry.revision > last.revision) {
+                    entry.stored = self.stored_time(&stamp);
                     self.last = Some(LastEntry { key: entry.key.clone(), revision: entry.revision, stamp });
                     self.events.send(BucketEvent::Entry(entry)).await.map_err(|_| Ended)?;
                 }
@@ -273,6 +265,16 @@ impl Watcher {
             self.doubts = 0;
         }
         continues
+    }
+
+    /// When a revision with this stamp was stored.
+    fn stored_time(&self, stamp: &str) -> StoredTime {
+        let stamp = millis_of_stamp(stamp);
+        let age = self.time.zip(stamp).map(|((at, time), stamp)| {
+            let since = i64::try_from(clock::now().since(at).as_millis()).unwrap_or(i64::MAX);
+            Duration::from_millis(u64::try_from(time.saturating_add(since).saturating_sub(stamp)).unwrap_or(0))
+        });
+        StoredTime { age, stamp: stamp.unwrap_or(0), bucket: self.created.borrow().clone() }
     }
 
     async fn read_batch(&self) -> Result<Batch, ApiError> {
@@ -394,7 +396,8 @@ impl Batch {
         let value = (!is_removal(reply.headers.as_ref())).then(|| reply.payload.clone());
         let stamp = reply.headers.as_ref().and_then(|headers| headers.get("Nats-Time-Stamp"));
         let stamp = stamp.map_or(String::new(), |stamp| stamp.as_str().to_owned());
-        self.entries.push((BucketEntry { key: key.to_owned(), revision, value }, stamp));
+        let entry = BucketEntry { key: key.to_owned(), revision, value, stored: StoredTime::default() };
+        self.entries.push((entry, stamp));
         if !is_followed {
             self.pending = 1;
             return false;

@@ -1,0 +1,445 @@
+//! The merge against a bucket with compare-and-set, with ages by another clock, and with what is wrong in the bucket.
+
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::model::OverrideState;
+
+const SEC: i64 = 1000;
+
+fn canonical(target: &str) -> String {
+    target.to_lowercase()
+}
+
+fn merge() -> OverrideMerge {
+    let mut merge = OverrideMerge::new(canonical);
+    merge.bucket_is("now");
+    merge
+}
+
+/// One that has read an empty bucket at 0.
+fn ready() -> OverrideMerge {
+    let mut merge = merge();
+    merge.complete(0);
+    merge
+}
+
+fn drain(id: u64, target: &str) -> FleetOverride {
+    FleetOverride {
+        id,
+        target: target.into(),
+        zones: None,
+        effect: OverrideEffect::Set(OverrideState::Drain),
+        who: "alice".into(),
+        why: "rack move".into(),
+        node: "ns1".into(),
+    }
+}
+
+fn clear(id: u64, target: &str) -> FleetOverride {
+    FleetOverride { effect: OverrideEffect::Clear, ..drain(id, target) }
+}
+
+/// Stored `age` milliseconds ago by the clock of NATS.
+fn stored(revision: u64, age: i64) -> StoredAt {
+    StoredAt { revision, age: Some(Duration::from_millis(age.unsigned_abs())), stamp: 1_000_000 - age }
+}
+
+fn json(change: FleetOverride, age: i64, left: Option<i64>) -> String {
+    value::to_json(&TimedOverride { change, made: 0, end: left.map(|left| age + left) }, age)
+}
+
+fn read(merge: &mut OverrideMerge, value: &str, at: StoredAt, now: i64) -> OverrideRead {
+    let key = value::from_json(value.as_bytes()).map_or("00".into(), |written| merge.key(&written.change));
+    merge.read(&key, Some(value.as_bytes()), at, now)
+}
+
+/// The ids of what is in force.
+fn ids(merge: &OverrideMerge, now: i64) -> Vec<u64> {
+    merge.in_force(now).into_iter().map(|(_, timed)| timed.change.id).collect()
+}
+
+#[test]
+fn a_change_is_pending_until_it_is_stored_and_is_written_again_where_it_was_not() {
+    let mut of = ready();
+    let key = of.change(drain(1, "fra1"), Some(60 * SEC), 0);
+    assert!(of.is_pending(&key, 1) && of.pending() == 1 && ids(&of, 0) == [1]);
+    let writes = of.writes(9, 10);
+    assert_eq!((writes.len(), writes[0].expected), (1, 0));
+    let value = value::from_json(writes[0].value.as_ref().unwrap().as_bytes()).unwrap();
+    assert_eq!((value.age, value.left, value.change), (10, Some(60 * SEC - 10), drain(1, "fra1")));
+    assert_eq!((of.writes(9, 10), of.next_due()), (vec![], None), "it is under way");
+    of.written(&writes[0], WriteEnd::Failed, 20);
+    let due = of.next_due().unwrap();
+    assert!(due > 20 && of.writes(9, due - 1).is_empty());
+    let again = of.writes(9, due);
+    of.written(&again[0], WriteEnd::Stored(7), due + 1);
+    assert!(!of.is_pending(&key, 1) && of.revision_of(&key) == Some(7) && of.next_due().is_none());
+    // The next one is written over it, before the watch shows the first.
+    of.change(clear(2, "FRA1"), None, 100);
+    assert_eq!((of.writes(9, 100)[0].expected, ids(&of, 100)), (7, vec![]));
+}
+
+#[test]
+fn before_the_bucket_was_read_nothing_is_written() {
+    let mut of = merge();
+    of.change(drain(1, "fra1"), None, 0);
+    assert_eq!(of.writes(9, 10), []);
+    of.complete(5);
+    assert_eq!(of.writes(9, 10).len(), 1);
+}
+
+#[test]
+fn the_newer_one_of_two_that_were_made_apart_is_in_force() {
+    // One that is 5 s old when 8 s old is stored, and the other way round.
+    for (own_age, taken) in [(5, false), (11, true)] {
+        let mut of = ready();
+        let now = 100 * SEC;
+        of.change(drain(1, "fra1"), None, now - own_age * SEC);
+        let result = read(&mut of, &json(clear(2, "fra1"), 3 * SEC, None), stored(4, 5 * SEC), now);
+        assert_eq!(matches!(result, OverrideRead::Taken(_, Some(_))), taken, "{result:?}");
+        assert_eq!(ids(&of, now), if taken { vec![] } else { vec![1] });
+        let writes = of.writes(9, now);
+        assert_eq!(writes.len(), usize::from(!taken));
+        assert!(writes.iter().all(|write| write.expected == 4));
+    }
+}
+
+#[test]
+fn what_nats_says_of_the_time_is_never_longer_than_the_time_since_the_last_read() {
+    let mut of = ready();
+    of.complete(100 * SEC);
+    of.change(drain(1, "fra1"), None, 101 * SEC);
+    // The clock of NATS was set by a day meanwhile: the value is at most 13 s old.
+    let now = 111 * SEC;
+    let result = read(&mut of, &json(clear(2, "fra1"), 0, None), stored(4, 86_400 * SEC), now);
+    assert!(matches!(result, OverrideRead::Older(..)), "{result:?}");
+    of.complete(now);
+    let result = read(&mut of, &json(drain(3, "nyc"), 0, Some(60 * SEC)), stored(5, 86_400 * SEC), now + SEC);
+    assert!(matches!(result, OverrideRead::Taken(..)), "{result:?}");
+    assert_eq!(ids(&of, now + 57 * SEC), [3, 1], "it has lasted for 3 s at most");
+}
+
+#[test]
+fn an_override_ends_after_the_time_that_was_left_and_stays_ended() {
+    let mut of = merge();
+    read(&mut of, &json(drain(1, "fra1"), 3600 * SEC, Some(10 * SEC)), stored(1, 4 * SEC), 50 * SEC);
+    of.complete(50 * SEC);
+    assert_eq!((ids(&of, 55_999), ids(&of, 56_000)), (vec![1], vec![]));
+    // The times of one that is known are not changed by a later read.
+    of.read_anew();
+    let again = read(&mut of, &json(drain(1, "fra1"), 3600 * SEC, Some(10 * SEC)), stored(1, 0), 51 * SEC);
+    assert_eq!((again, ids(&of, 56_000)), (OverrideRead::Confirmed, vec![]));
+}
+
+#[test]
+fn a_clear_is_learned_after_an_absence_and_what_the_bucket_has_no_more_is_forgotten() {
+    let mut of = ready();
+    for (revision, target) in [(1, "fra1"), (2, "nyc"), (3, "ams1")] {
+        read(&mut of, &json(drain(revision, target), 0, None), stored(revision, 0), SEC);
+    }
+    of.change(drain(9, "lhr"), None, 2 * SEC);
+    let saved = of.saved(3 * SEC);
+    let text = serde_json::to_string(&saved).unwrap();
+    let mut next = OverrideMerge::new(canonical);
+    // An hour later; the clock of the process began anew.
+    next.restore(serde_json::from_str(&text).unwrap(), 3600 * SEC, 0).unwrap();
+    assert_eq!(ids(&next, 0), [1, 2, 3, 9], "as before, until the bucket is read");
+    next.bucket_is("now");
+    read(&mut next, &json(clear(4, "fra1"), 0, None), stored(7, 60 * SEC), SEC);
+    // A late copy of the bucket lacks `ams1`, and `nyc` was deleted.
+    let mut late = OverrideMerge::new(canonical);
+    late.restore(saved, 0, 0).unwrap();
+    late.bucket_is("now");
+    read(&mut late, &json(drain(1, "fra1"), 0, None), stored(1, 0), SEC);
+    late.complete(SEC);
+    assert_eq!(ids(&late, SEC), [1, 2, 3, 9]);
+    read(&mut next, &json(drain(3, "ams1"), 0, None), stored(3, 0), SEC);
+    next.complete(SEC);
+    assert_eq!(ids(&next, SEC), [3, 9]);
+    let writes = next.writes(9, SEC);
+    assert_eq!((writes.len(), writes[0].id), (1, 9), "what was pending is written");
+    assert_eq!(value::from_json(writes[0].value.as_ref().unwrap().as_bytes()).unwrap().age, 3602 * SEC);
+}
+
+#[test]
+fn a_bucket_that_was_made_anew_gets_everything_back() {
+    let mut of = ready();
+    read(&mut of, &json(drain(1, "fra1"), 0, None), stored(5, 0), SEC);
+    read(&mut of, &json(clear(2, "nyc"), 0, None), stored(6, 0), SEC);
+    of.bucket_is("later");
+    assert_eq!((of.pending(), of.writes(9, 2 * SEC)), (2, vec![]));
+    // Another server was faster with one of them, and knows a newer change of the other.
+    assert_eq!(read(&mut of, &json(drain(1, "fra1"), 0, None), stored(1, 0), 2 * SEC), OverrideRead::Confirmed);
+    let newer = read(&mut of, &json(drain(3, "nyc"), 0, None), stored(2, 0), 2 * SEC);
+    assert!(matches!(newer, OverrideRead::Taken(..)));
+    of.complete(2 * SEC);
+    assert_eq!((of.pending(), of.writes(9, 3 * SEC).len(), ids(&of, 3 * SEC)), (0, 0, vec![1, 3]));
+}
+
+#[test]
+fn an_old_revision_changes_nothing() {
+    let mut of = ready();
+    read(&mut of, &json(drain(1, "fra1"), 0, None), stored(5, 0), SEC);
+    read(&mut of, &json(clear(2, "fra1"), 0, None), stored(6, 0), SEC);
+    assert_eq!(read(&mut of, &json(drain(1, "fra1"), 0, None), stored(5, 0), SEC), OverrideRead::Nothing);
+    assert_eq!(ids(&of, SEC), [0u64; 0]);
+    // Also that of a copy which is late, after an own write.
+    of.change(drain(3, "fra1"), None, 2 * SEC);
+    let write = of.writes(9, 2 * SEC).remove(0);
+    of.written(&write, WriteEnd::Stored(8), 2 * SEC);
+    assert_eq!(read(&mut of, &json(clear(4, "fra1"), 0, None), stored(7, 0), 3 * SEC), OverrideRead::Nothing);
+    assert_eq!((ids(&of, 3 * SEC), write.expected), (vec![3], 6));
+}
+
+#[test]
+fn what_is_wrong_is_refused_and_counted_and_the_rest_stays() {
+    let mut of = ready();
+    let good = json(drain(1, "fra1"), 0, Some(SEC));
+    let key = of.key(&drain(1, "fra1"));
+    read(&mut of, &good, stored(1, 0), 0);
+    let long = |field: &str, old: &str, length: usize| {
+        good.replace(&format!(r#""{field}":"{old}""#), &format!(r#""{field}":"{}""#, "x".repeat(length)))
+    };
+    let wrong = [
+        String::new(),
+        "{".into(),
+        "[]".into(),
+        "null".into(),
+        r#"{"v":1}"#.into(),
+        good.replace("drain", "drian"),
+        good.replace("alice", ""),
+        good.replace("alice", "a\\u0000"),
+        good.replace("rack move", "a\\nb"),
+        good.replace("\"left_ms\":1000", "\"left_ms\":99999999999999"),
+        good.replace("\"left_ms\":1000", "\"left_ms\":-1"),
+        good.replace("\"age_ms\":0", "\"age_ms\":1e400"),
+        good.replace("fra1", "nyc"),
+        good.replace("\"v\"", "\"zones\":[\"a..b\"],\"v\""),
+        good.replace("\"v\"", &format!("\"zones\":[{}\"a.\"],\"v\"", "\"a.\",".repeat(1000))),
+        long("target", "fra1", 2049),
+        long("who", "alice", 256),
+        long("node", "ns1", 256),
+        long("why", "rack move", 1025),
+        long("why", "rack move", 1 << 20),
+    ];
+    for (nth, value) in wrong.iter().enumerate() {
+        let result = of.read(&key, Some(value.as_bytes()), stored(nth as u64 + 2, 0), 0);
+        assert!(matches!(result, OverrideRead::Refused(UnusableOverride::Malformed(_))), "{value:.200}: {result:?}");
+    }
+    assert_eq!((of.refused(), ids(&of, 0)), (wrong.len() as u64, vec![1]));
+    // What is known goes over what is wrong, but slowly.
+    assert_eq!((of.writes(9, 0).len(), of.writes(9, 10 * SEC).len()), (0, 1));
+    // Octets that are no text.
+    assert!(matches!(of.read("77", Some(&[0xff; 40]), stored(90, 0), 0), OverrideRead::Refused(_)));
+}
+
+#[test]
+fn a_value_of_a_later_release_is_left_alone() {
+    let mut of = ready();
+    let good = json(drain(1, "fra1"), 0, None);
+    read(&mut of, &good, stored(1, 0), 0);
+    let key = of.key(&drain(1, "fra1"));
+    let later = of.read(&key, Some(br#"{"v":2,"all":"else"}"#), stored(2, 0), 0);
+    assert_eq!(later, OverrideRead::Refused(UnusableOverride::Version(2)));
+    of.change(clear(2, "fra1"), None, SEC);
+    assert_eq!((of.writes(9, 100 * SEC), of.next_due(), of.pending()), (vec![], None, 1));
+    of.read(&key, Some(good.as_bytes()), stored(3, 0), SEC);
+    assert_eq!(of.writes(9, 100 * SEC)[0].expected, 3, "this release has written it again");
+}
+
+#[test]
+fn a_change_that_ended_long_ago_is_deleted_and_its_key_can_be_used_again() {
+    let mut of = ready();
+    read(&mut of, &json(clear(1, "fra1"), 0, None), stored(1, 0), 0);
+    let later = millis(FORGET_AFTER) + 1;
+    assert_eq!(of.writes(9, later - 1), []);
+    let write = of.writes(9, later).remove(0);
+    assert_eq!((&write.value, write.expected), (&None, 1));
+    of.written(&write, WriteEnd::Stored(2), later);
+    assert_eq!(of.saved(later).changes, []);
+    assert_eq!(of.read(&write.key, None, stored(2, 0), later), OverrideRead::Nothing);
+    of.change(drain(3, "fra1"), None, later);
+    assert_eq!(of.writes(9, later)[0].expected, 2);
+    // Another server deletes it.
+    let mut of = ready();
+    read(&mut of, &json(clear(1, "fra1"), 0, None), stored(1, 0), 0);
+    assert_eq!(of.read(&write.key, None, stored(2, 0), 0), OverrideRead::Forgotten);
+}
+
+#[test]
+fn a_bucket_full_of_overrides_costs_bounded_memory_and_time() {
+    let mut of = ready();
+    for nth in 0..MAX_CHANGES as u64 + 3000 {
+        let value = json(drain(nth, &format!("e{nth}")), 0, None);
+        let result = read(&mut of, &value, stored(nth + 1, 0), 0);
+        let is_full = nth >= MAX_CHANGES as u64;
+        assert_eq!(result == OverrideRead::Refused(UnusableOverride::TooMany), is_full, "{nth}: {result:?}");
+    }
+    assert_eq!(of.in_force(0).len(), MAX_IN_FORCE);
+    assert_eq!(of.in_force(0)[0].1.change.id, (MAX_CHANGES - MAX_IN_FORCE) as u64, "the newest are in force");
+    // What has ended makes room.
+    for nth in 0..10u64 {
+        let value = json(clear(100_000 + nth, &format!("e{nth}")), 0, None);
+        read(&mut of, &value, stored(50_000 + nth, 0), 0);
+    }
+    let result = read(&mut of, &json(drain(7, "more"), 0, None), stored(60_000, 0), 2 * FULL_PAUSE);
+    assert!(matches!(result, OverrideRead::Taken(..)), "{result:?}");
+}
+
+/// Longer than the time for which a full merge does not look for room.
+const FULL_PAUSE: i64 = 1000;
+
+#[test]
+fn forms_of_one_target_have_one_key_and_zones_have_their_own() {
+    let zone = |text: &str| Name::parse(text).unwrap();
+    let of = merge();
+    let in_zones = |zones: Option<Vec<Name>>| of.key(&FleetOverride { zones, ..drain(1, "fra1") });
+    assert_eq!(of.key(&drain(1, "FRA1")), in_zones(None));
+    let keys = [
+        in_zones(None),
+        in_zones(Some(vec![])),
+        in_zones(Some(vec![zone("a.example.")])),
+        in_zones(Some(vec![zone("a.example."), zone("b.example.")])),
+        of.key(&drain(1, "fra2")),
+    ];
+    for (nth, key) in keys.iter().enumerate() {
+        assert!(key.len() == 32 && !keys[..nth].contains(key), "{key}");
+    }
+}
+
+/// One step of two servers that share a bucket.
+#[derive(Debug, Clone)]
+enum Step {
+    /// A server changes a target: whether it is cleared, and for how many seconds.
+    Change(usize, bool, Option<u8>),
+    /// A server reads all of the bucket, and writes what is pending.
+    Sync(usize),
+    /// A server stops, and starts after some seconds with another zero of its clock.
+    Restart(usize, u8),
+    /// Time passes, in seconds.
+    Wait(u8),
+}
+
+fn a_step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        (0..2usize, any::<bool>(), prop::option::of(any::<u8>())).prop_map(|(of, is, left)| Step::Change(of, is, left)),
+        (0..2usize).prop_map(Step::Sync),
+        (0..2usize, any::<u8>()).prop_map(|(of, secs)| Step::Restart(of, secs)),
+        any::<u8>().prop_map(Step::Wait),
+    ]
+}
+
+/// A bucket with one key.
+#[derive(Default)]
+struct OneKey {
+    revision: u64,
+    value: Option<(String, i64)>,
+}
+
+/// A server's own clock differs from the true one by this.
+type Skew = i64;
+
+fn sync(of: &mut OverrideMerge, skew: Skew, bucket: &mut OneKey, true_now: i64) {
+    let now = true_now + skew;
+    of.bucket_is("now");
+    let key = of.key(&drain(0, "fra1"));
+    if let Some((value, at)) = &bucket.value {
+        let at = StoredAt {
+            revision: bucket.revision,
+            age: Some(Duration::from_millis((true_now - at) as u64)),
+            stamp: *at,
+        };
+        of.read(&key, Some(value.as_bytes()), at, now);
+    }
+    of.complete(now);
+    for write in of.writes(9, now) {
+        let end = match write.expected == bucket.revision {
+            true => {
+                bucket.revision += 1;
+                bucket.value = write.value.clone().map(|value| (value, true_now));
+                WriteEnd::Stored(bucket.revision)
+            }
+            false => WriteEnd::Failed,
+        };
+        of.written(&write, end, now);
+    }
+}
+
+proptest! {
+    /// Whatever the order of commands, absences and restarts, both servers end with the change that was made last, and
+    /// with the same time left.
+    #[test]
+    fn the_last_command_is_in_force_everywhere(steps in prop::collection::vec(a_step(), 1..40)) {
+        let mut bucket = OneKey::default();
+        let mut servers = [(OverrideMerge::new(canonical), 0), (OverrideMerge::new(canonical), 5_000_000)];
+        let mut true_now = 1_000_000i64;
+        let mut last: Option<(u64, bool, Option<i64>)> = None;
+        let mut next_id = 1u64;
+        for step in steps {
+            // No two changes are made at once.
+            true_now += 5;
+            match step {
+                Step::Change(of, is_clear, left) => {
+                    let end = left.filter(|_| !is_clear).map(|left| true_now + i64::from(left) * SEC + 1);
+                    let change = if is_clear { clear(next_id, "fra1") } else { drain(next_id, "fra1") };
+                    let (merge, skew) = &mut servers[of];
+                    merge.change(change, end.map(|end| end + *skew), true_now + *skew);
+                    last = Some((next_id, is_clear, end));
+                    next_id += 1;
+                }
+                Step::Sync(of) => {
+                    let (merge, skew) = &mut servers[of];
+                    sync(merge, *skew, &mut bucket, true_now);
+                }
+                Step::Restart(of, off) => {
+                    let (merge, skew) = &mut servers[of];
+                    let saved = merge.saved(true_now + *skew);
+                    true_now += i64::from(off) * SEC;
+                    *skew = i64::from(off) * 1234 - 7777;
+                    let mut next = OverrideMerge::new(canonical);
+                    next.restore(saved, i64::from(off) * SEC, true_now + *skew).unwrap();
+                    *merge = next;
+                }
+                Step::Wait(secs) => true_now += i64::from(secs) * SEC,
+            }
+        }
+        true_now += 10 * SEC;
+        for of in [0, 1, 0, 1] {
+            let (merge, skew) = &mut servers[of];
+            sync(merge, *skew, &mut bucket, true_now);
+        }
+        let expected: Vec<u64> = last
+            .filter(|(_, is_clear, end)| !is_clear && end.is_none_or(|end| end > true_now))
+            .map(|(id, _, _)| id)
+            .into_iter()
+            .collect();
+        for (merge, skew) in &servers {
+            prop_assert_eq!(&ids(merge, true_now + skew), &expected);
+            prop_assert_eq!(merge.pending(), 0);
+            if let (Some((_, timed)), Some((_, _, end))) = (merge.in_force(true_now + skew).first(), last) {
+                prop_assert_eq!(timed.end, end.map(|end| end + skew));
+            }
+        }
+    }
+
+    #[test]
+    fn any_octets_are_read_without_a_panic(octets in prop::collection::vec(any::<u8>(), 0..200), revision in 1..9u64) {
+        let mut of = ready();
+        let _ = of.read("k", Some(&octets), stored(revision, 0), 1 << 53);
+    }
+
+    #[test]
+    fn any_fields_are_read_without_a_panic(age in any::<u64>(), left in any::<u64>(), stamp in any::<i64>(), now in 0..1i64 << 53) {
+        let mut of = ready();
+        let value = json(drain(1, "fra1"), 0, Some(1))
+            .replace("\"age_ms\":0", &format!("\"age_ms\":{age}"))
+            .replace("\"left_ms\":1", &format!("\"left_ms\":{left}"));
+        let at = StoredAt { revision: 1, age: Some(Duration::MAX), stamp };
+        let key = of.key(&drain(1, "fra1"));
+        let _ = of.read(&key, Some(value.as_bytes()), at, now);
+        let _ = (of.saved(now), of.writes(9, now), of.in_force(now).len());
+    }
+}
