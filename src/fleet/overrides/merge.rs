@@ -294,8 +294,8 @@ impl OverrideMerge {
         let WriteEnd::Stored(revision) = end else { return slot.failed(now) };
         slot.no_failure();
         slot.newest = slot.newest.max(revision);
-        if revision < slot.read {
-            // A newer revision was read meanwhile, and compared.
+        if revision <= slot.read {
+            // It was read meanwhile, or a newer one was, and compared.
             return;
         }
         let Some(known) = self.changes.get_mut(&write.key).filter(|known| known.timed.change.id == write.id) else {

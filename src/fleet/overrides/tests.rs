@@ -83,6 +83,18 @@ fn a_change_is_pending_until_it_is_stored_and_is_written_again_where_it_was_not(
 }
 
 #[test]
+fn the_order_is_that_of_the_bucket_also_where_the_watch_is_faster_than_the_reply() {
+    let mut of = ready();
+    of.change(drain(1, "fra1"), None, 0);
+    let write = of.writes(9, 0).remove(0);
+    read(&mut of, write.value.as_ref().unwrap(), stored(1, 0), 100);
+    of.written(&write, WriteEnd::Stored(1), 200);
+    // Made later, but stored earlier by the clock of NATS.
+    read(&mut of, &json(drain(2, "nyc"), 0, None), StoredAt { stamp: 0, ..stored(2, 0) }, 300);
+    assert_eq!(ids(&of, 300), [2, 1]);
+}
+
+#[test]
 fn before_the_bucket_was_read_nothing_is_written() {
     let mut of = merge();
     of.change(drain(1, "fra1"), None, 0);
