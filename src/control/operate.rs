@@ -252,8 +252,8 @@ pub(super) async fn save_warning(saved: oneshot::Receiver<Result<(), String>>) -
 /// Longest wait for the fleet. Judgment: a quorum over continents takes half a second, and a person waits for it.
 const SHARE_WITHIN: Duration = Duration::from_secs(2);
 
-/// Waits until the fleet has a change, at most for [`SHARE_WITHIN`]. `None` without a fleet; otherwise why the fleet does
-/// not have it yet, if that is so.
+/// Waits until the fleet has a change, at most for [`SHARE_WITHIN`]. `None` without a fleet; otherwise why the fleet
+/// does not have it yet, if that is so.
 async fn sharing_problem(shared: Option<SharedOutcome>) -> Option<Option<String>> {
     let why = match tokio::time::timeout(SHARE_WITHIN, shared?).await {
         Ok(Ok(Ok(()))) => return Some(None),

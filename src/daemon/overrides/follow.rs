@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::clock;
 use crate::control::command::SharedOutcome;
 use crate::control::overrides::Book;
-use crate::daemon::overrides::sharing::{InForce, Sharing, canonical};
+use crate::daemon::overrides::sharing::{FleetBook, Sharing, canonical};
 use crate::daemon::overrides::{Draft, DraftCause, Drafter, OverrideEdit, Overrides};
 use crate::daemon::state::StateDir;
 use crate::fleet::overrides::{FleetOverride, OverrideEffect, OverrideMerge, SavedMerge, TimedOverride, millis_of};
@@ -94,7 +94,7 @@ impl Drafter {
     pub(crate) fn fleet(&self, model: &Model) -> Option<Draft> {
         let sharing = self.sharing.as_ref()?;
         let now = clock::now();
-        let InForce { overrides, highest } = sharing.in_force(now);
+        let FleetBook { overrides, highest } = sharing.in_force(now);
         let entries = self.book.entries();
         let mut present: HashMap<String, &Arc<Override>> = sharing.keys_of(entries).into_iter().zip(entries).collect();
         let (mut next, mut edits, mut ids) = (Vec::new(), Vec::new(), HashMap::new());

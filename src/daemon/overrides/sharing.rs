@@ -77,7 +77,7 @@ const MAX_WAITING: usize = 256;
 const READ_WITHIN: Duration = Duration::from_secs(2);
 
 /// The overrides in force by the changes of all servers, the oldest first, each with its key.
-pub(super) struct InForce {
+pub(super) struct FleetBook {
     pub(super) overrides: Vec<(String, TimedOverride)>,
     /// The highest revision that was read.
     pub(super) highest: u64,
@@ -163,11 +163,11 @@ impl Sharing {
     }
 
     /// What is in force by the changes of all servers.
-    pub(super) fn in_force(&self, now: Moment) -> InForce {
+    pub(super) fn in_force(&self, now: Moment) -> FleetBook {
         let shared = self.shared();
         let all = shared.merge.in_force(millis_of(now));
         let overrides = all.into_iter().map(|(key, timed)| (key.to_owned(), timed.clone())).collect();
-        InForce { overrides, highest: shared.merge.highest() }
+        FleetBook { overrides, highest: shared.merge.highest() }
     }
 
     /// How many changes there are at most.

@@ -17,7 +17,7 @@ impl Sharing {
     }
 
     /// Adds to reports of overrides which servers have them.
-    fn spread<'r>(&self, reports: &mut dyn Iterator<Item = &'r mut OverrideReport>) {
+    fn spread(&self, reports: &mut dyn Iterator<Item = &mut OverrideReport>) {
         let shared = self.shared();
         let now = millis_of(clock::now());
         let own = shared.own_taken();

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::fleet::overrides::slot::{InBucket, KnownOverride, Slot};
+use crate::fleet::overrides::slot::{InBucket, KeySlot, KnownOverride};
 use crate::fleet::overrides::value::{self, WrittenOverride};
 use crate::fleet::overrides::{
     FORGET_AFTER, FleetOverride, MAX_CHANGES, MAX_IN_FORCE, MAX_KEYS, READ_LAG, TimedOverride, UnusableOverride,
@@ -66,7 +66,7 @@ pub enum WriteEnd {
 pub struct OverrideMerge {
     /// The one text of all forms of a target.
     canonical: fn(&str) -> String,
-    pub(super) slots: BTreeMap<String, Slot>,
+    pub(super) slots: BTreeMap<String, KeySlot>,
     /// The last change of each key.
     pub(super) changes: BTreeMap<String, KnownOverride>,
     /// When the bucket was made that the revisions are of.
@@ -137,7 +137,7 @@ impl OverrideMerge {
 
     /// All of the bucket is read anew.
     pub fn read_anew(&mut self) {
-        self.slots.values_mut().for_each(Slot::begin_anew);
+        self.slots.values_mut().for_each(KeySlot::begin_anew);
         let stored = self.changes.values_mut().filter_map(|known| known.stored.as_mut());
         stored.for_each(|stored| stored.is_read = false);
         (self.complete_at, self.highest) = (None, 0);
@@ -311,7 +311,7 @@ impl OverrideMerge {
     pub fn next_due(&self) -> Option<i64> {
         self.complete_at?;
         let pending = self.changes.iter().filter(|(_, known)| known.is_pending());
-        pending.filter_map(|(key, _)| self.slots.get(key).map_or(Some(i64::MIN), Slot::due)).min()
+        pending.filter_map(|(key, _)| self.slots.get(key).map_or(Some(i64::MIN), KeySlot::due)).min()
     }
 
     /// The overrides in force at `now`, each with its key, the oldest first: in the same order on every server.

@@ -21,6 +21,8 @@
 //! A key whose change has ended stays for [`FORGET_AFTER`], then it is deleted.
 
 mod merge;
+#[cfg(test)]
+mod property_tests;
 mod rows;
 mod slot;
 mod taken;

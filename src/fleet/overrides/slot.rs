@@ -22,7 +22,7 @@ pub(super) struct InBucket {
 
 /// What is known of a key.
 #[derive(Debug, Default)]
-pub(super) struct Slot {
+pub(super) struct KeySlot {
     /// The newest revision that was read.
     pub(super) read: u64,
     /// The newest revision that is known: one that this server wrote comes before it is read.
@@ -54,7 +54,7 @@ impl KnownOverride {
     }
 }
 
-impl Slot {
+impl KeySlot {
     /// Whether something may be written at `now`.
     pub(super) fn may_write(&self, now: i64) -> bool {
         !self.writing && !self.is_foreign && self.retry_at.is_none_or(|at| at <= now)

@@ -2,14 +2,12 @@
 
 use std::time::Duration;
 
-use proptest::prelude::*;
-
 use super::*;
 use crate::model::OverrideState;
 
-const SEC: i64 = 1000;
+pub(super) const SEC: i64 = 1000;
 
-fn canonical(target: &str) -> String {
+pub(super) fn canonical(target: &str) -> String {
     target.to_lowercase()
 }
 
@@ -20,13 +18,13 @@ fn merge() -> OverrideMerge {
 }
 
 /// One that has read an empty bucket at 0.
-fn ready() -> OverrideMerge {
+pub(super) fn ready() -> OverrideMerge {
     let mut merge = merge();
     merge.complete(0);
     merge
 }
 
-fn drain(id: u64, target: &str) -> FleetOverride {
+pub(super) fn drain(id: u64, target: &str) -> FleetOverride {
     FleetOverride {
         id,
         target: target.into(),
@@ -38,16 +36,16 @@ fn drain(id: u64, target: &str) -> FleetOverride {
     }
 }
 
-fn clear(id: u64, target: &str) -> FleetOverride {
+pub(super) fn clear(id: u64, target: &str) -> FleetOverride {
     FleetOverride { effect: OverrideEffect::Clear, ..drain(id, target) }
 }
 
 /// Stored `age` milliseconds ago by the clock of NATS.
-fn stored(revision: u64, age: i64) -> StoredAt {
+pub(super) fn stored(revision: u64, age: i64) -> StoredAt {
     StoredAt { revision, age: Some(Duration::from_millis(age.unsigned_abs())), stamp: 1_000_000 - age }
 }
 
-fn json(change: FleetOverride, age: i64, left: Option<i64>) -> String {
+pub(super) fn json(change: FleetOverride, age: i64, left: Option<i64>) -> String {
     value::to_json(&TimedOverride { change, made: 0, end: left.map(|left| age + left) }, age)
 }
 
@@ -57,7 +55,7 @@ fn read(merge: &mut OverrideMerge, value: &str, at: StoredAt, now: i64) -> Overr
 }
 
 /// The ids of what is in force.
-fn ids(merge: &OverrideMerge, now: i64) -> Vec<u64> {
+pub(super) fn ids(merge: &OverrideMerge, now: i64) -> Vec<u64> {
     merge.in_force(now).into_iter().map(|(_, timed)| timed.change.id).collect()
 }
 
@@ -319,139 +317,5 @@ fn forms_of_one_target_have_one_key_and_zones_have_their_own() {
     ];
     for (nth, key) in keys.iter().enumerate() {
         assert!(key.len() == 32 && !keys[..nth].contains(key), "{key}");
-    }
-}
-
-/// One step of two servers that share a bucket.
-#[derive(Debug, Clone)]
-enum Step {
-    /// A server changes a target: whether it is cleared, and for how many seconds.
-    Change(usize, bool, Option<u8>),
-    /// A server reads all of the bucket, and writes what is pending.
-    Sync(usize),
-    /// A server stops, and starts after some seconds with another zero of its clock.
-    Restart(usize, u8),
-    /// Time passes, in seconds.
-    Wait(u8),
-}
-
-fn a_step() -> impl Strategy<Value = Step> {
-    prop_oneof![
-        (0..2usize, any::<bool>(), prop::option::of(any::<u8>())).prop_map(|(of, is, left)| Step::Change(of, is, left)),
-        (0..2usize).prop_map(Step::Sync),
-        (0..2usize, any::<u8>()).prop_map(|(of, secs)| Step::Restart(of, secs)),
-        any::<u8>().prop_map(Step::Wait),
-    ]
-}
-
-/// A bucket with one key.
-#[derive(Default)]
-struct OneKey {
-    revision: u64,
-    value: Option<(String, i64)>,
-}
-
-/// A server's own clock differs from the true one by this.
-type Skew = i64;
-
-fn sync(of: &mut OverrideMerge, skew: Skew, bucket: &mut OneKey, true_now: i64) {
-    let now = true_now + skew;
-    of.bucket_is("now");
-    let key = of.key(&drain(0, "fra1"));
-    if let Some((value, at)) = &bucket.value {
-        let at = StoredAt {
-            revision: bucket.revision,
-            age: Some(Duration::from_millis((true_now - at) as u64)),
-            stamp: *at,
-        };
-        of.read(&key, Some(value.as_bytes()), at, now);
-    }
-    of.complete(now);
-    for write in of.writes(9, now) {
-        let end = match write.expected == bucket.revision {
-            true => {
-                bucket.revision += 1;
-                bucket.value = write.value.clone().map(|value| (value, true_now));
-                WriteEnd::Stored(bucket.revision)
-            }
-            false => WriteEnd::Failed,
-        };
-        of.written(&write, end, now);
-    }
-}
-
-proptest! {
-    /// Whatever the order of commands, absences and restarts, both servers end with the change that was made last, and
-    /// with the same time left.
-    #[test]
-    fn the_last_command_is_in_force_everywhere(steps in prop::collection::vec(a_step(), 1..40)) {
-        let mut bucket = OneKey::default();
-        let mut servers = [(OverrideMerge::new(canonical), 0), (OverrideMerge::new(canonical), 5_000_000)];
-        let mut true_now = 1_000_000i64;
-        let mut last: Option<(u64, bool, Option<i64>)> = None;
-        let mut next_id = 1u64;
-        for step in steps {
-            // No two changes are made at once.
-            true_now += 5;
-            match step {
-                Step::Change(of, is_clear, left) => {
-                    let end = left.filter(|_| !is_clear).map(|left| true_now + i64::from(left) * SEC + 1);
-                    let change = if is_clear { clear(next_id, "fra1") } else { drain(next_id, "fra1") };
-                    let (merge, skew) = &mut servers[of];
-                    merge.change(change, end.map(|end| end + *skew), true_now + *skew);
-                    last = Some((next_id, is_clear, end));
-                    next_id += 1;
-                }
-                Step::Sync(of) => {
-                    let (merge, skew) = &mut servers[of];
-                    sync(merge, *skew, &mut bucket, true_now);
-                }
-                Step::Restart(of, off) => {
-                    let (merge, skew) = &mut servers[of];
-                    let saved = merge.saved(true_now + *skew);
-                    true_now += i64::from(off) * SEC;
-                    *skew = i64::from(off) * 1234 - 7777;
-                    let mut next = OverrideMerge::new(canonical);
-                    next.restore(saved, i64::from(off) * SEC, true_now + *skew).unwrap();
-                    *merge = next;
-                }
-                Step::Wait(secs) => true_now += i64::from(secs) * SEC,
-            }
-        }
-        true_now += 10 * SEC;
-        for of in [0, 1, 0, 1] {
-            let (merge, skew) = &mut servers[of];
-            sync(merge, *skew, &mut bucket, true_now);
-        }
-        let expected: Vec<u64> = last
-            .filter(|(_, is_clear, end)| !is_clear && end.is_none_or(|end| end > true_now))
-            .map(|(id, _, _)| id)
-            .into_iter()
-            .collect();
-        for (merge, skew) in &servers {
-            prop_assert_eq!(&ids(merge, true_now + skew), &expected);
-            prop_assert_eq!(merge.pending(), 0);
-            if let (Some((_, timed)), Some((_, _, end))) = (merge.in_force(true_now + skew).first(), last) {
-                prop_assert_eq!(timed.end, end.map(|end| end + skew));
-            }
-        }
-    }
-
-    #[test]
-    fn any_octets_are_read_without_a_panic(octets in prop::collection::vec(any::<u8>(), 0..200), revision in 1..9u64) {
-        let mut of = ready();
-        let _ = of.read("k", Some(&octets), stored(revision, 0), 1 << 53);
-    }
-
-    #[test]
-    fn any_fields_are_read_without_a_panic(age in any::<u64>(), left in any::<u64>(), stamp in any::<i64>(), now in 0..1i64 << 53) {
-        let mut of = ready();
-        let value = json(drain(1, "fra1"), 0, Some(1))
-            .replace("\"age_ms\":0", &format!("\"age_ms\":{age}"))
-            .replace("\"left_ms\":1", &format!("\"left_ms\":{left}"));
-        let at = StoredAt { revision: 1, age: Some(Duration::MAX), stamp };
-        let key = of.key(&drain(1, "fra1"));
-        let _ = of.read(&key, Some(value.as_bytes()), at, now);
-        let _ = (of.saved(now), of.writes(9, now), of.in_force(now).len());
     }
 }
