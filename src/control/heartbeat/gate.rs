@@ -101,7 +101,7 @@ mod tests {
         let spec = HeartbeatSpec { zone: "svc.example.".into(), endpoint: "fra1".into(), ttl, longest: ttl, phi: None };
         let monitor = Monitor::new(ProbeKind::Heartbeat(spec));
         let mut model = test_world::model();
-        model.checks[0] = Check::new(Arc::new(CheckKey { monitor, target: ProbeTarget::Nowhere }));
+        model.checks[0] = Check::new(Arc::new(CheckKey { monitor: monitor.into(), target: ProbeTarget::Nowhere }));
         Arc::new(model)
     }
 
