@@ -40,7 +40,17 @@ def test_three_servers_agree_and_end_with_the_demo(dir, lone):
         everywhere = [("127.0.0.1", 5300), *(address for address, _ in demo.servers.values())]
         for server in everywhere:
             assert answered(server) == {"127.2.0.10"}
-        # An endpoint dies: all of them see it, and the demo prints that.
+        # A drain at one server is in force on all, and the demo prints that.
+        token = demo.child.wait_line(r"^export PORTOLAN_TOKEN=([0-9a-f]{32})$", 5)[1]
+        for override, to, expected in (("drain", "drained", "127.1.0.10"), ("clear", "up", "127.2.0.10")):
+            printed = demo.lines_so_far()
+            argv = [override, "region:eu-west", *(["--why", "maintenance"] if override == "drain" else [])]
+            done = command(*argv, place=lone, env={"PORTOLAN_TOKEN": token})
+            assert done.returncode == 0, done
+            demo.child.wait_line(rf"\] www-eu -> {to}: on all 3 servers, the last one \d+ ms after the first$", 10, printed)
+            for server in everywhere:
+                wait_until(lambda: answered(server) == {expected}, 10)
+        # An endpoint dies: all of them see it.
         printed = demo.lines_so_far()
         os.kill(demo.regions()["eu-west"][1], signal.SIGKILL)
         demo.child.wait_line(r"\] www-eu -> down: on all 3 servers, the last one \d+ ms after the first$", 20, printed)

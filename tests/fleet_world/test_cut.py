@@ -57,6 +57,7 @@ def test_so_is_every_other_one(fleet, figure, name):
     cut_region(fleet, figure, name)
 
 
+@pytest.mark.full
 def test_a_cut_between_two_regions_moves_the_clients_of_one_region_only(fleet, figure):
     """`shop` prefers us-east. Clients of eu-central can't reach it any more and get another region; all others stay."""
     america, rest = addresses_in("us-east"), ALL - addresses_in("us-east")

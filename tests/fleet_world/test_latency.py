@@ -25,6 +25,7 @@ def test_clients_of_each_region_get_the_nearest_endpoint_from_every_server(fleet
             assert min(rtts, key=rtts.get) == REGION_OF[name], (server, name, rtts)
 
 
+@pytest.mark.full
 def test_the_ranking_follows_a_change_of_the_delay(fleet, figure):
     # eu-central: 40 ms to us-east, 60 ms to ap-south; then 150 ms and 60 ms; and back.
     near, far = addresses_in("us-east"), addresses_in("ap-south")

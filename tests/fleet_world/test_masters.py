@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from clients import ask_at
+from conftest import without_damping
 from exclusive import HOOK, Watcher
 from parts import ADDRESSES, REGION_OF, REGIONS
 from portolan import answers, ask
@@ -31,7 +32,7 @@ pytestmark = pytest.mark.full
 def default_monitor(policy):
     """The policy with the default time-out of the monitor, as in what docs/exclusive.md promises."""
     lines = [line for line in policy.splitlines() if not line.startswith("timeout ")]
-    return "\n".join(lines).replace("[monitor.web]\n", "[monitor.web]\ndamping = false\n") + "\n"
+    return without_damping("\n".join(lines) + "\n")
 
 
 class Masters:
