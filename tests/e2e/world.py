@@ -218,5 +218,12 @@ class Wire:
                 heapq.heappop(self.held)
 
 
+def go_first():
+    """The wire stands for cables, which do not wait for a processor: it runs before other processes if it may."""
+    with contextlib.suppress(OSError):
+        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
+
+
 if __name__ == "__main__":
+    go_first()
     Wire([int(fd) for fd in sys.argv[1:]]).carry()

@@ -40,7 +40,7 @@ def test_a_drain_outlives_the_restart_of_everything(fleet):
             fleet.parts[name].kill()
         for name in names:
             fleet.parts[name].start(wait=False)
-        fleet.wait_ready(120)
+        fleet.wait_ready(300)
         assert named(fleet, "us-east") == [False] * 3
     finally:
         fleet.get("ns3", "/v1/overrides/region:us-east", "DELETE")
