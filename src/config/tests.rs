@@ -1,6 +1,7 @@
 //! What files become: the model that a few small files make, and that no text whatever makes a reader panic.
 
 mod costs;
+mod growth;
 mod policy;
 mod text;
 

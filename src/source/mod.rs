@@ -18,6 +18,8 @@ mod wall;
 
 pub(crate) use manual::ManualSection;
 pub(crate) use place::{At, Place, Source, SourceFile, text_without_mark, without_mark};
+#[cfg(test)]
+pub(crate) use problem::no_more_comparisons;
 pub use problem::{Label, Problem, Severity, to_human, to_json};
 pub(crate) use problem::{Problems, SideFile, did_you_mean, limit_comparisons, listed, reason, similar};
 pub use texts::TextsByPath;

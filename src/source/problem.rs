@@ -13,6 +13,8 @@ use serde::Serialize;
 use crate::printable::{escaped, is_unprintable};
 use crate::source::{ManualSection, Place};
 
+#[cfg(test)]
+pub(crate) use suggestion::no_more_comparisons;
 pub(crate) use suggestion::{did_you_mean, limit_comparisons, similar};
 
 /// How bad a problem is.
@@ -69,6 +71,9 @@ pub struct Problem {
     /// The side file that has it; `None`: it is in another file.
     #[serde(skip)]
     pub(crate) side_file: Option<SideFile>,
+    /// Whether there are so many that this one will not be listed.
+    #[serde(skip)]
+    pub(crate) is_only_counted: bool,
 }
 
 /// Another place that belongs to a problem.
@@ -105,12 +110,28 @@ impl Problem {
             section: None,
             is_secret: place.file.is_secret,
             side_file: None,
+            is_only_counted: false,
         }
     }
 
     /// Sets the hint.
     pub(crate) fn hint(&mut self, hint: impl Into<String>) {
         self.hint = Some(bounds::shortened(hint.into()));
+    }
+
+    /// Sets the hint for an unknown name: that of [`did_you_mean`]. A problem that is only counted gets none, and no
+    /// name is taken from `known`. Returns the problem, with or without a hint.
+    pub(crate) fn suggest<'a>(&mut self, written: &str, known: impl IntoIterator<Item = &'a str>) -> &mut Problem {
+        let hint = if self.is_only_counted { None } else { did_you_mean(written, known) };
+        hint.into_iter().for_each(|hint| self.hint(hint));
+        self
+    }
+
+    /// Sets this hint where there is none.
+    pub(crate) fn or_hint(&mut self, hint: impl FnOnce() -> String) {
+        if self.hint.is_none() && !self.is_only_counted {
+            self.hint(hint());
+        }
     }
 
     /// Adds another place, with what is there.
@@ -252,7 +273,7 @@ impl Problems {
             self.found.push(problem);
             return &mut self.found[at];
         }
-        self.left_out.insert(problem)
+        self.left_out.insert(Problem { is_only_counted: true, ..problem })
     }
 
     /// Calls `read`, whose problems are about this section of the manual.

@@ -3,6 +3,7 @@
 
 mod defaults;
 mod endpoint;
+mod index;
 mod name;
 mod pool;
 mod selector;
@@ -16,6 +17,7 @@ use crate::config::fields::Fields;
 use crate::config::keys::{Key, KeyGroup as _, KeyKind as _, Table as _, keys, named, table, table_schema, text};
 use crate::config::monitor::MonitorSpec;
 use crate::config::node;
+use crate::config::spec::index::Index;
 use crate::model::Ecs;
 use crate::source::{At, ManualSection, Place, Problems};
 use crate::wire::Name;
@@ -63,6 +65,7 @@ pub(super) struct PolicySpec {
     pub(super) file: At<String>,
     /// Everything else.
     tables: PolicyTables,
+    index: Index,
 }
 
 impl std::ops::Deref for PolicySpec {
@@ -109,12 +112,27 @@ impl PolicySpec {
 
     /// The endpoint of this name.
     pub(super) fn endpoint(&self, name: &str) -> Option<&EndpointSpec> {
-        self.endpoints.iter().find(|endpoint| endpoint.name.value == name)
+        self.index.endpoints.find(&self.endpoints, |endpoint| &endpoint.name.value, name)
+    }
+
+    /// The monitor of this name.
+    pub(super) fn monitor(&self, name: &str) -> Option<&MonitorSpec> {
+        self.index.monitors.find(&self.monitors, |monitor| &monitor.name.value, name)
+    }
+
+    /// The pool of this name.
+    pub(super) fn pool(&self, name: &str) -> Option<&PoolSpec> {
+        self.index.pools.find(&self.pools, |pool| &pool.name.value, name)
+    }
+
+    /// The steered name that has this owner.
+    pub(super) fn steered(&self, owner: &Name) -> Option<&NameSpec> {
+        self.index.owners.find(&self.names, |name| &name.owner, owner)
     }
 
     /// The fence of this name.
     pub(super) fn fence(&self, name: &str) -> Option<&FenceSpec> {
-        self.fences.iter().find(|fence| fence.name.value == name)
+        self.index.fences.find(&self.fences, |fence| &fence.name.value, name)
     }
 }
 
@@ -140,7 +158,7 @@ pub(super) fn read(shown: &Path, bytes: &[u8], problems: &mut Problems) -> Optio
             let value = format!("{}.zone", zone.value.to_string().trim_end_matches('.'));
             At { value, place: zone.place.clone() }
         });
-        Some(PolicySpec { zone, file, tables })
+        Some(PolicySpec { zone, file, tables, index: Index::default() })
     })
 }
 

@@ -17,26 +17,50 @@ pub(super) struct Leaf<'a> {
     pub(super) is_inverted: bool,
 }
 
+/// Most monitors that are visited below one, composites too: each of the greatest number of leaves has a way of its own
+/// through the greatest depth. Without a bound, composites whose members are unknown would be visited without end,
+/// because they have no leaves.
+const MAX_VISITED: usize = (MAX_COMPOSITE_CHECKS + 1) * (MAX_COMPOSITE_DEPTH + 1);
+
 /// The monitors that `monitor` combines, or `monitor` itself if it is not a composite. A composite that contains
-/// itself ends at the greatest depth.
-pub(super) fn leaves<'a>(monitor: &'a MonitorSpec, monitors: &'a [MonitorSpec]) -> Vec<Leaf<'a>> {
-    let mut found = Vec::new();
-    gather(Leaf { monitor, is_inverted: false }, monitors, MAX_COMPOSITE_DEPTH, &mut found);
-    found
+/// itself ends at the greatest depth, and one that is too large after the bound.
+pub(super) fn leaves<'a>(monitor: &'a MonitorSpec, spec: &'a PolicySpec) -> Vec<Leaf<'a>> {
+    Gathering::below(monitor, spec).found
 }
 
-fn gather<'a>(from: Leaf<'a>, monitors: &'a [MonitorSpec], depth_left: usize, found: &mut Vec<Leaf<'a>>) {
-    let Some(CompositeSpec { rule, members }) = from.monitor.composite() else {
-        found.push(from);
-        return;
-    };
-    let is_inverted = from.is_inverted || *rule == Rule::Not;
-    for member in members {
-        if depth_left == 0 || found.len() > MAX_COMPOSITE_CHECKS {
+/// Whether all that `monitor` combines can be visited: see [`MAX_VISITED`].
+pub(super) fn is_bounded(monitor: &MonitorSpec, spec: &PolicySpec) -> bool {
+    let Gathering { found, visited, .. } = Gathering::below(monitor, spec);
+    visited <= MAX_VISITED && found.len() <= MAX_COMPOSITE_CHECKS
+}
+
+struct Gathering<'a> {
+    spec: &'a PolicySpec,
+    found: Vec<Leaf<'a>>,
+    visited: usize,
+}
+
+impl<'a> Gathering<'a> {
+    fn below(monitor: &'a MonitorSpec, spec: &'a PolicySpec) -> Gathering<'a> {
+        let mut gathering = Gathering { spec, found: Vec::new(), visited: 0 };
+        gathering.gather(Leaf { monitor, is_inverted: false }, MAX_COMPOSITE_DEPTH);
+        gathering
+    }
+
+    fn gather(&mut self, from: Leaf<'a>, depth_left: usize) {
+        let Some(CompositeSpec { rule, members }) = from.monitor.composite() else {
+            self.found.push(from);
             return;
-        }
-        if let Some(monitor) = monitors.iter().find(|monitor| monitor.name.value == member.value) {
-            gather(Leaf { monitor, is_inverted }, monitors, depth_left - 1, found);
+        };
+        let is_inverted = from.is_inverted || *rule == Rule::Not;
+        for member in members {
+            if depth_left == 0 || self.found.len() > MAX_COMPOSITE_CHECKS || self.visited > MAX_VISITED {
+                return;
+            }
+            self.visited += 1;
+            if let Some(monitor) = self.spec.monitor(&member.value) {
+                self.gather(Leaf { monitor, is_inverted }, depth_left - 1);
+            }
         }
     }
 }
@@ -46,14 +70,18 @@ pub(super) fn check<'a>(spec: &'a PolicySpec, monitors: &mut Declared<'a, &'a Mo
     for member in spec.monitors.iter().filter_map(MonitorSpec::composite).flat_map(|keys| &keys.members) {
         monitors.find(member, problems);
     }
-    let mut walk = Walk { monitors, depths: HashMap::new(), path: Vec::new(), has_loop: false };
+    let mut walk = Walk { monitors, depths: HashMap::new(), path: Vec::new(), has_loop: false, is_cut: false };
     for monitor in &spec.monitors {
+        walk.is_cut = false;
         walk.depth(monitor, problems);
+        if walk.is_cut {
+            too_deep(monitor, problems);
+        }
     }
     if walk.has_loop {
         return;
     }
-    for monitor in spec.monitors.iter().filter(|monitor| leaves(monitor, &spec.monitors).len() > MAX_COMPOSITE_CHECKS) {
+    for monitor in spec.monitors.iter().filter(|monitor| leaves(monitor, spec).len() > MAX_COMPOSITE_CHECKS) {
         let name = &monitor.name.value;
         let message = format!(
             "`{name}` is made of more than {MAX_COMPOSITE_CHECKS} monitors, each counted as often as it is named"
@@ -68,10 +96,13 @@ struct Walk<'w, 'a> {
     depths: HashMap<&'a str, usize>,
     path: Vec<&'a str>,
     has_loop: bool,
+    /// Whether composites below the present one were not visited, because they are too deep.
+    is_cut: bool,
 }
 
 impl<'a> Walk<'_, 'a> {
-    /// How many composites are nested in it, itself included; 0 for other monitors. A loop is one problem.
+    /// How many composites are nested in it, itself included; 0 for other monitors. A loop is one problem. The walk ends
+    /// below the greatest depth: a chain of composites may be as long as the file.
     fn depth(&mut self, monitor: &'a MonitorSpec, problems: &mut Problems) -> usize {
         let name = monitor.name.value.as_str();
         let Some(keys) = monitor.composite() else { return 0 };
@@ -85,6 +116,10 @@ impl<'a> Walk<'_, 'a> {
             problems.error(&monitor.name.place, message).hint("leave one of them out of another");
             return 0;
         }
+        if self.path.len() > MAX_COMPOSITE_DEPTH {
+            self.is_cut = true;
+            return MAX_COMPOSITE_DEPTH + 1;
+        }
         self.path.push(name);
         let mut below = 0;
         for member in &keys.members {
@@ -95,9 +130,13 @@ impl<'a> Walk<'_, 'a> {
         self.path.pop();
         self.depths.insert(name, below + 1);
         if below == MAX_COMPOSITE_DEPTH {
-            let message = format!("`{name}` is more than {MAX_COMPOSITE_DEPTH} composites deep");
-            problems.error(&monitor.name.place, message).hint("name what is below in it directly");
+            too_deep(monitor, problems);
         }
         below + 1
     }
+}
+
+fn too_deep(monitor: &MonitorSpec, problems: &mut Problems) {
+    let message = format!("`{}` is more than {MAX_COMPOSITE_DEPTH} composites deep", monitor.name.value);
+    problems.error(&monitor.name.place, message).hint("name what is below in it directly");
 }

@@ -9,7 +9,7 @@ use crate::config::monitor::{CompositeSpec, MonitorSpec};
 use crate::config::regions;
 use crate::config::spec::{EndpointSpec, PolicySpec};
 use crate::config::validate::Builder;
-use crate::config::validate::composite::{Leaf, leaves};
+use crate::config::validate::composite::{self, Leaf, leaves};
 use crate::config::validate::declared::Declared;
 use crate::config::validate::judging::{self, Judge, Judging};
 use crate::model::monitor::composite::{MAX_COMPOSITE_DEPTH, PartKey};
@@ -22,7 +22,7 @@ use crate::source::{At, ManualSection, Place, Problems};
 /// Makes the endpoints of one policy file.
 pub(super) struct Checker<'a, 's> {
     pub(super) monitors: &'a mut Declared<'s, &'s MonitorSpec>,
-    all: &'s [MonitorSpec],
+    all: &'s PolicySpec,
     /// The zone's name, with the final dot.
     zone: String,
     /// The monitors that names have of their own.
@@ -40,7 +40,7 @@ impl<'a, 's> Checker<'a, 's> {
         monitors: &'a mut Declared<'s, &'s MonitorSpec>,
     ) -> Checker<'a, 's> {
         let (zone, portless, names) = (spec.zone.value.to_string(), HashSet::new(), HashMap::new());
-        Checker { monitors, all: &spec.monitors, zone, judging, portless, names }
+        Checker { monitors, all: spec, zone, judging, portless, names }
     }
 
     /// The endpoint as the model has it. Its checks are added to the builder.
@@ -117,6 +117,10 @@ impl<'a, 's> Checker<'a, 's> {
     ) -> Option<CheckId> {
         let probe_port = spec.probe.as_ref().and_then(|probe| probe.value.1);
         if let Some(keys) = monitor.composite() {
+            if within.is_none() && !composite::is_bounded(monitor, self.all) {
+                // `composite` reports it.
+                return None;
+            }
             return self.composite((spec, named_at), keys, ip, within.unwrap_or(0), builder, problems);
         }
         let model = monitor.monitor_of(&self.zone, &spec.name.value)?;

@@ -127,7 +127,7 @@ impl NameContext<'_> {
             );
             problems.error(place, message).label(at, "this record").hint("remove that record");
         }
-        if let Some(other) = self.spec.names.iter().find(|other| other.owner == owner) {
+        if let Some(other) = self.spec.steered(&owner) {
             let message = format!("{owner} has the epoch of this name, and is steered itself");
             problems.error(place, message).label(&other.name.place, "steered here").hint("rename that name");
         }

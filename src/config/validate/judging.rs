@@ -74,7 +74,7 @@ pub(super) fn check_probe(
     spec: &EndpointSpec,
     judge: &Judge<'_>,
     monitor: &MonitorSpec,
-    all: &[MonitorSpec],
+    all: &PolicySpec,
     problems: &mut Problems,
 ) {
     let (endpoint, name, label) = (&spec.name.value, &judge.monitor.value, &judge.label.value);

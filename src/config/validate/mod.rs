@@ -33,12 +33,12 @@ use crate::config::reach::Sought;
 use crate::config::spec::PolicySpec;
 use crate::config::validate::context::ZoneContext;
 use crate::config::validate::costs::CheckCosts;
-use crate::config::validate::declared::Declared;
+use crate::config::validate::declared::{Declared, Sorted};
 use crate::config::validate::judging::Judging;
 use crate::config::validate::selector::{Fences, Groups};
 use crate::masterfile::MasterFile;
 use crate::model::{CheckId, CheckKey, Ecs, EndpointId, MemberRef, Model, PoolId, Selector, SelectorId, Zone, ZoneId};
-use crate::source::{At, ManualSection, Place, Problems, did_you_mean};
+use crate::source::{At, ManualSection, Place, Problems};
 use crate::wire::Name;
 
 /// A model that is built zone by zone.
@@ -204,6 +204,7 @@ impl Builder {
 #[derive(Debug)]
 struct Names<'a> {
     by_name: HashMap<&'a str, MemberRef, FixedState>,
+    sorted: Sorted,
     first_endpoint: usize,
     first_pool: usize,
 }
@@ -223,13 +224,11 @@ impl<'a> Names<'a> {
             if by_name.insert(name, id).is_some() {
                 let problem =
                     problems.error(&pool.name.place, format!("`{name}` is the name of a pool and of an endpoint"));
-                if let Some(endpoint) = spec.endpoint(name) {
-                    problem.label(&endpoint.name.place, "the endpoint");
-                }
+                context::point_at(problem, name, spec);
                 problem.hint("they share one namespace: give one another name");
             }
         }
-        Names { by_name, first_endpoint, first_pool }
+        Names { by_name, sorted: Sorted::default(), first_endpoint, first_pool }
     }
 
     /// Looks up a reference. An unknown name is a problem.
@@ -237,11 +236,14 @@ impl<'a> Names<'a> {
         let found = self.by_name.get(written.value.as_str()).copied();
         if found.is_none() {
             let problem = problems.error(&written.place, format!("there is no endpoint or pool `{}`", written.value));
-            let mut known: Vec<&str> = self.by_name.keys().copied().collect();
-            known.sort_unstable();
-            problem.hint = did_you_mean(&written.value, known);
+            problem.suggest(&written.value, self.known());
         }
         found
+    }
+
+    /// All names, sorted.
+    fn known(&self) -> impl Iterator<Item = &str> {
+        self.sorted.of(&self.by_name)
     }
 
     /// The index of a pool in its spec.

@@ -60,10 +60,8 @@ fn on_empty(written: &At<String>, names: &Names<'_>, problems: &mut Problems) ->
             let found = names.by_name.get(other).copied();
             if found.is_none() {
                 let message = format!("`on_empty`: there is no endpoint or pool `{other}`");
-                let mut known: Vec<&str> = names.by_name.keys().copied().chain(ON_EMPTY_VALUES).collect();
-                known.sort_unstable();
                 let hint = format!("there is {}, and the zone's endpoints and pools", listed(&ON_EMPTY_VALUES));
-                let near = similar(other, known);
+                let near = similar(other, ON_EMPTY_VALUES.into_iter().chain(names.known()));
                 problems.error(&written.place, message).hint = near.or(Some(hint));
             }
             found.map(OnEmpty::Other)

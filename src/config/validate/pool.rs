@@ -215,7 +215,7 @@ impl Walk<'_> {
         let message = format!("pools contain each other: {}", way.join(" -> "));
         let problem = self.problems.error(place, message);
         for (pool, member) in way.iter().zip(&way[1..]).take(way.len() - 2) {
-            let spec = self.spec.pools.iter().find(|spec| spec.name.value == **pool);
+            let spec = self.spec.pool(pool);
             let member = spec.and_then(|spec| spec.members().iter().find(|each| each.value.to.value == **member));
             if let Some(member) = member {
                 let to = &member.value.to;

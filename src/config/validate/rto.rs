@@ -217,10 +217,10 @@ pub(super) fn check<'a>(
             unseen.push(&endpoint.name.value);
             continue;
         };
-        let Some(monitor) = spec.monitors.iter().find(|monitor| monitor.name.value == name.value) else { continue };
+        let Some(monitor) = spec.monitor(&name.value) else { continue };
         // A monitor below a `not` doesn't notice the endpoint's failure.
         let watching: Vec<&MonitorSpec> =
-            leaves(monitor, &spec.monitors).iter().filter(|leaf| !leaf.is_inverted).map(|leaf| leaf.monitor).collect();
+            leaves(monitor, spec).iter().filter(|leaf| !leaf.is_inverted).map(|leaf| leaf.monitor).collect();
         if watching.is_empty() {
             let message = format!(
                 "`{label}` can't promise {promised}: the monitor of `{}` is of type `not`, which doesn't notice its \

@@ -116,7 +116,7 @@ impl ZoneContext<'_> {
 
     /// Whether records can point at `owner`: it is not steered, delegated or an alias.
     fn is_free(&self, owner: &Name, endpoint: &At<String>, problems: &mut Problems) -> bool {
-        let (is, at) = if let Some(name) = self.spec.names.iter().find(|name| name.owner == *owner) {
+        let (is, at) = if let Some(name) = self.spec.steered(owner) {
             ("steered", &name.name.place)
         } else if let Some((_, at)) = self.file.rrset(owner, CNAME) {
             ("a CNAME in the zone file", at)
@@ -187,8 +187,8 @@ fn own_name(endpoint: &EndpointSpec, spec: &PolicySpec) -> Result<Name, NameErro
 /// The probed port of the endpoint.
 fn probed_port(endpoint: &EndpointSpec, spec: &PolicySpec) -> Option<u16> {
     let At { value: name, .. } = endpoint.monitor.as_ref()?;
-    let monitor = spec.monitors.iter().find(|monitor| monitor.name.value == *name)?;
-    let leaves = leaves(monitor, &spec.monitors);
+    let monitor = spec.monitor(name)?;
+    let leaves = leaves(monitor, spec);
     let is_whole = monitor.composite().is_some();
     leaves.iter().find_map(|leaf| port_of(leaf.monitor, endpoint, is_whole))
 }

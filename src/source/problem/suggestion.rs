@@ -1,5 +1,6 @@
 //! What an unknown name probably means. Comparing names takes long, so a load compares a limited number: in a file of a
-//! hundred thousand wrong names each would be compared with a hundred thousand.
+//! hundred thousand wrong names each would be compared with a hundred thousand. For the same reason the known names are
+//! an iterator: after the limit no further name is taken from it.
 
 use std::cell::Cell;
 
@@ -19,6 +20,12 @@ pub(crate) fn limit_comparisons() {
     LEFT.set(MOST_COMPARED);
 }
 
+/// Makes no further comparison on this thread.
+#[cfg(test)]
+pub(crate) fn no_more_comparisons() {
+    LEFT.set(0);
+}
+
 /// The hint for an unknown name: that of [`similar`], else all of `known` if they are few.
 pub(crate) fn did_you_mean<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
     /// Most names that are listed (judgment).
@@ -26,9 +33,10 @@ pub(crate) fn did_you_mean<'a>(written: &str, known: impl IntoIterator<Item = &'
     if LEFT.get() == 0 {
         return None;
     }
-    let known: Vec<&str> = known.into_iter().collect();
-    let is_listed = (1..=LISTED).contains(&known.len());
-    similar(written, known.iter().copied()).or_else(|| is_listed.then(|| format!("there is {}", listed(&known))))
+    let mut first = Vec::new();
+    let near =
+        similar(written, known.into_iter().inspect(|name| first.extend((first.len() <= LISTED).then_some(*name))));
+    near.or_else(|| (1..=LISTED).contains(&first.len()).then(|| format!("there is {}", listed(&first))))
 }
 
 /// ``did you mean `x`?`` if one of `known` is similar to the name.
@@ -46,18 +54,21 @@ pub(crate) fn similar<'a>(written: &str, known: impl IntoIterator<Item = &'a str
             _ => strsim::jaro_winkler(&a, &b),
         }
     };
-    let known = known.into_iter().filter(|name| name.len() <= LONGEST && written.len() <= LONGEST);
+    let is_short = |name: &str| name.len() <= LONGEST && written.len() <= LONGEST;
+    // A name that is too long costs a look.
+    let pairs = |name: &str| if is_short(name) { (written.len() + 1) * (name.len() + 1) } else { 1 };
     let best = known
-        .take_while(|name| may_compare(written, name))
+        .into_iter()
+        .take_while(|name| may_compare(pairs(name)))
+        .filter(|name| is_short(name))
         .map(|name| (near(&name), name))
         .max_by(|a, b| a.0.total_cmp(&b.0));
     best.filter(|(nearness, _)| *nearness >= NEAR).map(|(_, name)| format!("did you mean `{name}`?"))
 }
 
 /// Counts the comparison of two names, which takes the product of their lengths; whether this thread may make it.
-fn may_compare(a: &str, b: &str) -> bool {
+fn may_compare(pairs: usize) -> bool {
     let left = LEFT.get();
-    let pairs = (a.len() + 1) * (b.len() + 1);
     LEFT.set(if left == usize::MAX { left } else { left.saturating_sub(pairs) });
     left > 0
 }
@@ -65,6 +76,8 @@ fn may_compare(a: &str, b: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::source::problem::bounds::MOST_HELD_OF_A_FILE;
+    use crate::source::{Place, Problems};
 
     #[test]
     fn a_load_compares_a_limited_number_of_names_and_none_that_are_very_long() {
@@ -85,5 +98,37 @@ mod tests {
         assert_eq!(did_you_mean("wieght", ["weight"]).as_deref(), Some("did you mean `weight`?"), "another thread");
         let long = "a".repeat(1 << 20);
         assert_eq!((similar(&long, ["weight"]), similar("weight", [&*long])), (None, None));
+    }
+
+    #[test]
+    fn known_names_are_taken_only_while_they_may_be_compared_however_long_the_names_are() {
+        let long = "a".repeat(300);
+        for (written, known) in [("wieght", "weight"), (&*long, "weight"), ("weight", &long), (&long, &long)] {
+            let (written, known) = (written.to_owned(), known.to_owned());
+            let loading = std::thread::spawn(move || {
+                limit_comparisons();
+                let taken = Cell::new(0_usize);
+                let endless = || std::iter::repeat(&*known).inspect(|_| taken.set(taken.get() + 1));
+                let _ = similar(&written, endless());
+                let first = taken.get();
+                for _ in 0..100 {
+                    let _ = (did_you_mean(&written, endless()), similar(&written, endless()));
+                }
+                (first, taken.get() - first)
+            });
+            let (first, later) = loading.join().unwrap();
+            assert!(first <= MOST_COMPARED + 1 && later <= 100, "{first} and then {later}");
+        }
+    }
+
+    #[test]
+    fn a_problem_that_is_only_counted_gets_no_hint() {
+        let (mut problems, mut taken) = (Problems::default(), 0);
+        let place = Place::start_of(std::path::Path::new("f"));
+        for _ in 0..5000 {
+            let known = ["weight"].into_iter().inspect(|_| taken += 1);
+            problems.error(&place, "no such name").suggest("wieght", known);
+        }
+        assert_eq!(taken, MOST_HELD_OF_A_FILE);
     }
 }
