@@ -10,7 +10,7 @@ use crate::wire::Name;
 /// The positions of the entries of a policy file. Each map is made when it is first needed; the lists must not change
 /// after that.
 #[derive(Debug, Default)]
-pub(super) struct Index {
+pub(super) struct SpecIndex {
     pub(super) endpoints: Positions<String>,
     pub(super) fences: Positions<String>,
     pub(super) monitors: Positions<String>,

@@ -17,7 +17,7 @@ use crate::config::fields::Fields;
 use crate::config::keys::{Key, KeyGroup as _, KeyKind as _, Table as _, keys, named, table, table_schema, text};
 use crate::config::monitor::MonitorSpec;
 use crate::config::node;
-use crate::config::spec::index::Index;
+use crate::config::spec::index::SpecIndex;
 use crate::model::Ecs;
 use crate::source::{At, ManualSection, Place, Problems};
 use crate::wire::Name;
@@ -65,7 +65,7 @@ pub(super) struct PolicySpec {
     pub(super) file: At<String>,
     /// Everything else.
     tables: PolicyTables,
-    index: Index,
+    index: SpecIndex,
 }
 
 impl std::ops::Deref for PolicySpec {
@@ -158,7 +158,7 @@ pub(super) fn read(shown: &Path, bytes: &[u8], problems: &mut Problems) -> Optio
             let value = format!("{}.zone", zone.value.to_string().trim_end_matches('.'));
             At { value, place: zone.place.clone() }
         });
-        Some(PolicySpec { zone, file, tables, index: Index::default() })
+        Some(PolicySpec { zone, file, tables, index: SpecIndex::default() })
     })
 }
 

@@ -101,8 +101,8 @@ struct Walk<'w, 'a> {
 }
 
 impl<'a> Walk<'_, 'a> {
-    /// How many composites are nested in it, itself included; 0 for other monitors. A loop is one problem. The walk ends
-    /// below the greatest depth: a chain of composites may be as long as the file.
+    /// How many composites are nested in it, itself included; 0 for other monitors. A loop is one problem. The walk
+    /// ends below the greatest depth: a chain of composites may be as long as the file.
     fn depth(&mut self, monitor: &'a MonitorSpec, problems: &mut Problems) -> usize {
         let name = monitor.name.value.as_str();
         let Some(keys) = monitor.composite() else { return 0 };

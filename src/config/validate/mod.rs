@@ -224,7 +224,9 @@ impl<'a> Names<'a> {
             if by_name.insert(name, id).is_some() {
                 let problem =
                     problems.error(&pool.name.place, format!("`{name}` is the name of a pool and of an endpoint"));
-                context::point_at(problem, name, spec);
+                if let Some(endpoint) = spec.endpoint(name) {
+                    problem.label(&endpoint.name.place, "the endpoint");
+                }
                 problem.hint("they share one namespace: give one another name");
             }
         }
