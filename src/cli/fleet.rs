@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use crate::cli::text;
-use crate::control::fleet::{DifferingReport, EventsReport, FleetReport, NatsReport, NodeEventsReport};
+use crate::control::fleet::{DifferingReport, EventsReport, FleetReport, LeftOutReport, NatsReport, NodeEventsReport};
 use crate::control::fleet::{OverridesReport, TargetsReport, VantageTraffic};
 use crate::control::status::VantageStatus;
 
@@ -37,7 +37,7 @@ pub(super) fn human(fleet: &FleetReport, counted: &[VantageStatus]) -> String {
 }
 
 fn of_targets(targets: &TargetsReport) -> String {
-    let TargetsReport { state, problem, zones, checks, not_allowed, refused, refused_why, differing } = targets;
+    let TargetsReport { state, problem, zones, checks, not_allowed, refused, refused_why, differing, .. } = targets;
     let mut shown = match state.as_str() {
         "waiting" => "the fleet's targets were not read yet\n".to_owned(),
         _ => format!("the fleet probes {checks} checks of {zones} zones\n"),
@@ -47,6 +47,9 @@ fn of_targets(targets: &TargetsReport) -> String {
     }
     if *not_allowed > 0 {
         let _ = writeln!(shown, "{not_allowed} checks need programs that [vantage] exec does not list");
+    }
+    for LeftOutReport { zone, checks, why } in &targets.left_out_zones {
+        let _ = writeln!(shown, "vantages do NOT probe {checks} checks of {zone}: {why}");
     }
     if *refused > 0 {
         let why = refused_why.as_deref().unwrap_or("unknown");
@@ -203,6 +206,12 @@ mod tests {
             zones: 1,
             checks: 3,
             not_allowed: 2,
+            left_out: 4,
+            left_out_zones: vec![LeftOutReport {
+                zone: "big.example.".into(),
+                checks: 4,
+                why: "too many checks".into(),
+            }],
             refused: 1,
             refused_why: Some("a key that this release does not have".into()),
             differing: vec![differing(4, 5), differing(5, 5)],
@@ -212,6 +221,7 @@ mod tests {
             "the fleet probes 3 checks of 1 zones
 TARGETS: no reply
 2 checks need programs that [vantage] exec does not list
+vantages do NOT probe 4 checks of big.example.: too many checks
 1 targets can't be used here, such as: a key that this release does not have
 ns2 DIFFERS in svc.example.: has serial 4, the fleet probes 5
 ns2 DIFFERS in svc.example.: has other checks with the same serial 5: its policy files differ

@@ -112,6 +112,12 @@ pub struct TargetsReport {
     pub checks: usize,
     /// Checks of programs that `vantage.exec` of this node does not list.
     pub not_allowed: usize,
+    /// Checks that vantages do not probe, because the fleet has no room for them. Servers that have their zones do.
+    #[serde(default)]
+    pub left_out: usize,
+    /// The zones that have these checks.
+    #[serde(default)]
+    pub left_out_zones: Vec<LeftOutReport>,
     /// What this node can't use: checks of a later release, and values that can't be read.
     pub refused: usize,
     /// Why not the first of these; absent if there are none.
@@ -154,6 +160,17 @@ pub struct TakenReport {
     pub pending: usize,
     /// How old its report is, in milliseconds.
     pub age_ms: u64,
+}
+
+/// A zone of which vantages do not probe all checks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeftOutReport {
+    /// The zone.
+    pub zone: String,
+    /// How many they do not probe.
+    pub checks: usize,
+    /// Why not the first of them.
+    pub why: String,
 }
 
 /// A server with other files than those that are probed.

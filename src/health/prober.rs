@@ -118,10 +118,20 @@ impl Prober {
     /// Starts a prober without checks on the current tokio runtime.
     pub fn spawn(settings: ProberSettings, clients: Arc<ProbeClients>, publish: Publish) -> ProberHandle {
         let (plans, new_plans) = mpsc::unbounded_channel();
+        let (beats, received) = BeatSender::channel();
+        let (prober, endings, connection_events) = Prober::new(settings, clients, publish);
+        ProberHandle { plans, beats, task: tokio::spawn(prober.run(new_plans, endings, connection_events, received)) }
+    }
+
+    /// With the probes that end, and the events of held connections.
+    fn new(
+        settings: ProberSettings,
+        clients: Arc<ProbeClients>,
+        publish: Publish,
+    ) -> (Prober, mpsc::UnboundedReceiver<EndedProbe>, mpsc::UnboundedReceiver<ConnectionEvent>) {
         // Contains no more than the probes under way, which the schedule bounds.
         let (ended, endings) = mpsc::unbounded_channel();
         let (held, connection_events) = HeldConnections::new(Arc::clone(&clients), settings.max_held);
-        let (beats, received) = BeatSender::channel();
         let prober = Prober {
             held,
             schedule: Schedule::new(settings.max_in_flight),
@@ -139,7 +149,7 @@ impl Prober {
             rounds: Vec::new(),
             ended,
         };
-        ProberHandle { plans, beats, task: tokio::spawn(prober.run(new_plans, endings, connection_events, received)) }
+        (prober, endings, connection_events)
     }
 
     async fn run(

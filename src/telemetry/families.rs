@@ -151,7 +151,9 @@ families! {
     FLEET_TARGETS_CURRENT Gauge "portolan_fleet_targets_current" []
         "Whether what the fleet probes can be read; otherwise this node probes what it has read last.";
     FLEET_TARGETS Gauge "portolan_fleet_targets" ["state"]
-        "Checks of the fleet: probed by this node, not_allowed by its vantage.exec, refused as it can't use them.";
+        "Checks of the fleet: probed here, not_allowed by vantage.exec, refused as unusable, left_out of the fleet.";
+    FLEET_LEFT_OUT Gauge "portolan_fleet_left_out_checks" ["zone"]
+        "Checks of a zone that vantages do not probe, because the fleet has no room for them.";
     FLEET_DIFFERING Gauge "portolan_fleet_zones_differing" []
         "Zones of servers that differ from those that the fleet probes.";
     FLEET_OVERRIDES_CURRENT Gauge "portolan_fleet_overrides_current" []

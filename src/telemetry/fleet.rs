@@ -17,6 +17,11 @@ pub(super) fn write(text: &mut Exposition, fleet: &FleetReport) {
     checks.sample(&["probed"], targets.checks);
     checks.sample(&["not_allowed"], targets.not_allowed);
     checks.sample(&["refused"], targets.refused);
+    checks.sample(&["left_out"], targets.left_out);
+    let mut left_out = text.family(&family::FLEET_LEFT_OUT);
+    for of in &targets.left_out_zones {
+        left_out.sample(&[&of.zone], of.checks);
+    }
     text.single(&family::FLEET_DIFFERING, targets.differing.len());
     if let Some(overrides) = overrides {
         write_overrides(text, overrides);

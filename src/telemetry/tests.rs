@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::admission::{Seats, WaitingOctets};
 use crate::answer::Transport;
-use crate::control::fleet::{DifferingReport, EventsReport, FleetReport, NatsReport, NodeEventsReport};
+use crate::control::fleet::{DifferingReport, EventsReport, FleetReport, LeftOutReport, NatsReport, NodeEventsReport};
 use crate::control::fleet::{OverridesReport, TakenReport, TargetsReport, VantageTraffic};
 use crate::control::names::NameStateCache;
 use crate::control::test_world::{model, snapshot, transition};
@@ -82,6 +82,8 @@ fn fleet() -> FleetReport {
         checks: 3,
         not_allowed: 4,
         refused: 5,
+        left_out: 6,
+        left_out_zones: vec![LeftOutReport { zone: "big.example.".into(), checks: 6, why: "too many checks".into() }],
         differing: vec![differing],
         ..TargetsReport::default()
     };
@@ -136,6 +138,8 @@ fn every_metric_is_there_with_its_labels() {
         r#"portolan_fleet_targets{state="probed"} 3"#,
         r#"portolan_fleet_targets{state="not_allowed"} 4"#,
         r#"portolan_fleet_targets{state="refused"} 5"#,
+        r#"portolan_fleet_targets{state="left_out"} 6"#,
+        r#"portolan_fleet_left_out_checks{zone="big.example."} 6"#,
         "portolan_fleet_zones_differing 1",
         "portolan_fleet_overrides_current 1",
         "portolan_fleet_overrides_pending 12",

@@ -1,12 +1,13 @@
 //! What the tasks of the fleet know, for the API, metrics and each other.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::clock;
-use crate::control::fleet::{DifferingReport, TargetsReport, VantageTraffic};
+use crate::control::fleet::{DifferingReport, LeftOutReport, TargetsReport, VantageTraffic};
 use crate::fleet::Collector;
-use crate::fleet::targets::{TargetBook, TargetPlan};
+use crate::fleet::targets::{LeftOut, TargetBook, TargetPlan, TargetPublisher};
 use crate::model::quorum::STALE_AFTER;
 use crate::printable::escaped;
 
@@ -40,6 +41,9 @@ pub(super) struct Board {
 struct Targets {
     state: TargetState,
     write_problem: Option<String>,
+    /// Zones of which vantages do not probe all checks: by what this server wrote, and by the plan.
+    unwritten: BTreeMap<String, LeftOutReport>,
+    unplanned: BTreeMap<String, LeftOutReport>,
     zones: usize,
     plan: PlanNumbers,
     refused_values: u64,
@@ -74,8 +78,17 @@ impl Board {
         self.targets().state = state;
     }
 
-    pub(super) fn set_write_problem(&self, problem: Option<String>) {
+    /// Takes over what a server could not write.
+    pub(super) fn note_publisher(&self, publisher: &TargetPublisher) {
+        let mut refusals = publisher.refusals();
+        let first = refusals.next().map(|(zone, why)| format!("{zone}: {why}"));
+        let others = refusals.count();
+        let problem = first.map(|first| if others > 0 { format!("{first} (and {others} more)") } else { first });
+        let left_out = publisher.left_out().map(|(zone, of, refusal)| report(zone, of, refusal));
+        let left_out = left_out.take(MAX_LEFT_OUT).collect();
         let mut targets = self.targets();
+        warn_of_new(&left_out, &targets.unwritten);
+        targets.unwritten = left_out;
         if targets.write_problem != problem {
             if let Some(problem) = &problem {
                 tracing::warn!(problem, "the targets of the fleet can't be written");
@@ -107,9 +120,12 @@ impl Board {
     }
 
     pub(super) fn note_plan(&self, plan: &TargetPlan) {
-        let TargetPlan { targets, not_allowed, refused, why } = plan;
-        self.targets().plan =
-            PlanNumbers { checks: targets.len(), not_allowed: *not_allowed, refused: *refused, why: *why };
+        let TargetPlan { targets, not_allowed, refused, why, left_out } = plan;
+        let left_out = left_out.iter().map(|(zone, of)| report(zone, *of, None)).take(MAX_LEFT_OUT).collect();
+        let numbers = PlanNumbers { checks: targets.len(), not_allowed: *not_allowed, refused: *refused, why: *why };
+        let mut targets = self.targets();
+        warn_of_new(&left_out, &targets.unplanned);
+        (targets.plan, targets.unplanned) = (numbers, left_out);
     }
 
     /// Whether a node reports at present. A vantage does not know.
@@ -124,7 +140,10 @@ impl Board {
     /// The targets, for the API. Nodes that differ and do not report any more are left out.
     pub(super) fn targets_report(&self, own: &str) -> TargetsReport {
         let live = |node: &str| node == own || self.is_live(node);
-        let Targets { state, write_problem, zones, plan, refused_values, last_refused, differing } = &*self.targets();
+        let targets = self.targets();
+        let Targets { state, write_problem, zones, plan, refused_values, last_refused, differing, .. } = &*targets;
+        // The plan of a server has what it wrote.
+        let left_out = targets.unplanned.iter().chain(&targets.unwritten).collect::<BTreeMap<_, _>>();
         let PlanNumbers { checks, not_allowed, refused, why } = *plan;
         let away = match state {
             TargetState::Away(why) => Some(why.to_string()),
@@ -143,6 +162,8 @@ impl Board {
             not_allowed,
             refused: refused + *refused_values as usize,
             refused_why: why.map(str::to_owned).or_else(|| last_refused.clone()),
+            left_out: left_out.values().map(|report| report.checks).sum(),
+            left_out_zones: left_out.into_values().cloned().collect(),
             differing: differing.iter().filter(|differing| live(&differing.node)).cloned().collect(),
         }
     }
@@ -179,5 +200,23 @@ impl Board {
     }
 }
 
+/// A zone of which vantages do not probe all checks; `refusal` is the reason of the bucket.
+fn report(zone: &str, LeftOut { checks, why }: LeftOut, refusal: Option<&str>) -> (String, LeftOutReport) {
+    let why = refusal.map_or_else(|| why.to_owned(), |refusal| format!("{why}: {}", escaped(refusal)));
+    let zone = escaped(zone).into_owned();
+    (zone.clone(), LeftOutReport { zone, checks, why })
+}
+
+/// Warns of the zones that were not reported like this before.
+fn warn_of_new(now: &BTreeMap<String, LeftOutReport>, before: &BTreeMap<String, LeftOutReport>) {
+    for report @ LeftOutReport { zone, checks, why } in now.values() {
+        if before.get(zone) != Some(report) {
+            tracing::warn!(zone, checks, why, "vantages do not probe all checks of a zone");
+        }
+    }
+}
+
+/// Most zones that are shown with checks that vantages do not probe: enough to see what is wrong (judgment).
+const MAX_LEFT_OUT: usize = 64;
 /// Most differences that are shown (judgment).
 const MAX_DIFFERING: usize = 1000;

@@ -20,7 +20,7 @@ use crate::snapshot::Snapshot;
 /// How often the zones are compared with the bucket when nothing happens (judgment: a reload reaches the vantages
 /// within a second).
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// The time from a write that failed to the next one (judgment).
+/// The time from a write that nobody replied to until the next one (judgment).
 const RETRY_AFTER: Duration = Duration::from_secs(3);
 
 /// What a server has in addition: the zones that it writes.
@@ -149,16 +149,22 @@ impl TargetTask {
                 None => bucket.delete(&key, expected).await,
             };
             match written {
-                Ok(revision) => book.apply(&key, revision, value.as_ref().map(String::as_bytes), clock::now()),
+                Ok(revision) => {
+                    writing.publisher.written(&key);
+                    book.apply(&key, revision, value.as_ref().map(String::as_bytes), clock::now());
+                }
                 Err(PutError::Conflict) => return false,
-                Err(error @ (PutError::Refused(_) | PutError::Unknown(_))) => {
-                    self.board.set_write_problem(Some(error.to_string()));
+                // Other zones may be accepted.
+                Err(PutError::Refused(why)) => writing.publisher.refused(&key, &why, clock::now()),
+                Err(PutError::Unknown(why)) => {
+                    writing.publisher.refused(&key, &why, clock::now());
+                    self.board.note_publisher(&writing.publisher);
                     writing.retry_at = Some(clock::now() + RETRY_AFTER);
                     return true;
                 }
             }
         }
-        self.board.set_write_problem(None);
+        self.board.note_publisher(&writing.publisher);
         true
     }
 

@@ -8,7 +8,9 @@ use std::time::Duration;
 use crate::fleet::nats::name_of;
 use crate::fleet::targets::FleetTarget;
 use crate::fleet::targets::differing::{Differing, WrittenDifferences};
-use crate::fleet::targets::zone::{MAX_CHECKS, MAX_PARTS, Part, ZoneManifest};
+use crate::fleet::targets::part::{LeftOut, MAX_CHECKS, Part};
+use crate::fleet::targets::share::share;
+use crate::fleet::targets::zone::{MAX_PARTS, ZoneManifest};
 use crate::model::{CheckKey, Moment};
 
 /// Most zones, and most servers that differ (judgment).
@@ -63,10 +65,12 @@ pub struct TargetPlan {
     pub targets: Vec<FleetTarget>,
     /// Checks of programs that this node's settings do not allow.
     pub not_allowed: usize,
-    /// Checks that this release can't make, or that are over the bound.
+    /// Checks that this release can't make.
     pub refused: usize,
     /// Why not the first of them.
     pub why: Option<&'static str>,
+    /// Zones with more checks than there is room for: those that are not probed.
+    pub left_out: BTreeMap<String, LeftOut>,
 }
 
 impl TargetBook {
@@ -202,14 +206,20 @@ impl TargetBook {
     fn plan(&self, allowed: &[String]) -> TargetPlan {
         let mut plan = TargetPlan::default();
         let mut seen: HashMap<u64, Arc<CheckKey>> = HashMap::new();
-        for part in self.zones.values().flat_map(|entry| &entry.complete) {
-            plan.refused += part.refused;
-            plan.why = plan.why.or(part.why);
-            for target in &part.targets {
+        let most = share(self.zones.values().map(|entry| entry.targets().count()), MAX_CHECKS);
+        for (zone, entry) in &self.zones {
+            for part in &entry.complete {
+                plan.refused += part.refused;
+                plan.why = plan.why.or(part.why);
+            }
+            let over = entry.targets().count().saturating_sub(most);
+            if over > 0 {
+                plan.left_out.insert(zone.clone(), LeftOut { checks: over, why: "too many checks" });
+            }
+            for target in entry.targets().take(most) {
                 match seen.get(&target.hash) {
                     Some(key) if *key == target.key => continue,
                     Some(_) => plan.refuse("two checks with one hash"),
-                    None if plan.targets.len() >= MAX_CHECKS => plan.refuse("too many checks"),
                     None if !may_run(target, allowed) => plan.not_allowed += 1,
                     None => {
                         seen.insert(target.hash, Arc::clone(&target.key));
@@ -257,12 +267,12 @@ impl TargetBook {
     }
 
     /// A part whose zone has had no manifest for [`ORPHANED_AFTER`]: the zone, its number and its revision. A manifest
-    /// that can't be read counts as one: it may be of a later release.
-    pub(super) fn orphaned_part(&self, now: Moment) -> Option<(&str, usize, u64)> {
+    /// that can't be read counts as one: it may be of a later release. Only of zones that `may` allows.
+    pub(super) fn orphaned_part(&self, now: Moment, may: impl Fn(&str) -> bool) -> Option<(&str, usize, u64)> {
         let is_over = |at: Moment| now.since(at) >= ORPHANED_AFTER;
         self.zones.iter().filter(|(_, entry)| !entry.has_value && entry.gone_at.is_some_and(is_over)).find_map(
             |(zone, entry)| {
-                let (number, (revision, _)) = entry.parts.first_key_value()?;
+                let (number, (revision, _)) = entry.parts.first_key_value().filter(|_| may(zone))?;
                 Some((zone.as_str(), *number, *revision))
             },
         )
@@ -294,6 +304,11 @@ impl TargetPlan {
 }
 
 impl ZoneEntry {
+    /// The checks that are probed.
+    fn targets(&self) -> impl Iterator<Item = &FleetTarget> {
+        self.complete.iter().flat_map(|part| &part.targets)
+    }
+
     fn part_digest(&self, number: usize) -> Option<&String> {
         self.parts.get(&number)?.1.as_ref().map(|part| &part.digest)
     }

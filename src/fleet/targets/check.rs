@@ -1,6 +1,6 @@
-//! A check as JSON: how it travels to vantages, and what identifies it. Keys with their default are left out, and the
-//! others have a fixed order, so that all servers and all releases write the same text for the same check, and a key
-//! that a later release adds changes no text of a check that does not use it.
+//! A check as JSON: what identifies it, and how its monitor travels to vantages. Keys with their default are left out,
+//! and the others have a fixed order, so that all servers and all releases write the same text for the same check, and
+//! a key that a later release adds changes no text of a check that does not use it.
 //!
 //! The quorum is left out: it says what the servers make of the reports, and not what is probed. Reading refuses
 //! unknown keys, because a check that is probed without one of its keys is another check.
@@ -13,8 +13,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    CertificateRule, CheckKey, DnsRdata, DnsSpec, ExecCommand, ExecSpec, GrpcSpec, HttpSpec, Monitor, ProbeKind,
-    ProbeTarget, TlsSpec,
+    CertificateRule, CheckKey, Digested, DnsRdata, DnsSpec, ExecCommand, ExecSpec, GrpcSpec, HttpSpec, Monitor,
+    ProbeKind, ProbeTarget, TlsSpec,
 };
 use crate::wire::Name;
 
@@ -39,6 +39,7 @@ const QTYPE_A: u16 = 1;
 struct WrittenCheck {
     #[serde(rename = "type")]
     kind: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     target: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     interval: Option<String>,
@@ -100,19 +101,38 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 
 /// The text of a check; `None` for heartbeats and composites, which no vantage probes.
 pub fn to_json(key: &CheckKey) -> Option<String> {
+    let mut check = written(&key.monitor)?;
+    check.target = key.target.to_string();
+    if let ProbeKind::Exec(spec) = &key.monitor.kind {
+        check.endpoint = Some(spec.endpoint.clone());
+    }
     // Such plain data always serialises.
-    serde_json::to_string(&written(key)?).ok()
+    serde_json::to_string(&check).ok()
 }
 
-fn written(key: &CheckKey) -> Option<WrittenCheck> {
-    let CheckKey { monitor, target } = key;
-    let Monitor { kind, interval, timeout, adaptive, fall, rise, hold_down, damping, hold, quorum: _ } = &**monitor;
+/// The text of what the checks of a monitor have in common: without target and endpoint. `None` as for [`to_json`].
+pub(super) fn monitor_to_json(monitor: &Monitor) -> Option<String> {
+    serde_json::to_string(&written(monitor)?).ok()
+}
+
+/// A monitor without what differs from check to check, and the endpoint where a program receives it.
+pub(super) fn shared(monitor: &Digested<Monitor>) -> (Digested<Monitor>, Option<&str>) {
+    let ProbeKind::Exec(ExecSpec { command, endpoint }) = &monitor.kind else { return (monitor.clone(), None) };
+    (with_endpoint(monitor, command, String::new()), Some(endpoint))
+}
+
+fn with_endpoint(monitor: &Monitor, command: &Digested<ExecCommand>, endpoint: String) -> Digested<Monitor> {
+    let kind = ProbeKind::Exec(ExecSpec { command: command.clone(), endpoint });
+    Monitor { kind, ..monitor.clone() }.into()
+}
+
+fn written(monitor: &Monitor) -> Option<WrittenCheck> {
+    let Monitor { kind, interval, timeout, adaptive, fall, rise, hold_down, damping, hold, quorum: _ } = monitor;
     let usual = Monitor::new(ProbeKind::Tcp);
     let length =
         |value: Duration, usual: Duration| (value != usual).then(|| humantime::format_duration(value).to_string());
     let mut check = WrittenCheck {
         kind: kind.as_str().to_owned(),
-        target: target.to_string(),
         interval: length(*interval, usual.interval),
         timeout: length(*timeout, usual.timeout),
         adaptive: *adaptive,
@@ -134,10 +154,9 @@ fn written(key: &CheckKey) -> Option<WrittenCheck> {
             check.host.clone_from(host);
             check.add_rule(*certificate);
         }
-        ProbeKind::Exec(ExecSpec { command, endpoint }) => {
+        ProbeKind::Exec(ExecSpec { command, endpoint: _ }) => {
             check.program = Some(command.program.clone());
             check.args.clone_from(&command.args);
-            check.endpoint = Some(endpoint.clone());
         }
         ProbeKind::Dns(DnsSpec { name, qtype, rcode, rdata }) => {
             check.name = Some(name.to_string());
@@ -207,10 +226,7 @@ impl WrittenCheck {
             "http" => ProbeKind::Http(self.http()),
             "https" => ProbeKind::Https(self.http(), self.rule()),
             "tls" => ProbeKind::Tls(TlsSpec { host, certificate: self.rule() }),
-            "exec" => ProbeKind::Exec(ExecSpec {
-                command: self.command()?.into(),
-                endpoint: self.endpoint.clone().ok_or("a program without an endpoint")?,
-            }),
+            "exec" => ProbeKind::Exec(ExecSpec { command: self.command()?.into(), endpoint: String::new() }),
             "dns" => ProbeKind::Dns(DnsSpec {
                 name: Name::parse(self.name.as_deref().ok_or("no name to query")?).map_err(|_| "not a name")?,
                 qtype: self.qtype.unwrap_or(QTYPE_A),
@@ -231,28 +247,73 @@ impl WrittenCheck {
         })
     }
 
+    /// The monitor; an error is what is wrong.
+    fn monitor(&self) -> Result<Monitor, &'static str> {
+        let usual = Monitor::new(ProbeKind::Tcp);
+        let monitor = Monitor {
+            interval: length(self.interval.as_deref(), usual.interval, &INTERVALS)?,
+            timeout: length(self.timeout.as_deref(), usual.timeout, &TIMEOUTS)?,
+            adaptive: self.adaptive,
+            fall: self.fall.unwrap_or(usual.fall),
+            rise: self.rise.unwrap_or(usual.rise),
+            hold_down: length(self.hold_down.as_deref(), usual.hold_down, &(Duration::ZERO..=MAX_HOLD_DOWN))?,
+            damping: !self.undamped,
+            hold: self.hold,
+            quorum: usual.quorum,
+            kind: self.probe_kind()?,
+        };
+        if !RUNS.contains(&monitor.fall) || !RUNS.contains(&monitor.rise) || self.redirects > MAX_REDIRECTS {
+            return Err("a number out of its range");
+        }
+        if monitor.hold && matches!(monitor.kind, ProbeKind::Icmp | ProbeKind::Dns(_) | ProbeKind::Exec(_)) {
+            return Err("a held connection for a type that has none");
+        }
+        Ok(monitor)
+    }
+
     /// Whether no list and no text is longer than any policy file may have it, and no text could end an argument.
     fn is_bounded(&self) -> bool {
         let WrittenCheck { host, path, headers, statuses, body, name, text, service, program, args, endpoint, .. } =
             self;
         let texts = [host, path, body, name, text, service, program, endpoint].into_iter().flatten();
         let texts = texts.chain(args).chain(headers.keys()).chain(headers.values());
-        let are_short = texts.into_iter().all(|text| text.len() <= MAX_TEXT && !text.contains('\0'));
+        let are_short = texts.into_iter().all(|text| is_text(text));
         are_short && [headers.len(), statuses.len(), args.len()].into_iter().all(|items| items <= MAX_ITEMS)
     }
 }
 
 /// Reads a check. An error is what is wrong, in a few words.
 pub fn from_json(check: &serde_json::Value) -> Result<CheckKey, &'static str> {
+    let mut check = read(check)?;
+    let (target, endpoint) = (std::mem::take(&mut check.target), check.endpoint.take());
+    check_of(&check.monitor()?.into(), &target, endpoint)
+}
+
+/// Reads what [`monitor_to_json`] has written.
+pub(super) fn monitor_from_json(monitor: &serde_json::Value) -> Result<Monitor, &'static str> {
+    let check = read(monitor)?;
+    if !check.target.is_empty() || check.endpoint.is_some() {
+        return Err("a monitor with a target");
+    }
+    check.monitor()
+}
+
+fn read(check: &serde_json::Value) -> Result<WrittenCheck, &'static str> {
     let check =
         WrittenCheck::deserialize(check).map_err(|_| "a key that this release does not have, or a wrong value")?;
-    if !check.is_bounded() {
-        return Err("a text or a list that is too long");
-    }
-    let kind = check.probe_kind()?;
-    let target = match &kind {
-        ProbeKind::Icmp => ProbeTarget::Host(check.target.parse().map_err(|_| "not an address")?),
-        ProbeKind::Exec(_) => match (check.target.parse::<SocketAddr>(), check.target.parse::<IpAddr>()) {
+    if check.is_bounded() { Ok(check) } else { Err("a text or a list that is too long") }
+}
+
+/// The check of a monitor without an endpoint at a target; `endpoint` is for programs.
+pub(super) fn check_of(
+    monitor: &Digested<Monitor>,
+    target: &str,
+    endpoint: Option<String>,
+) -> Result<CheckKey, &'static str> {
+    let address = || target.parse::<SocketAddr>();
+    let at = match &monitor.kind {
+        ProbeKind::Icmp => ProbeTarget::Host(target.parse().map_err(|_| "not an address")?),
+        ProbeKind::Exec(_) => match (address(), target.parse::<IpAddr>()) {
             (Ok(socket), _) => ProbeTarget::Socket(socket),
             (Err(_), Ok(host)) => ProbeTarget::Host(host),
             (Err(_), Err(_)) => return Err("not an address"),
@@ -264,30 +325,22 @@ pub fn from_json(check: &serde_json::Value) -> Result<CheckKey, &'static str> {
         | ProbeKind::Dns(_)
         | ProbeKind::Grpc(_)
         | ProbeKind::Heartbeat(_)
-        | ProbeKind::Composite(_) => {
-            ProbeTarget::Socket(check.target.parse().map_err(|_| "not an address with a port")?)
+        | ProbeKind::Composite(_) => ProbeTarget::Socket(address().map_err(|_| "not an address with a port")?),
+    };
+    let monitor = match (&monitor.kind, endpoint) {
+        (ProbeKind::Exec(spec), Some(endpoint)) if is_text(&endpoint) => {
+            with_endpoint(monitor, &spec.command, endpoint)
         }
+        (ProbeKind::Exec(_), Some(_)) => return Err("a text or a list that is too long"),
+        (ProbeKind::Exec(_), None) => return Err("a program without an endpoint"),
+        (_, Some(_)) => return Err("an endpoint for a type that has none"),
+        (_, None) => monitor.clone(),
     };
-    let usual = Monitor::new(ProbeKind::Tcp);
-    let monitor = Monitor {
-        interval: length(check.interval.as_deref(), usual.interval, &INTERVALS)?,
-        timeout: length(check.timeout.as_deref(), usual.timeout, &TIMEOUTS)?,
-        adaptive: check.adaptive,
-        fall: check.fall.unwrap_or(usual.fall),
-        rise: check.rise.unwrap_or(usual.rise),
-        hold_down: length(check.hold_down.as_deref(), usual.hold_down, &(Duration::ZERO..=MAX_HOLD_DOWN))?,
-        damping: !check.undamped,
-        hold: check.hold,
-        quorum: usual.quorum,
-        kind,
-    };
-    if !RUNS.contains(&monitor.fall) || !RUNS.contains(&monitor.rise) || check.redirects > MAX_REDIRECTS {
-        return Err("a number out of its range");
-    }
-    if monitor.hold && matches!(monitor.kind, ProbeKind::Icmp | ProbeKind::Dns(_) | ProbeKind::Exec(_)) {
-        return Err("a held connection for a type that has none");
-    }
-    Ok(CheckKey { monitor: monitor.into(), target })
+    Ok(CheckKey { monitor, target: at })
+}
+
+fn is_text(text: &str) -> bool {
+    text.len() <= MAX_TEXT && !text.contains('\0')
 }
 
 fn length(written: Option<&str>, usual: Duration, range: &RangeInclusive<Duration>) -> Result<Duration, &'static str> {

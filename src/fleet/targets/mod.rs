@@ -8,8 +8,12 @@
 //! | key | value |
 //! |---|---|
 //! | `zone.ZONE` | the manifest: serial, the server that wrote it, a digest of each part |
-//! | `part.ZONE.N` | up to 256 KiB of checks |
+//! | `part.ZONE.N` | up to 256 KiB of checks, each monitor once |
 //! | `differs.NODE` | the zones of a server that differ from the manifests |
+//!
+//! The plan and the bucket are bounded, so zones share them: each has an equal part, and what a zone does not need is
+//! for the others. Checks of a zone that are over its share are left out, which the server reports. A write that the
+//! bucket refuses is tried again later, and holds up no other zone.
 //!
 //! Everything that is read is bounded and may be wrong: a value that can't be used is counted, and what was there
 //! before stays. A zone that disappears is still probed for a minute, so that nobody notices a bucket that is lost and
@@ -18,7 +22,10 @@
 mod book;
 mod check;
 mod differing;
+mod part;
 mod publisher;
+mod refusals;
+mod share;
 #[cfg(test)]
 mod tests;
 mod zone;
@@ -26,8 +33,9 @@ mod zone;
 pub use book::{RefusedTargets, TargetBook, TargetPlan};
 pub use check::{from_json, to_json};
 pub use differing::Differing;
+pub use part::{FleetTarget, LeftOut};
 pub use publisher::{TargetPublisher, Write};
-pub use zone::{FleetTarget, ZoneTargets};
+pub use zone::ZoneTargets;
 
 use ring::digest::{SHA256, digest};
 

@@ -21,12 +21,17 @@
 //! - the differences of a node that has not reported for an hour.
 //!
 //! A key is deleted only over the revision that was read.
+//!
+//! A write that the bucket refuses is tried again later. Meanwhile the other zones are written, those with the fewest
+//! parts first.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 use crate::fleet::nats::token;
 use crate::fleet::targets::differing::{Differing, MAX_DIFFERING, WrittenDifferences};
+use crate::fleet::targets::part::LeftOut;
+use crate::fleet::targets::refusals::{Refusals, scope};
 use crate::fleet::targets::zone::{ZoneManifest, ZoneTargets, manifest_key, part_key};
 use crate::fleet::targets::{TargetBook, is_newer};
 use crate::model::Moment;
@@ -36,6 +41,9 @@ use crate::model::Moment;
 pub(super) const ABSENT_AFTER: Duration = Duration::from_secs(3600);
 /// How often the writers are looked at (judgment: it costs a look at every zone).
 const LOOK_AT_WRITERS_EVERY: Duration = Duration::from_secs(10);
+
+/// Why the checks of a zone are not in the bucket.
+const REFUSED: &str = "the bucket refuses them";
 
 /// A write into the bucket.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,6 +68,9 @@ pub struct TargetPublisher {
     claimed: BTreeSet<String>,
     /// Zones that a reload removed.
     removed: BTreeSet<String>,
+    /// The one of them whose manifest was to be deleted by the last write.
+    removing: Option<String>,
+    refusals: Refusals,
     /// Writers that do not report, since when.
     absent: BTreeMap<String, Moment>,
     /// When the writers were looked at.
@@ -70,14 +81,16 @@ impl TargetPublisher {
     /// A server that has these zones from its start.
     pub fn new(node: &str, zones: Vec<ZoneTargets>) -> TargetPublisher {
         let [changed, claimed, removed] = Default::default();
-        let (node, absent) = (node.to_owned(), BTreeMap::new());
-        TargetPublisher { node, zones, changed, claimed, removed, absent, looked_at: None }
+        let (node, absent, refusals) = (node.to_owned(), BTreeMap::new(), Refusals::default());
+        let zones = small_first(zones);
+        TargetPublisher { node, zones, changed, claimed, removed, removing: None, refusals, absent, looked_at: None }
     }
 
     /// Replaces the zones after a reload.
     pub fn adopt(&mut self, zones: Vec<ZoneTargets>) {
+        let by_name: HashMap<&str, &ZoneTargets> = zones.iter().map(|zone| (zone.zone.as_str(), zone)).collect();
         for before in &self.zones {
-            match zones.iter().find(|after| after.zone == before.zone) {
+            match by_name.get(before.zone.as_str()) {
                 Some(after) if after.parts != before.parts => {
                     self.changed.insert(after.zone.clone());
                     self.claimed.remove(&after.zone);
@@ -86,35 +99,79 @@ impl TargetPublisher {
                 None => _ = self.removed.insert(before.zone.clone()),
             }
         }
-        self.removed.retain(|zone| zones.iter().all(|now| now.zone != *zone));
-        self.changed.retain(|zone| zones.iter().any(|now| now.zone == *zone));
-        self.zones = zones;
+        self.removed.retain(|zone| !by_name.contains_key(zone.as_str()));
+        self.changed.retain(|zone| by_name.contains_key(zone.as_str()));
+        self.zones = small_first(zones);
     }
 
     /// The next write, if there is one. `book` must have everything that is in the bucket. `is_live`: whether a node
     /// reports at present.
     pub fn next_write(&mut self, book: &TargetBook, now: Moment, is_live: impl Fn(&str) -> bool) -> Option<Write> {
+        let write = self.wanted(book, now, is_live);
+        if write.is_none() {
+            self.refusals.forget_ended(now);
+        }
+        write
+    }
+
+    /// The bucket has taken a write.
+    pub fn written(&mut self, key: &str) {
+        self.refusals.forget(key);
+        self.removing = None;
+    }
+
+    /// The bucket has refused a write, or did not reply. It is tried again later.
+    pub fn refused(&mut self, key: &str, why: &str, now: Moment) {
+        self.refusals.note(key, why, now);
+        if key == manifest_key(&scope(key)) {
+            self.claimed.remove(&scope(key));
+        }
+        self.removed.extend(self.removing.take().filter(|zone| *zone == scope(key)));
+    }
+
+    /// What the bucket refused: the zone, or the key where it is of no zone, and why.
+    pub fn refusals(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.refusals.all()
+    }
+
+    /// Zones of which not all checks are written, and zones that the bucket refuses; with the reason.
+    pub fn left_out(&self) -> impl Iterator<Item = (&str, LeftOut, Option<&str>)> {
+        self.zones.iter().filter_map(|zone| {
+            let refusal = self.refusals.of(&zone.zone);
+            match (zone.left_out, refusal) {
+                (_, Some(why)) => {
+                    let left_out = LeftOut { checks: zone.all_checks(), why: REFUSED };
+                    Some((zone.zone.as_str(), left_out, Some(why)))
+                }
+                (Some(left_out), None) => Some((zone.zone.as_str(), left_out, None)),
+                (None, None) => None,
+            }
+        })
+    }
+
+    fn wanted(&mut self, book: &TargetBook, now: Moment, is_live: impl Fn(&str) -> bool) -> Option<Write> {
         let mut differing = Vec::new();
         for zone in &self.zones {
             let name = zone.zone.clone();
+            let may_write = self.refusals.may_write(&name, now);
             let (manifest, revision) = book.manifest_of(&name);
             let stands_for_it = |node: &str| {
                 let differs = || book.differences_of(node).iter().any(|other| other.zone == name);
                 self.claimed.contains(&name) || (node != self.node && is_live(node) && !differs())
             };
             match stand(zone, manifest, self.changed.contains(&name), stands_for_it) {
+                Stand::Newer | Stand::Unclaimed if !may_write => {}
                 Stand::Newer => return Some(manifest_over(zone, revision)),
                 Stand::Unclaimed => {
                     let write = manifest_over(zone, revision);
                     self.claimed.insert(name);
                     return Some(write);
                 }
-                Stand::Same => {
-                    if let Some(write) = repair(zone, book) {
-                        return Some(write);
-                    }
-                    self.changed.remove(&name);
-                }
+                Stand::Same => match repair(zone, book) {
+                    Some(write) if may_write => return Some(write),
+                    Some(_) => {}
+                    None => _ = self.changed.remove(&name),
+                },
                 Stand::Differs(fleet) => {
                     differing.push(Differing { zone: name.clone(), serial: zone.serial, fleet });
                     self.changed.remove(&name);
@@ -122,21 +179,25 @@ impl TargetPublisher {
                 Stand::Nothing => {}
             }
         }
-        self.remove_zone(book)
-            .or_else(|| book.orphaned_part(now).map(|(zone, number, revision)| delete_part(zone, number, revision)))
+        let may_write = |zone: &str| self.refusals.may_write(zone, now);
+        let orphan = book.orphaned_part(now, may_write);
+        let orphan = orphan.map(|(zone, number, revision)| delete_part(zone, number, revision));
+        self.remove_zone(book, now)
+            .or(orphan)
             .or_else(|| self.replace_absent(book, now, is_live))
-            .or_else(|| self.differences(differing, book))
+            .or_else(|| self.differences(differing, book, now))
     }
 
     /// Deletes the manifest of a zone that this server does not have any more: one that a reload removed, or that it
     /// wrote before its start. Servers that have the zone write it again, and vantages wait for a minute.
-    fn remove_zone(&mut self, book: &TargetBook) -> Option<Write> {
+    fn remove_zone(&mut self, book: &TargetBook, now: Moment) -> Option<Write> {
         // Without a manifest there is nothing to delete.
         self.removed.retain(|zone| book.manifest_of(zone).0.is_some());
         let has = |zone: &str| self.zones.iter().any(|own| own.zone == zone);
-        let own = book.zones_by(&self.node).find(|zone| !has(zone)).map(str::to_owned);
-        let zone = own.or_else(|| self.removed.pop_first())?;
-        self.removed.remove(&zone);
+        let may_write = |zone: &str| self.refusals.may_write(zone, now);
+        let own = book.zones_by(&self.node).find(|zone| !has(zone) && may_write(zone)).map(str::to_owned);
+        let zone = own.or_else(|| self.removed.iter().find(|zone| may_write(zone)).cloned())?;
+        self.removing = self.removed.take(&zone);
         let (_, revision) = book.manifest_of(&zone);
         Some(Write { key: manifest_key(&zone), value: None, expected: Some(revision) })
     }
@@ -150,14 +211,15 @@ impl TargetPublisher {
         let absent = book.writers().into_iter().filter(|node| **node != self.node && !is_live(node));
         let since = |node: &str| self.absent.get(node).copied().unwrap_or(now);
         self.absent = absent.map(|node| (node.to_owned(), since(node))).collect();
-        let write = self.take_over(book).or_else(|| self.delete_of_absent(book, now));
+        let write = self.take_over(book, now).or_else(|| self.delete_of_absent(book, now));
         self.looked_at = write.is_none().then_some(now);
         write
     }
 
-    fn take_over(&mut self, book: &TargetBook) -> Option<Write> {
+    fn take_over(&mut self, book: &TargetBook, now: Moment) -> Option<Write> {
         let is_left = |manifest: &ZoneManifest| self.absent.contains_key(&manifest.node);
-        let mut own = self.zones.iter().filter(|zone| !self.claimed.contains(&zone.zone));
+        let may_write = |zone: &str| self.refusals.may_write(zone, now);
+        let mut own = self.zones.iter().filter(|zone| !self.claimed.contains(&zone.zone) && may_write(&zone.zone));
         let (zone, revision) = own.find_map(|zone| {
             let (manifest, revision) = book.manifest_of(&zone.zone);
             let is_same = |manifest: &ZoneManifest| zone.serial == manifest.serial && zone.has_the_checks_of(manifest);
@@ -171,25 +233,33 @@ impl TargetPublisher {
         let has = |zone: &str| self.zones.iter().any(|own| own.zone == zone);
         let gone = self.absent.iter().filter(|(_, since)| now.since(**since) >= ABSENT_AFTER).map(|(node, _)| node);
         gone.into_iter().find_map(|node| {
-            if let Some(zone) = book.zones_by(node).find(|zone| !has(zone)) {
+            if let Some(zone) = book.zones_by(node).find(|zone| !has(zone) && self.refusals.may_write(zone, now)) {
                 let (_, revision) = book.manifest_of(zone);
                 return Some(Write { key: manifest_key(zone), value: None, expected: Some(revision) });
             }
-            let differs = !book.differences_of(node).is_empty();
-            differs.then(|| Write { key: differs_key(node), value: None, expected: None })
+            let key = differs_key(node);
+            let differs = !book.differences_of(node).is_empty() && self.refusals.may_write(&key, now);
+            differs.then_some(Write { key, value: None, expected: None })
         })
     }
 
     /// Writes in which zones this server differs, if that is another list than before.
-    fn differences(&self, mut differing: Vec<Differing>, book: &TargetBook) -> Option<Write> {
+    fn differences(&self, mut differing: Vec<Differing>, book: &TargetBook, now: Moment) -> Option<Write> {
         differing.sort();
         differing.truncate(MAX_DIFFERING);
-        if book.differences_of(&self.node) == differing {
+        let key = differs_key(&self.node);
+        if book.differences_of(&self.node) == differing || !self.refusals.may_write(&key, now) {
             return None;
         }
         let value = (!differing.is_empty()).then(|| WrittenDifferences::to_value(differing));
-        Some(Write { key: differs_key(&self.node), value, expected: None })
+        Some(Write { key, value, expected: None })
     }
+}
+
+/// The zones in the order in which they are written.
+fn small_first(mut zones: Vec<ZoneTargets>) -> Vec<ZoneTargets> {
+    zones.sort_by_key(|zone| zone.parts.len());
+    zones
 }
 
 fn differs_key(node: &str) -> String {

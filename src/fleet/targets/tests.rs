@@ -1,12 +1,16 @@
 //! Servers with different files that write one bucket, in every order: which files are probed, and who differs.
 
 mod leftovers;
+mod parts;
+mod refused;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use proptest::prelude::*;
 
+use super::part::TargetEntry;
 use super::zone::{manifest_key, part_key};
 use super::*;
 use crate::model::Moment;
@@ -19,8 +23,14 @@ fn at(secs: u64) -> Moment {
 
 /// A zone with tcp checks of these ports.
 fn zone(name: &str, serial: u32, node: &str, ports: impl IntoIterator<Item = u16>) -> ZoneTargets {
-    let check = |port| format!(r#"{{"region":"eu","check":{{"type":"tcp","target":"192.0.2.1:{port}"}}}}"#);
-    ZoneTargets::test(name, serial, node, &ports.into_iter().map(check).collect())
+    let mut entries: Vec<TargetEntry> =
+        ports.into_iter().map(|port| entry(r#"{"type":"tcp"}"#, &format!("192.0.2.1:{port}"), Some("eu"))).collect();
+    entries.sort();
+    ZoneTargets::test(name, serial, node, &entries)
+}
+
+fn entry(monitor: &str, target: &str, region: Option<&str>) -> TargetEntry {
+    TargetEntry { monitor: monitor.into(), target: target.to_owned(), endpoint: None, region: region.map(Arc::from) }
 }
 
 /// A bucket: keys with their revision and value.
@@ -224,7 +234,7 @@ fn parts_that_are_missing_or_wrong_are_written_again_and_what_was_probed_stays()
     settle(&mut servers, &mut bucket);
     let mut vantage = bucket.book();
     ports(&mut vantage, at(0));
-    for value in [None, Some("{}"), Some(r#"{"v":1,"checks":[]}"#), Some(r#"{"v":2,"checks":[]}"#), Some("\u{0}")] {
+    for value in [None, Some("{}"), Some(r#"{"v":1,"checks":[]}"#), Some(r#"{"v":3,"checks":[]}"#), Some("\u{0}")] {
         let write = Write { key: part_key("z.", 0), value: value.map(str::to_owned), expected: None };
         assert!(bucket.write(&write));
         bucket.read_into(&mut vantage, at(1));
@@ -246,9 +256,10 @@ fn parts_that_are_missing_or_wrong_are_written_again_and_what_was_probed_stays()
 #[test]
 fn a_program_runs_only_where_the_settings_of_the_node_allow_it() {
     let check = |program: &str| {
-        format!(r#"{{"check":{{"type":"exec","target":"192.0.2.1","program":"{program}","endpoint":"e"}}}}"#)
+        let monitor = format!(r#"{{"type":"exec","program":"{program}"}}"#);
+        TargetEntry { endpoint: Some("e".to_owned()), ..entry(&monitor, "192.0.2.1", None) }
     };
-    let checks = ["/bin/good", "/bin/bad", "/bin/good/../bad"].map(check).into_iter().collect();
+    let checks = ["/bin/good", "/bin/bad", "/bin/good/../bad"].map(check);
     let mut bucket = Bucket::default();
     settle(&mut [Server::new("a", vec![ZoneTargets::test("z.", 1, "a", &checks)])], &mut bucket);
     let plan = bucket.book().take_plan(&["/bin/good".to_owned()], at(0)).unwrap();
@@ -259,10 +270,10 @@ fn a_program_runs_only_where_the_settings_of_the_node_allow_it() {
 
 #[test]
 fn checks_that_this_release_cannot_make_are_counted_and_the_others_are_probed() {
-    let good = r#"{"check":{"type":"tcp","target":"192.0.2.1:1"}}"#;
-    let new = r#"{"check":{"type":"tcp","target":"192.0.2.1:2","of_a_later_release":true}}"#;
-    let odd = r#"{"region":7,"check":{}}"#;
-    let checks = [good, new, odd].map(str::to_owned).into_iter().collect();
+    let good = entry(r#"{"type":"tcp"}"#, "192.0.2.1:1", None);
+    let new = entry(r#"{"type":"tcp","of_a_later_release":true}"#, "192.0.2.1:2", None);
+    let odd = entry("{}", "", None);
+    let checks = [good, new, odd];
     let mut bucket = Bucket::default();
     settle(&mut [Server::new("a", vec![ZoneTargets::test("z.", 1, "a", &checks)])], &mut bucket);
     let plan = bucket.book().take_plan(&[], at(0)).unwrap();
@@ -273,7 +284,8 @@ fn checks_that_this_release_cannot_make_are_counted_and_the_others_are_probed() 
 #[test]
 fn unknown_keys_and_too_many_of_them_change_nothing() {
     let mut book = TargetBook::default();
-    for key in ["", "zone", "zone.", "zone.a.b", "part.z", "part.z.x", "part.z.300", "zone.=6", "differs.", "other.x"] {
+    for key in ["", "zone", "zone.", "zone.a.b", "part.z", "part.z.x", "part.z.3000", "zone.=6", "differs.", "other.x"]
+    {
         book.apply(key, 1, Some(b"{}"), at(0));
     }
     assert_eq!((book.zones(), book.refused().values), (0, 10));

@@ -1,5 +1,6 @@
 //! The whole loop with real sockets. Tests wait for events, within a generous time.
 
+mod adoption;
 mod restore;
 
 use std::net::{Ipv4Addr, SocketAddr};

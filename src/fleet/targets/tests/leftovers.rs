@@ -49,7 +49,7 @@ fn a_removed_zone_leaves_nothing_and_one_that_another_server_has_keeps_its_parts
 #[test]
 fn parts_that_nobody_can_read_and_those_of_a_longer_version_are_deleted_too() {
     let mut bucket = Bucket::default();
-    for (number, value) in [(0, "{}"), (7, "{"), (8, r#"{"v":1,"checks":[]}"#)] {
+    for (number, value) in [(0, "{}"), (7, "{"), (8, r#"{"v":2,"checks":[]}"#)] {
         put(&mut bucket, part_key("x.", number), value);
         put(&mut bucket, part_key("z.", number + 1), value);
     }
