@@ -71,6 +71,12 @@ struct Unknown {
     last: u64,
 }
 
+/// An `away` message: why the server can't read the stream of the fleet now.
+#[derive(Debug, Deserialize)]
+struct Away {
+    why: String,
+}
+
 pub(super) fn run(args: &EventsArgs) -> Result<ExitCode, Failure> {
     let since = args.since.as_deref().map_or("oldest", str::trim);
     if !is_position(since, args.fleet) {
@@ -205,6 +211,13 @@ impl Printer {
                 self.is_incomplete = true;
                 text::complain(&format!(
                     "portolan: the log of the server has no such event, its last one is {last}: all of it follows"
+                ));
+                return Ok(None);
+            }
+            "away" => {
+                let Away { why } = text::parsed(&message.data).map_err(wrong)?;
+                text::complain(&format!(
+                    "portolan: the newest events may be missing, the server can't read them: {why}"
                 ));
                 return Ok(None);
             }

@@ -22,11 +22,12 @@ use serde_json::json;
 use crate::admission::Seat;
 use crate::clock;
 use crate::control::access::Refusal;
-use crate::control::fleet_events::{FleetEvents, FleetSubscription};
+use crate::control::fleet_events::{FleetEvents, FleetSubscription, Reading};
 use crate::control::journal::{JournalEvent, Since, Subscription};
 use crate::control::problem::{problem, retry_after};
 use crate::control::state::ApiState;
 use crate::fleet::events::{ArchivedEvent, EventCursor};
+use crate::printable::escaped;
 
 pub(super) use query::EventsQuery;
 use stream_client::StreamClient;
@@ -41,6 +42,9 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// When a client may open a stream again that was refused or displaced. Judgment: long enough that many such clients
 /// cost nothing.
 const RETRY: Duration = Duration::from_secs(30);
+
+/// When a client may ask again for the events of a fleet that were not read yet (judgment: that takes a second).
+const UNREAD_RETRY: Duration = Duration::from_secs(2);
 
 /// Streams one event for each change until the client leaves, the client lags, or the server stops; with
 /// `follow=false` until the last event of this moment. With `Last-Event-ID` or `since` the events after that one are
@@ -98,12 +102,21 @@ enum FleetStart {
 }
 
 fn of_fleet(state: &ApiState, seat: Arc<Seat>, events: &FleetEvents, start: FleetStart, follows: bool) -> Response {
+    let Reading { has_read, problem: away } = events.reading();
+    if !has_read {
+        let why = away.map_or(String::new(), |why| format!(": {}", escaped(&why)));
+        let detail = format!("this server has not read the events of the fleet yet{why}; try again soon");
+        return retry_after(problem(StatusCode::SERVICE_UNAVAILABLE, detail), UNREAD_RETRY);
+    }
     let FleetSubscription { lost, mut cursor, missed, incoming } = match start {
         FleetStart::Now => events.follow(None),
         FleetStart::Oldest => events.follow(Some(EventCursor::default())),
         FleetStart::After(cursor) => events.follow(Some(cursor)),
     };
     let mut opening = Vec::new();
+    if let Some(why) = away {
+        opening.push(sse::Event::default().event("away").data(json(&json!({ "why": escaped(&why) }))));
+    }
     if !lost.is_empty() {
         let missed: u64 = lost.values().map(|(first, last)| last - first + 1).sum();
         let of = |(first, last): &(u64, u64)| json!({ "first": first, "last": last });

@@ -12,7 +12,17 @@ use crate::fleet::events::{ArchivedEvent, EventArchive, EventCursor, LostEvents}
 #[derive(Debug)]
 pub struct FleetEvents {
     archive: Mutex<EventArchive>,
+    reading: Mutex<Reading>,
     sender: broadcast::Sender<Arc<ArchivedEvent>>,
+}
+
+/// Whether the stream can be read.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Reading {
+    /// Whether it was read to its end at some time.
+    pub(crate) has_read: bool,
+    /// Why it can't be read now.
+    pub(crate) problem: Option<String>,
 }
 
 /// What a client receives that connects.
@@ -29,7 +39,7 @@ pub(super) struct FleetSubscription {
 
 impl Default for FleetEvents {
     fn default() -> FleetEvents {
-        FleetEvents { archive: Mutex::default(), sender: broadcast::channel(MAX_BEHIND).0 }
+        FleetEvents { archive: Mutex::default(), reading: Mutex::default(), sender: broadcast::channel(MAX_BEHIND).0 }
     }
 }
 
@@ -57,6 +67,20 @@ impl FleetEvents {
                 FleetSubscription { lost: missed.lost, cursor, missed: missed.events, incoming }
             }
         }
+    }
+
+    /// Takes over how a read of the stream ended. Returns whether the problem is a new one.
+    pub(crate) fn note_read(&self, problem: Option<&str>) -> bool {
+        let mut reading = self.reading.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_new = problem.is_some() && reading.problem.as_deref() != problem;
+        reading.problem = problem.map(str::to_owned);
+        reading.has_read |= problem.is_none();
+        is_new
+    }
+
+    /// Whether the stream can be read.
+    pub(crate) fn reading(&self) -> Reading {
+        self.reading.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// What was read, for the status.

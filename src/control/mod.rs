@@ -45,6 +45,7 @@ pub use command::{Command, ReloadResponse};
 pub use connections::ApiRoom;
 pub use fleet::RelayBeat;
 pub use fleet_events::FleetEvents;
+pub(crate) use fleet_events::Reading;
 pub(crate) use heartbeat::gate::BeatGate;
 pub use heartbeat::{HeartbeatResponse, PutHeartbeat};
 pub use http::router;

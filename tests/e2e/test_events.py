@@ -61,7 +61,10 @@ def wait_ids(node, expected, *argv, bound=60):
     found = []
 
     def is_there():
-        found[:] = ids(events(node, *argv))
+        done = node.command("events", "--format", "json", *argv)
+        # A server that has just started has not read the stream of the fleet yet.
+        assert done.returncode == 0 or "has not read the events of the fleet yet" in done.stderr, done
+        found[:] = ids(map(json.loads, done.stdout.splitlines()))
         return found == expected
 
     try:
@@ -187,6 +190,31 @@ def wait_written(node, last, bound=60):
     wait_until(lambda: (report(node)["acknowledged"], report(node)["waiting"]) == (last, 0), bound, 0.05)
 
 
+def test_a_server_that_has_lost_its_log_while_nats_is_away_uses_no_number_again(dir):
+    toggle.is_set = False
+    with NatsServer(dir) as nats:
+        with start(dir, of_fleet(nats.url, "ns1", "eu-west"), "ns1") as node:
+            toggle(node, 2)
+            wait_written(node, 2)
+            nats.kill()
+        for file in (node.dir / "state").glob("*.*"):
+            file.unlink()
+        toggle.is_set = False
+        with again(node) as node:
+            toggle(node)
+            assert events(node) == [] and json.loads(node.get("/v1/transitions")[1])[0]["to"] == "drained"
+            wait_until(lambda: len(events(node)) == 1, 60, 0.2)
+            toggle(node)
+            [first, second] = [int(id.removeprefix("ns1/")) for id in ids(events(node))]
+            assert first > 1_600_000_000 and second == first + 1
+            assert report(node)["waiting"] == 2
+            nats.start()
+            wait_written(node, second)
+            assert stored(nats) == ["ns1/1", "ns1/2", f"ns1/{first}", f"ns1/{second}"]
+            wait_ids(node, stored(nats), "--fleet")
+            assert report(node)["nodes"] == [{"node": "ns1", "last": second, "missing": 0}] and report(node)["lost"] == 0
+
+
 def test_the_fleet_has_the_events_of_all_servers_after_every_restart(dir):
     toggle.is_set = False
     with NatsServer(dir) as nats:
@@ -203,12 +231,20 @@ def test_the_fleet_has_the_events_of_all_servers_after_every_restart(dir):
             wait_ids(ns1, numbered(1, 4))
             wait_until(lambda: report(ns1)["waiting"] == 2 and report(ns1)["state"] == "away", 60, 0.05)
             assert "2 events wait for the fleet's stream, which has them up to 2" in ns1.command("status").stdout
+            wait_until(lambda: "the newest events may be missing" in ns1.command("events", "--fleet").stderr, 60, 0.2)
             assert ns1.metric("portolan_fleet_events_waiting") == 2
+        # Its log no longer has the third event, which never came into the stream.
+        log = ns1.dir / "state" / "events.log"
+        log.write_text(log.read_text().splitlines()[3] + "\n")
         with again(ns1) as ns1:
             toggle(ns1, 1)
             nats.start()
             wait_written(ns1, 5)
             assert stored(nats) == numbered(1, 5)
+            assert ns1.metric("portolan_fleet_events_lost_total") == 1
+            third = events(ns1, "--fleet", "--since", "ns1/2")[0]
+            assert (third["id"], third["type"]) == ("ns1/3", "portolan.lost"), third
+            assert (third["data"]["from"], third["data"]["to"]) == ("3", "3"), third
             # A server that was away catches up, and so does a client that begins where it was at the other server.
             with again(ns2) as ns2:
                 wait_ids(ns2, numbered(3, 5), "--fleet", "--since", "ns1/2")
@@ -220,8 +256,10 @@ def test_the_fleet_has_the_events_of_all_servers_after_every_restart(dir):
                     client.request(f"$JS.API.STREAM.DELETE.{STREAM}")
                 toggle(ns1, 1)
                 wait_until(lambda: report(ns1)["acknowledged"] == 6, 60, 0.1)
-                assert stored(nats) == numbered(1, 6)
+                assert stored(nats) == numbered(4, 6)
                 wait_ids(ns2, numbered(1, 6), "--fleet")
+                assert report(ns2)["nodes"] == [{"node": "ns1", "last": 6, "missing": 1}]
+                assert "1 events of ns1 are missing in the fleet's stream" in ns2.command("status").stdout
                 # Somebody writes nonsense on the subject of a server, and another one's id.
                 with NatsClient(nats) as client:
                     for content in (b"\x00nonsense", b"[]", json.dumps({**events(ns1)[0], "id": "ns1/99"}).encode()):
@@ -239,5 +277,5 @@ def test_the_fleet_has_the_events_of_all_servers_after_every_restart(dir):
             toggle(ns1, 2)
             wait_ids(ns1, numbered(8, 9))
             wait_written(ns1, 9)
-            assert stored(nats) == numbered(1, 9)
+            assert stored(nats) == numbered(4, 9)
             assert ns1.metric("portolan_fleet_events_acknowledged_number") == 9

@@ -140,7 +140,10 @@ async fn events_of_the_fleet_have_an_id_that_every_server_resumes() {
         let event = JournalEvent { id: format!("{node}/{number}"), ..JournalEvent::from(&transition()) };
         serde_json::to_vec(&event.to_cloud_event().unwrap()).unwrap()
     };
+    let unread = ApiState { fleet_events: Some(servers[0].clone()), ..world.state.clone() };
+    assert_eq!(ask(&unread, "fleet=true&follow=false").status(), StatusCode::SERVICE_UNAVAILABLE);
     for (at, server) in servers.iter().enumerate() {
+        server.note_read(None);
         // Both servers have all events; the second one read them in another order.
         let order = if at == 0 { [("ns1", 1), ("ns.2", 5), ("ns1", 2)] } else { [("ns.2", 5), ("ns1", 1), ("ns1", 2)] };
         order.into_iter().for_each(|(node, number)| server.take(node, &message(node, number)));
@@ -157,4 +160,7 @@ async fn events_of_the_fleet_have_an_id_that_every_server_resumes() {
     let lost = "{\"missed\":3,\"nodes\":{\"ns.2\":{\"first\":2,\"last\":4}}}";
     assert!(found.len() == 1 && text.contains(lost), "{text}");
     assert_eq!(ask(&first, "fleet=true&since=ns1/1,ns1/2").status(), StatusCode::BAD_REQUEST);
+    unread.fleet_events.as_ref().unwrap().note_read(Some("no connection"));
+    let (found, text) = ids(ask(&first, "fleet=true&since=oldest&follow=false")).await;
+    assert!(found.len() == 3 && text.contains("event: away\ndata: {\"why\":\"no connection\"}"), "{text}");
 }

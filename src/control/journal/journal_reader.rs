@@ -110,6 +110,14 @@ impl Journal {
         LogRange { floor: recent.floor, last, expired: old.map_or(recent.floor, |event| event.number) }
     }
 
+    /// How many events after `number` are retained, visible or not.
+    pub fn count_after(&self, number: u64) -> usize {
+        let recent = self.recent();
+        let visible = recent.visible.len() - recent.visible.partition_point(|event| event.number <= number);
+        let unwritten = recent.unwritten.iter().filter(|event| event.number > number).count();
+        visible + unwritten + recent.held.as_ref().map_or(0, |held| held.len())
+    }
+
     /// The first visible events after `number`, at most `most`.
     pub fn visible(&self, number: u64, most: usize) -> Vec<Arc<JournalEvent>> {
         let recent = self.recent();

@@ -93,6 +93,7 @@ fn an_event_is_visible_once_it_is_written() {
     journal.written(2);
     assert_eq!(ids(&journal.follow(&Since::Oldest).missed), ["ns1/1", "ns1/2"]);
     assert_eq!((journal.range(0.0).last, journal.last()), (2, 3));
+    assert_eq!([0, 1, 2, 3].map(|number| journal.count_after(number)), [3, 2, 1, 0]);
     assert_eq!((incoming.try_recv().unwrap().number(), incoming.try_recv().unwrap().number()), (1, 2));
     assert!(incoming.try_recv().is_err());
     // A disk that does not answer.

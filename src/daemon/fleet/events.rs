@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock;
-use crate::control::{FleetEvents, Journal};
+use crate::control::{FleetEvents, Journal, Reading};
 use crate::fleet::events::{
     CloudEvent, EventId, EventOutbox, LogRange, MAX_AGE_SECS, MAX_IN_MESSAGE, MAX_MESSAGE, OutboxStep, StoredEvent,
     events_of, message_of,
@@ -24,7 +24,7 @@ pub(super) use event_reader::ReadEvents;
 
 /// How long numbers wait at the start for the last number in the stream, without a connection. Judgment: a NATS server
 /// that works answers within a second, and events must not wait long.
-const ALONE_AFTER: Duration = Duration::from_secs(10);
+const ALONE_AFTER: Duration = Duration::from_secs(5);
 /// How often the end of the stream is looked at when there is nothing to write: somebody may have deleted it.
 const LOOK_EVERY: Duration = Duration::from_secs(20);
 /// The time from a write that failed to the next one; it doubles up to the longest.
@@ -60,8 +60,11 @@ impl WriteEvents {
             self.begin_alone(began);
             shown.borrow_and_update();
             let range = self.journal.range(clock::unix_seconds() - MAX_AGE_SECS as f64);
+            let is_held = self.journal.is_held();
             let stepped = tokio::select! {
                 stepped = self.step(&stream, &mut outbox, range) => stepped,
+                // While numbers wait, the stream is only read: nothing is lost when that is broken off.
+                () = tokio::time::sleep(began_left(began)), if is_held => continue,
                 () = stop.cancelled() => return,
             };
             let (wait, is_idle) = match stepped {
@@ -179,7 +182,7 @@ impl WriteEvents {
             return Ok(Some(StoredEvent { number, sequence }));
         }
         // Somebody else has written on the subject of this server.
-        if !self.board.is_current() {
+        if self.events.reading() != (Reading { has_read: true, problem: None }) {
             return Err("the last message of this server in the stream can't be read".to_owned());
         }
         let archived = self.events.archive().nodes().find(|(of, _)| ***of == *node).map_or(0, |(_, known)| known.last);

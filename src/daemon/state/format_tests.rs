@@ -7,11 +7,11 @@ use crate::daemon::health_file::LastReports;
 use crate::daemon::overrides::Overrides;
 use crate::daemon::retained::SteeringFiles;
 use crate::daemon::state::StateDir;
-use crate::daemon::{event_number, versions};
+use crate::daemon::{event_log, event_number, versions};
 use crate::health::CheckState;
 use crate::model::{Check, CheckKey, Health, HeartbeatSpec, Model, Monitor, ProbeKind, ProbeTarget};
 
-const FILES: [(&str, &str); 5] = [
+const FILES: [(&str, &str); 6] = [
     (
         "overrides.json",
         r#"{
@@ -52,8 +52,17 @@ const FILES: [(&str, &str); 5] = [
 "#,
     ),
     ("events.json", "{\"version\":1,\"last\":4711}\n"),
+    ("events.log", EVENTS),
     ("health.json", HEALTH),
 ];
+
+/// A line for each event.
+const EVENTS: &str = "\
+{\"id\":\"ns1/4710\",\"at\":1763900000.25,\"zone\":\"svc.example.\",\"endpoint\":\"fra1\",\
+\"from\":\"up\",\"to\":\"down\",\"why\":\"refused\",\"generation\":3}
+{\"id\":\"ns1/4712\",\"at\":1763900001.5,\"kind\":\"override\",\"zone\":\"svc.example.\",\"endpoint\":\"fra1\",\
+\"from\":\"down\",\"to\":\"drained\",\"why\":\"rack move (alice)\",\"who\":\"alice\",\"generation\":3}
+";
 
 const HEALTH: &str = r#"{"version":1,"vantages":[
 {"name":"ns1","at":1763900000.25,"checks":[
@@ -116,6 +125,9 @@ async fn files_of_the_version_before_are_read() {
     let ramps = steering.retained().recoveries.iter().map(|of| now.moment.since(of.since).as_millis());
     assert_eq!(ramps.collect::<Vec<_>>(), [30_500, 11_000]);
     assert_eq!(event_number::load(&state, &mut warnings), 4711);
+    let events = event_log::load(&state, "ns1", &mut warnings);
+    let numbers: Vec<_> = events.events.iter().map(|(number, event)| (*number, event.kind.as_str())).collect();
+    assert_eq!((numbers, events.last), (vec![(4710, "transition"), (4712, "override")], 4712));
     let reports = LastReports::load(&state, &mut warnings).of("ns1", &heartbeat(), now);
     let Some(CheckState::Heartbeat(heartbeat)) = reports[0].observation.state else { panic!("{reports:?}") };
     assert_eq!((heartbeat.health, heartbeat.flaps.falls, heartbeat.run), (Health::Down, 3, 1));

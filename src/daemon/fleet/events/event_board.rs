@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
 use crate::control::fleet::{EventsReport, NodeEventsReport};
-use crate::control::{FleetEvents, Journal};
+use crate::control::{FleetEvents, Journal, Reading};
 use crate::fleet::events::EventOutbox;
 use crate::printable::escaped;
 
@@ -22,9 +22,6 @@ struct EventState {
     acknowledged: u64,
     lost: u64,
     write_problem: Option<String>,
-    read_problem: Option<String>,
-    /// Whether everything was read at some time.
-    has_read: bool,
 }
 
 impl EventBoard {
@@ -41,21 +38,6 @@ impl EventBoard {
         is_new
     }
 
-    /// Takes over how a read ended. Returns whether the problem is a new one.
-    pub(super) fn note_read(&self, problem: Option<&str>) -> bool {
-        let mut state = self.state();
-        let is_new = problem.is_some() && state.read_problem.as_deref() != problem;
-        state.read_problem = problem.map(str::to_owned);
-        state.has_read |= problem.is_none();
-        is_new
-    }
-
-    /// Whether the stream was read to its end.
-    pub(super) fn is_current(&self) -> bool {
-        let state = self.state();
-        state.has_read && state.read_problem.is_none()
-    }
-
     /// For the API and metrics.
     pub(in crate::daemon::fleet) fn report(&self, journal: &Journal, events: &FleetEvents) -> EventsReport {
         let last = journal.last();
@@ -69,19 +51,20 @@ impl EventBoard {
             let refused = archive.refused().map(|(why, count)| (why.as_str().to_owned(), count));
             (nodes.collect(), refused.collect())
         };
+        let Reading { has_read, problem } = events.reading();
         let state = self.state();
-        let problem = state.write_problem.as_ref().or(state.read_problem.as_ref());
+        let problem = state.write_problem.clone().or(problem);
         EventsReport {
-            state: match (problem, state.has_read) {
+            state: match (&problem, has_read) {
                 (Some(_), _) => "away",
                 (None, false) => "waiting",
                 (None, true) => "current",
             }
             .to_owned(),
-            problem: problem.map(|why| escaped(why).into_owned()),
+            problem: problem.map(|why| escaped(&why).into_owned()),
             last,
             acknowledged: state.acknowledged,
-            waiting: last.saturating_sub(state.acknowledged),
+            waiting: journal.count_after(state.acknowledged) as u64,
             lost: state.lost,
             nodes,
             refused,

@@ -57,7 +57,7 @@ impl ReadEvents {
         loop {
             let read = self.read(&stream, &mut place).await;
             let problem = read.as_ref().err().map(String::as_str);
-            if self.board.note_read(problem) && self.nats.status().is_connected {
+            if self.events.note_read(problem) && self.nats.status().is_connected {
                 tracing::warn!(why = problem, "the events of the fleet can't be read");
             }
             let wait = if read.is_ok() {
