@@ -42,6 +42,15 @@ pub fn escaped_json(text: &str) -> Cow<'_, str> {
     with_escapes(text, |c| c != '\n' && is_unprintable(c), escape)
 }
 
+/// The beginning of a text with at most this many octets, cut between characters.
+pub fn cut(text: &str, octets: usize) -> &str {
+    let mut end = text.len().min(octets);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
+}
+
 fn with_escapes(text: &str, is_bad: impl Fn(char) -> bool, escape: impl Fn(char, &mut String)) -> Cow<'_, str> {
     let Some(first) = text.find(&is_bad) else { return Cow::Borrowed(text) };
     let (good, rest) = text.split_at(first);
@@ -59,6 +68,21 @@ fn with_escapes(text: &str, is_bad: impl Fn(char) -> bool, escape: impl Fn(char,
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_text_is_cut_between_characters() {
+        for (text, octets, expected) in [
+            ("", 0, ""),
+            ("abc", 9, "abc"),
+            ("abc", 2, "ab"),
+            ("aé", 3, "aé"),
+            ("aé", 2, "a"),
+            ("é", 1, ""),
+            ("\u{1f600}x", 3, ""),
+        ] {
+            assert_eq!(cut(text, octets), expected, "{text} {octets}");
+        }
+    }
 
     #[test]
     fn nothing_that_a_terminal_obeys_or_nobody_sees_is_left() {

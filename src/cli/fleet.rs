@@ -39,7 +39,7 @@ pub(super) fn human(fleet: &FleetReport, counted: &[VantageStatus]) -> String {
 fn of_targets(targets: &TargetsReport) -> String {
     let TargetsReport { state, problem, zones, checks, not_allowed, refused, refused_why, differing, .. } = targets;
     let mut shown = match state.as_str() {
-        "waiting" => "the fleet's targets were not read yet\n".to_owned(),
+        TargetsReport::WAITING => "the fleet's targets were not read yet\n".to_owned(),
         _ => format!("the fleet probes {checks} checks of {zones} zones\n"),
     };
     if let Some(problem) = problem {
@@ -184,6 +184,7 @@ mod tests {
             refused_strangers: Default::default(),
             refused_beats: 0,
             events: None,
+            reports_overtaken: 0,
         };
         let counted =
             VantageStatus { name: "m2".into(), region: "mars".into(), state: "up".into(), why: None, age_ms: None };
@@ -272,6 +273,7 @@ EVENTS: no connection to NATS
             refused_strangers: Default::default(),
             refused_beats: 0,
             events: None,
+            reports_overtaken: 0,
         };
         assert_eq!(
             human(&fleet, &[]),

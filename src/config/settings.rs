@@ -22,7 +22,7 @@ use crate::config::log::{LogFormat, LogKeys};
 use crate::config::operators::{self, ApiKeys, Operators, StateKeys};
 use crate::config::regions::{self, RegionKeys};
 use crate::config::run::RunKeys;
-use crate::model::{Clients, Region};
+use crate::model::{Clients, MAX_NODE_NAME, Region};
 use crate::source::{
     At, ManualSection, Place, Problems,
     files::{absolute, path_of},
@@ -79,8 +79,6 @@ pub struct Settings {
     pub placing: ClientSettings,
 }
 
-/// Longest node name: it is in an EDNS option and in file names (judgment).
-const MAX_NODE: usize = 255;
 /// The folder of the state directory that has the last good versions of zones.
 pub(crate) const LAST_GOOD_DIR: &str = "zones";
 /// Default of `removal_delay` (judgment: `git checkout` of a large tree, or `rsync`, on a slow disk).
@@ -95,7 +93,7 @@ keys! {
         /// key declares it
         region: String = name("\"eu-west\""), note "required";
         /// the name of this node, also sent as NSID
-        node: String = text("\"ns1\"").sized(1..=MAX_NODE).then(node_name), note "the host's name";
+        node: String = text("\"ns1\"").sized(1..=MAX_NODE_NAME).then(node_name), note "the host's name";
         listen: ListenKeys = table();
         tls: TlsKeys = table();
         zones: ZonesKeys = table();
@@ -198,8 +196,8 @@ fn value<T>(at: Option<At<T>>) -> Option<T> {
 
 fn node_name(node: At<String>, problems: &mut Problems) -> Option<String> {
     let plain = !node.value.is_empty() && node.value.chars().all(|c| c.is_ascii_graphic());
-    if !plain || node.value.len() > MAX_NODE {
-        let problem = problems.error(&node.place, format!("`node` must be 1 to {MAX_NODE} printable characters"));
+    if !plain || node.value.len() > MAX_NODE_NAME {
+        let problem = problems.error(&node.place, format!("`node` must be 1 to {MAX_NODE_NAME} printable characters"));
         problem.hint("write `node = \"ns1\"`, or leave it out for the host's name");
     }
     Some(node.value)

@@ -38,6 +38,9 @@ pub struct FleetReport {
     pub refused_strangers: BTreeMap<String, u64>,
     /// Heartbeats of other servers that could not be used here.
     pub refused_beats: u64,
+    /// Reports of other vantages that were dropped because this server did not take them in time.
+    #[serde(default)]
+    pub reports_overtaken: u64,
     /// The events; absent in a vantage without a server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub events: Option<EventsReport>,
@@ -118,7 +121,7 @@ pub struct TargetsReport {
     /// The zones that have these checks.
     #[serde(default)]
     pub left_out_zones: Vec<LeftOutReport>,
-    /// What this node can't use: checks of a later release, and values that can't be read.
+    /// What this node can't use now: checks of a later release, and values that can't be read.
     pub refused: usize,
     /// Why not the first of these; absent if there are none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -204,6 +207,20 @@ pub struct VantageTraffic {
     /// Messages that were refused, by reason.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub refused: BTreeMap<String, u64>,
+}
+
+impl TargetsReport {
+    /// They were not read yet.
+    pub const WAITING: &'static str = "waiting";
+    /// They are read.
+    pub const CURRENT: &'static str = "current";
+    /// They can't be read now.
+    pub const AWAY: &'static str = "away";
+
+    /// Whether they are read.
+    pub fn is_current(&self) -> bool {
+        self.state == TargetsReport::CURRENT
+    }
 }
 
 impl NatsReport {

@@ -107,7 +107,9 @@ impl Steer {
                     }
                 },
                 draft = self.drafting.drafted() => self.drafted(draft, &model),
-                () = pass(expiry), if !self.drafting.is_busy() => self.want_change(WantedChange::Expiry, &model),
+                () = pass(expiry), if self.drafting.may_expire(clock::now()) => {
+                    self.want_change(WantedChange::Expiry, &model);
+                }
                 () = pass(removal_due), if matches!(next, NextGeneration::Nothing) => {
                     if removal.is_some_and(|at| at <= self.overrides.unix_now()) {
                         next = self.want(next, Cause::Removal);

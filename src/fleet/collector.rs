@@ -27,15 +27,13 @@ use crate::fleet::collector::refusal::RefusalLog;
 use crate::fleet::message::{Ask, CheckHash, ReportMessage};
 use crate::fleet::{Report, Vantage};
 use crate::model::quorum::{MAX_STALE_AFTER, STALE_AFTER};
-use crate::model::{CheckKey, Moment};
+use crate::model::{CheckKey, MAX_NODE_NAME, Moment};
 
 pub use refusal::{RefusedBurst, RefusedMessages, Unaccepted};
 pub use remote::RemoteVantage;
 
 /// Most remote vantages. Judgment: ten times as many as the quorum of a monitor can count in a region.
 pub const MAX_VANTAGES: usize = 1000;
-/// Most octets of a vantage's name, and of its region's. A label of a domain name has 63; judgment: four times as many.
-const MAX_NAME: usize = 256;
 /// A vantage that is silent for so long is forgotten: no monitor counts a report that is older.
 const FORGET_AFTER: Duration = MAX_STALE_AFTER;
 
@@ -92,7 +90,7 @@ impl Collector {
             let is_echo = own == vantage && message.boot == *boot;
             return if is_echo { Ok(None) } else { Err(Unaccepted::OwnName) };
         }
-        if vantage.name.len() > MAX_NAME || vantage.region.len() > MAX_NAME {
+        if vantage.name.len() > MAX_NODE_NAME || vantage.region.len() > MAX_NODE_NAME {
             return Err(Unaccepted::Malformed);
         }
         if let Some(remote) = self.vantages.get_mut(&vantage.name) {

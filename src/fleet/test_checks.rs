@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::fleet::message::CheckHash;
 use crate::health::Observation;
 use crate::model::{CheckKey, Doubt, Health, Moment, Monitor, ProbeKind, ProbeTarget};
+use crate::placing::mix;
 
 /// A boot id.
 pub(crate) const BOOT: u64 = 7;
@@ -19,12 +20,9 @@ pub(crate) fn key(nth: usize) -> Arc<CheckKey> {
     Arc::new(CheckKey { monitor: Monitor::new(ProbeKind::Tcp).into(), target })
 }
 
-/// Its hash: the numbers are spread as random ones (the steps of splitmix64).
+/// Its hash: the numbers are spread as random ones.
 pub(crate) fn hash(nth: usize) -> CheckHash {
-    let mut z = (nth as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-    CheckHash(z ^ z >> 31)
+    CheckHash(mix(nth as u64))
 }
 
 /// The first `count` checks.

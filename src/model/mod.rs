@@ -55,7 +55,7 @@ pub use steering::{Gives, RankedBy, Steering};
 pub use time::Moment;
 pub use timing::Timing;
 pub use verdict::{Basis, CheckView, Doubt, Hold};
-pub use view::{Override, OverrideState, VantageState, VantageView, WorldView};
+pub use view::{MAX_NODE_NAME, Override, OverrideState, VantageState, VantageView, WorldView};
 pub use zone::{Ecs, Rrset, SteeredName, Zone};
 
 use std::sync::Arc;

@@ -1,5 +1,6 @@
 //! Monitors: declared checks; and the checks that follow from them, one for each distinct (monitor, address).
 
+pub mod bounds;
 pub mod composite;
 
 pub use composite::Composite;

@@ -11,6 +11,9 @@ use crate::model::{
 };
 use crate::wire::Name;
 
+/// Longest name of a node, and so of a vantage, in octets: as a host name, with room (RFC 1035, 2.3.4).
+pub const MAX_NODE_NAME: usize = 255;
+
 /// Agreed health and measured distances of one moment.
 #[derive(Debug, Clone, Default)]
 pub struct WorldView {
@@ -150,10 +153,11 @@ impl WorldView {
         rtts.into_iter().collect()
     }
 
-    /// The regions from which no side of an endpoint that is Up can be reached, in order, by its own monitor.
+    /// The regions from which no side of an endpoint that may be answered with can be reached, in order, by its own
+    /// monitor.
     pub fn unreachable_from(&self, endpoint: &Endpoint) -> Vec<RegionId> {
         let sides = endpoint.answerables.iter().map(|side| side.check.map(|check| self.check(check)));
-        let mut up = sides.filter(|view| view.is_none_or(|view| view.health == Health::Up));
+        let mut up = sides.filter(|view| view.is_none_or(CheckView::is_eligible));
         let first = up.next().flatten().map(|view| view.unreachable_from.to_vec());
         let mut regions = first.unwrap_or_default();
         for view in up {
@@ -175,5 +179,39 @@ impl WorldView {
         let of_all: Vec<Health> = endpoint.answerables.iter().map(health).collect();
         let first = [Health::Up, Health::Down].into_iter().find(|h| of_all.contains(h));
         first.unwrap_or(Health::Unknown)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{AnswerRdata, Facet, ZoneId};
+
+    #[test]
+    fn an_endpoint_is_out_of_reach_where_each_side_that_may_be_given_is() {
+        let side = |at: u8| {
+            let rdata = AnswerRdata::Address([192, 0, 2, at].into());
+            Answerable::new(Facet::V4, rdata, Some(CheckId(at.into())))
+        };
+        let endpoint = Endpoint::new("a", ZoneId(0), vec![side(0), side(1)]);
+        let view = |health, tried, from: &[u16]| CheckView {
+            health,
+            tried,
+            unreachable_from: from.iter().map(|id| RegionId(*id)).collect(),
+            ..CheckView::default()
+        };
+        let far = || view(Health::Up, true, &[1, 2]);
+        for (what, other, expected) in [
+            ("both are", far(), &[1, 2][..]),
+            ("one region has both", view(Health::Up, true, &[2]), &[2]),
+            ("the other side is reached", view(Health::Up, true, &[]), &[]),
+            ("the other side is down", view(Health::Down, true, &[]), &[1, 2]),
+            ("nobody knows of the other side", view(Health::Unknown, true, &[]), &[1, 2]),
+            ("the other side was not probed yet, and may be given", view(Health::Unknown, false, &[]), &[]),
+        ] {
+            let world = WorldView { checks: [far(), other].into_iter().collect(), ..WorldView::default() };
+            let expected: Vec<RegionId> = expected.iter().map(|id| RegionId(*id)).collect();
+            assert_eq!(world.unreachable_from(&endpoint), expected, "{what}");
+        }
     }
 }

@@ -23,7 +23,7 @@ mod test_addresses;
 mod tests;
 
 pub use classify::{TooManyClasses, place};
-pub use client_net::{ClientNet, mix};
+pub use client_net::{ClientNet, SplitMix, mix};
 pub use database::{DatabaseBuilder, facts_of};
 pub use explain::{ClientPlacement, explain};
 pub use rules::RegionSource;

@@ -56,7 +56,7 @@ struct CellTier {
     /// Sum of the shares' weights.
     total: u64,
     shares: Box<[CellShare]>,
-    /// Sums of weights, where the shares are many.
+    /// Sums of weights, where the shares are many and are drawn by weight.
     sums: weights::Sums,
     /// How they are drawn where the client's net decides.
     race: Option<race::Race>,
@@ -180,12 +180,14 @@ impl Cell {
                 }
             }
             let total = shares.iter().map(|share| share.weight).sum();
-            let sums = weights::Sums::of(shares.iter().map(|share| share.weight));
-            let mut tier = CellTier { total, shares: shares.into(), sums, race: None };
-            // One draw never gets beyond the first tier, and what is given whole is not drawn.
+            let mut tier = CellTier { total, shares: shares.into(), sums: weights::Sums::none(), race: None };
+            // One draw never gets beyond the first tier, unless it may be a blank, and what is given whole is not drawn.
             let is_drawn = !self.is_whole && (tiers.is_empty() || distribution.draws > 1);
             if is_drawn && self.decision.affinity.is_some() {
                 tier.tie_to_nets(rdata, &given);
+            }
+            if tier.race.is_none() && (is_drawn || !distribution.blanks.is_empty()) {
+                tier.sums = weights::Sums::of(tier.shares.iter().map(|share| share.weight));
             }
             tiers.push(tier);
         }

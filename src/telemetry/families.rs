@@ -147,7 +147,7 @@ families! {
     FLEET_CONNECTED Gauge "portolan_fleet_connected" [] "Whether this node is connected to a NATS server of its fleet.";
     FLEET_CONNECTIONS Counter "portolan_fleet_connections_total" [] "How often the connection to NATS was made.";
     FLEET_DROPPED Counter "portolan_fleet_dropped_total" ["direction"]
-        "Messages of the fleet that were lost at this node: out, without a connection; in, faster than they were read.";
+        "Messages that were lost at this node: out, not connected; in, not read in time; overtaken, not used in time.";
     FLEET_TARGETS_CURRENT Gauge "portolan_fleet_targets_current" []
         "Whether what the fleet probes can be read; otherwise this node probes what it has read last.";
     FLEET_TARGETS Gauge "portolan_fleet_targets" ["state"]

@@ -12,7 +12,8 @@ pub(super) fn write(text: &mut Exposition, fleet: &FleetReport) {
     let mut dropped = text.family(&family::FLEET_DROPPED);
     dropped.sample(&["out"], nats.dropped);
     dropped.sample(&["in"], nats.missed);
-    text.single(&family::FLEET_TARGETS_CURRENT, u8::from(targets.state == "current"));
+    dropped.sample(&["overtaken"], fleet.reports_overtaken);
+    text.single(&family::FLEET_TARGETS_CURRENT, u8::from(targets.is_current()));
     let mut checks = text.family(&family::FLEET_TARGETS);
     checks.sample(&["probed"], targets.checks);
     checks.sample(&["not_allowed"], targets.not_allowed);

@@ -114,6 +114,7 @@ fn fleet() -> FleetReport {
             refused: [("malformed".to_owned(), 3)].into(),
             ..EventsReport::default()
         }),
+        reports_overtaken: 9,
     }
 }
 
@@ -134,6 +135,7 @@ fn every_metric_is_there_with_its_labels() {
         "portolan_fleet_connections_total 3",
         r#"portolan_fleet_dropped_total{direction="out"} 5"#,
         r#"portolan_fleet_dropped_total{direction="in"} 7"#,
+        r#"portolan_fleet_dropped_total{direction="overtaken"} 9"#,
         "portolan_fleet_targets_current 1",
         r#"portolan_fleet_targets{state="probed"} 3"#,
         r#"portolan_fleet_targets{state="not_allowed"} 4"#,

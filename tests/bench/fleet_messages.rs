@@ -77,10 +77,10 @@ fn processor_time() -> Duration {
 fn check(nth: usize) -> (CheckHash, Arc<CheckKey>) {
     let [_, _, high, low] = (nth as u32 % 65_536).to_be_bytes();
     let target = ProbeTarget::Socket(SocketAddr::from(([10, 0, high, low], 80 + (nth / 65_536) as u16)));
-    let mut z = (nth as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-    (CheckHash(z ^ z >> 31), Arc::new(CheckKey { monitor: Monitor::new(ProbeKind::Tcp).into(), target }))
+    (
+        CheckHash(portolan::placing::mix(nth as u64)),
+        Arc::new(CheckKey { monitor: Monitor::new(ProbeKind::Tcp).into(), target }),
+    )
 }
 
 fn observation(key: &Arc<CheckKey>, is_down: bool, now: Moment) -> Observation {

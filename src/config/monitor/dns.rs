@@ -6,9 +6,10 @@ use domain::base::Rtype;
 use serde_json::json;
 
 use crate::config::keys::{KeyGroup as _, KeyKind as _, inline, keys, text};
-use crate::config::monitor::expect::{ExpectedReply, MAX_TEXT};
+use crate::config::monitor::expect::ExpectedReply;
 use crate::config::monitor::probing::{Probing, body};
 use crate::config::monitor::{Definition, Group, PortRule};
+use crate::model::monitor::bounds::MAX_TEXT;
 use crate::model::{DnsRdata, DnsSpec, ProbeKind};
 use crate::source::{At, Problems};
 use crate::wire::Name;

@@ -3,12 +3,10 @@
 use crate::config::keys::{KeyGroup as _, KeyKind as _, keys, text, texts};
 use crate::config::monitor::probing::{Probing, body};
 use crate::config::monitor::{Definition, Group};
+use crate::model::monitor::bounds::{MAX_ARG, MAX_ARGS};
 use crate::model::{ExecCommand, ExecSpec, ProbeKind};
 use crate::source::{At, Problems};
 
-/// Most arguments, and octets in one (judgment: what a person writes into a policy; a long list belongs in a file).
-const MAX_ARGS: usize = 64;
-const MAX_ARG: usize = 4096;
 const EXAMPLE: &str = "\"/usr/local/bin/check\"";
 
 keys! {

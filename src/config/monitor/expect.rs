@@ -4,19 +4,15 @@ use serde_json::json;
 
 use crate::config::fields::Fields;
 use crate::config::keys::{KeyGroup, KeyKind as _, Table, integer, keys, list, text};
+use crate::model::monitor::bounds::{MAX_TEXT, STATUSES};
 use crate::source::{At, Problems, did_you_mean};
 use crate::wire::code::rcode;
-
-/// Statuses that a server can send: three digits (RFC 9110, 15); what is over 599 some vendors use.
-const STATUSES: std::ops::RangeInclusive<i64> = 100..=999;
-/// Longest text in a request or expectation (judgment: what servers take in a header line).
-pub(super) const MAX_TEXT: usize = 4096;
 
 keys! {
     /// `expect` of a request.
     ExpectedPage {
         /// statuses that are a success
-        status: Vec<At<u16>> = list(integer(STATUSES), "[200]").sized(1..=900).then(statuses), inherits json!([200]);
+        status: Vec<At<u16>> = list(integer(i64::from(*STATUSES.start())..=i64::from(*STATUSES.end())), "[200]").sized(1..=900).then(statuses), inherits json!([200]);
         /// a text within the first 64 KiB of the answer
         body: String = text("\"ok\"").sized(1..=MAX_TEXT).then(page_text);
     }

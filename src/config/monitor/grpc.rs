@@ -1,10 +1,10 @@
 //! `grpc`: the standard health check.
 
 use crate::config::keys::{KeyGroup as _, KeyKind as _, boolean, keys, text};
-use crate::config::monitor::expect::MAX_TEXT;
 use crate::config::monitor::probing::{Probing, body};
 use crate::config::monitor::tls::{Certificate, Host};
 use crate::config::monitor::{Definition, Group};
+use crate::model::monitor::bounds::MAX_TEXT;
 use crate::model::{GrpcSpec, ProbeKind};
 use crate::source::{At, Problems};
 use serde_json::json;

@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use crate::config::keys::{KeyGroup as _, boolean, duration, integer, keys};
-use crate::config::monitor::probing::{MAX_RUN, hold_down};
+use crate::config::monitor::probing::hold_down;
 use crate::config::monitor::quorum::QuorumKeys;
 use crate::config::monitor::{Body, Definition, Group, PortRule, quorum};
 use crate::model::heartbeat::{DEFAULT_BEAT, MAX_BEAT, MAX_PHI, MIN_BEAT};
+use crate::model::monitor::bounds::MAX_RUN;
 use crate::model::{HeartbeatSpec, Monitor, ProbeKind};
 
 keys! {
@@ -18,7 +19,7 @@ keys! {
         /// ends a beat before its ttl when the next one is overdue; a higher number waits longer, 1 to 16; see below
         phi: u32 = integer(1..=MAX_PHI.into());
         /// the endpoint is up again after this many beats in a row, each within the ttl of the one before
-        rise: u32 = integer(1..=MAX_RUN), default 1;
+        rise: u32 = integer(1..=MAX_RUN.into()), default 1;
         /// as above
         hold_down: Duration = hold_down(), default Duration::ZERO;
         /// as above, with a third of `ttl` as the interval: when beats stop twice within about 6 ttls, the endpoint is

@@ -4,18 +4,14 @@ use serde_json::{Value as Json, json};
 
 use crate::config::fields::{Fields, mismatch};
 use crate::config::keys::{KeyGroup as _, KeyKind as _, custom, inline, integer, keys, text};
-use crate::config::monitor::expect::{ExpectedPage, MAX_TEXT};
+use crate::config::monitor::expect::ExpectedPage;
 use crate::config::monitor::probing::{Probing, body};
 use crate::config::monitor::tls::{Certificate, Host};
 use crate::config::monitor::{Definition, Group, PortRule};
 use crate::config::node::{Entry, Kind, Node};
+use crate::model::monitor::bounds::{MAX_HEADERS, MAX_REDIRECTS, MAX_TEXT};
 use crate::model::{HttpSpec, ProbeKind};
 use crate::source::{At, Problems};
-
-/// More request headers than these is a slip (judgment).
-const MAX_HEADERS: usize = 32;
-/// Most redirects to follow (judgment: a health page that takes more is none; curl stops at 50, browsers at 20).
-const MAX_REDIRECTS: i64 = 10;
 
 keys! {
     /// The keys of a request, without `host`.
@@ -31,7 +27,7 @@ keys! {
         /// `timeout`, and are sent to the probed address. A redirect to another scheme, host or port is a failure.
         /// With 0, a 3xx is a status like others: if `expect` doesn't have it, the probe fails, and the reason names
         /// its target
-        redirects: u32 = integer(0..=MAX_REDIRECTS), default 0;
+        redirects: u32 = integer(0..=MAX_REDIRECTS.into()), default 0;
     }
 }
 

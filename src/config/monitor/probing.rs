@@ -10,20 +10,10 @@ use crate::config::monitor::quorum::QuorumKeys;
 use crate::config::monitor::{Body, Definition, Group, PortRule, quorum};
 use crate::config::node::{Kind, Node};
 use crate::model::monitor::DEFAULT_TIMEOUT;
+use crate::model::monitor::bounds::{MAX_HOLD_DOWN, MAX_INTERVAL, MAX_RUN, MIN_INTERVAL, MIN_TIMEOUT};
 use crate::model::timing::adaptive_ceiling;
 use crate::model::{Monitor, ProbeKind};
 use crate::source::{At, Problems};
-
-/// Least interval: more often is load, not news (model::Monitor).
-const MIN_INTERVAL: Duration = Duration::from_millis(50);
-/// A day between probes is not monitoring any more (judgment).
-const MAX_INTERVAL: Duration = Duration::from_secs(86_400);
-/// Longest hold-down: for a longer time people use `state` and overrides (judgment).
-const MAX_HOLD_DOWN: Duration = Duration::from_secs(3600);
-/// Shortest timeout: below it no answer can come in time (judgment: a LAN's round trip).
-const MIN_TIMEOUT: Duration = Duration::from_millis(1);
-/// Most runs: model::Monitor's bounds of `fall` and `rise`.
-pub(super) const MAX_RUN: i64 = 100;
 
 keys! {
     /// The keys of everything that probes.
@@ -38,9 +28,9 @@ keys! {
             default Timeout::Fixed(DEFAULT_TIMEOUT);
         /// the endpoint is down after this many failures, unless `rise` successes in a row come between them; 1 to
         /// 100. After the first failure, the probes that verify it follow at once
-        fall: u32 = integer(1..=MAX_RUN), default 3;
+        fall: u32 = integer(1..=MAX_RUN.into()), default 3;
         /// the endpoint is up again after this many successes in a row; 1 to 100
-        rise: u32 = integer(1..=MAX_RUN), default 2;
+        rise: u32 = integer(1..=MAX_RUN.into()), default 2;
         /// a check that goes up and down repeatedly is held down, see below
         damping: bool = boolean(), default true;
         /// the endpoint stays up or down for at least this time before it changes again, up to an hour. Failures and

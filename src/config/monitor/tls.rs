@@ -1,17 +1,15 @@
 //! `tls`: a handshake. And the keys of all types that use TLS.
 
 use crate::config::keys::{KeyGroup as _, KeyKind as _, boolean, integer, keys, text};
-use crate::config::monitor::expect::MAX_TEXT;
 use crate::config::monitor::probing::{Probing, body};
 use crate::config::monitor::{Definition, Group, PortRule};
+use crate::model::monitor::bounds::{MAX_MIN_DAYS, MAX_TEXT};
 use crate::model::{CertificateRule, ProbeKind, TlsSpec};
 use crate::source::{At, Problems};
 
 /// Days that a tls monitor wants a certificate to have left by default: two of the three weeks that remain when the
 /// renewal of a 90-day certificate has failed for a week.
 const USUAL_MIN_DAYS: u32 = 14;
-/// Most days to ask for (judgment: authorities of a company's own give certificates for ten years).
-const MAX_MIN_DAYS: i64 = 3650;
 
 keys! {
     /// The key for the name of the server.
@@ -29,7 +27,7 @@ keys! {
         verify: bool = boolean(), default true;
         /// the probe fails when the certificate ends in fewer days than this, 0 to 3650. All endpoints with the same
         /// certificate then fail at the same time: use it where somebody gets an alarm, or with a suitable `on_empty`
-        min_days: u32 = integer(0..=MAX_MIN_DAYS), note "14 for tls, 0 for the others and without `verify`";
+        min_days: u32 = integer(0..=MAX_MIN_DAYS.into()), note "14 for tls, 0 for the others and without `verify`";
     }
 }
 

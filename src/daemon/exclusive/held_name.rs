@@ -8,7 +8,7 @@ use crate::clock;
 use crate::control::{Journal, JournalEvent};
 use crate::daemon::exclusive::hook::RunningHook;
 use crate::fleet::events::EventKind;
-use crate::fleet::lease::{LeaseEvent, LeaseMachine};
+use crate::fleet::lease::{LeaseEvent, LeaseMachine, LeaseSituation, VERDICT_FRESH};
 use crate::model::{ActiveEndpoint, LeaseView, Moment};
 use crate::printable::escaped;
 use crate::wire::Name;
@@ -27,9 +27,24 @@ pub(super) struct HeldName {
     pub(super) hook: Option<RunningHook>,
     /// By the number of the order.
     pub(super) orders: HashMap<u64, OrderReply>,
+    /// The verdicts that its machine knows.
+    pub(super) learned: Option<LeaseSituation>,
 }
 
 impl HeldName {
+    /// Takes over the newest verdicts. Returns whether the machine must act on them now: they are others, or those
+    /// before were too old to act on.
+    pub(super) fn learn(&mut self, situation: LeaseSituation) -> bool {
+        let is_news = self.learned.as_ref().is_none_or(|before| {
+            before.members != situation.members
+                || before.failback != situation.failback
+                || situation.at.since(before.at) > VERDICT_FRESH
+        });
+        self.learned = Some(situation.clone());
+        self.machine.learn(situation);
+        is_news
+    }
+
     /// The lease, for the views of the steering task; `None` if none was ever known.
     pub(super) fn view(&self, now: Moment) -> Option<LeaseView> {
         let lease = self.machine.lease();

@@ -1,5 +1,6 @@
 //! The task of the leases. It passes what happens to the machine of each exclusive name, and does what the machine
-//! says: writes to the store, runs the hook, and reports. It decides nothing itself.
+//! says: writes to the store, runs the hook, and reports. It decides nothing itself. A round takes in everything that has
+//! come, and then looks at the names that this concerns.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clock;
 use crate::control::Journal;
 use crate::control::command::LeaseOrder;
+use crate::daemon::exclusive::agenda::Agenda;
 use crate::daemon::exclusive::held_name::HeldName;
 use crate::daemon::exclusive::hook::{HookTask, RunningHook};
 use crate::daemon::exclusive::{Leases, file, verdicts};
@@ -20,8 +22,8 @@ use crate::fleet::lease::{
     HookResult, LEASE_DURATION, LeaseAction, LeaseMachine, LeaseSettings, LeaseWrite, MAX_VALUE_OCTETS, StoredLease,
     WriteResult, key_of,
 };
-use crate::fleet::nats::{BucketEntry, BucketEvent, LeaseStore, stored_lease};
-use crate::model::{ActiveEndpoint, Moment, PolicyId};
+use crate::fleet::nats::{BucketEntry, BucketEvent, BucketWatch, LeaseStore, stored_lease};
+use crate::model::{ActiveEndpoint, LeaseView, Moment, PolicyId};
 use crate::snapshot::Snapshot;
 use crate::wire::Name;
 
@@ -35,10 +37,11 @@ const LIVE_FOR: Duration = Duration::from_secs(2);
 const LEAST_ROUND: Duration = Duration::from_millis(2);
 /// A round is made at least this often, for what no deadline announces.
 const LONGEST_ROUND: Duration = Duration::from_secs(1);
-/// How long a stop waits until other servers know that this one gives its leases up.
-const RESIGN_WITHIN: Duration = Duration::from_millis(500);
 /// Most results that wait to be read; their senders wait (judgment).
 const MAX_RESULTS: usize = 1024;
+/// Most events, results and orders that one round takes in, so that a stream of them does not hold up the machines.
+/// Judgment: one of each kind for every name.
+const MAX_OF_ROUND: usize = 3000;
 
 /// What the task needs.
 pub(crate) struct KeeperSettings {
@@ -66,10 +69,14 @@ pub(crate) struct Keeper {
     settings: KeeperSettings,
     lease_settings: LeaseSettings,
     /// By the key of the store.
-    names: BTreeMap<String, HeldName>,
+    pub(super) names: BTreeMap<String, HeldName>,
     /// The generation whose names these are, and their policies.
     generation: Option<u64>,
     policies: Vec<(String, PolicyId)>,
+    /// The names to look at.
+    agenda: Agenda,
+    /// The leases, as they were when their names were looked at last.
+    views: HashMap<Name, LeaseView>,
     /// The time of the newest view whose verdicts are known to the machines.
     learned_at: Option<Moment>,
     /// The newest revision of each key.
@@ -77,7 +84,7 @@ pub(crate) struct Keeper {
     /// When the watch last had read everything; `None`: the store is away.
     read_at: Option<Moment>,
     is_live: bool,
-    results: mpsc::Receiver<Outcome>,
+    pub(super) results: mpsc::Receiver<Outcome>,
     sender: mpsc::Sender<Outcome>,
     /// What the state directory was last given.
     saved: HashMap<Name, ActiveEndpoint>,
@@ -86,7 +93,7 @@ pub(crate) struct Keeper {
 
 /// What something that the task began led to.
 #[derive(Debug)]
-enum Outcome {
+pub(super) enum Outcome {
     Written(String, u64, WriteResult, Option<String>),
     Read(String, u64, StoredLease),
     HookEnded(String, u64, HookResult),
@@ -109,6 +116,8 @@ impl Keeper {
             names: BTreeMap::new(),
             generation: None,
             policies: Vec::new(),
+            agenda: Agenda::default(),
+            views: HashMap::new(),
             learned_at: None,
             revisions: HashMap::new(),
             read_at: None,
@@ -126,8 +135,8 @@ impl Keeper {
             let now = clock::now();
             self.follow_model(now);
             self.follow_store(now);
-            let next = self.round(now);
-            let wait = next.map_or(LONGEST_ROUND, |at| at.since(now)).clamp(LEAST_ROUND, LONGEST_ROUND);
+            self.round(now);
+            let wait = self.next_due(now).since(now).clamp(LEAST_ROUND, LONGEST_ROUND);
             tokio::select! {
                 () = stop.cancelled() => break,
                 event = watch.next() => match event {
@@ -140,8 +149,25 @@ impl Keeper {
                 Some(order) = self.settings.orders.recv() => self.order(order),
                 () = tokio::time::sleep(wait) => {}
             }
+            self.drain(&mut watch);
         }
         self.resign().await;
+    }
+
+    /// Takes in what else has come.
+    fn drain(&mut self, watch: &mut BucketWatch) {
+        for _ in 0..MAX_OF_ROUND {
+            // The end of the connection is noticed by the next wait.
+            if let Some(Some(event)) = watch.try_next() {
+                self.bucket_event(event);
+            } else if let Ok(outcome) = self.results.try_recv() {
+                self.outcome(outcome);
+            } else if let Ok(order) = self.settings.orders.try_recv() {
+                self.order(order);
+            } else {
+                return;
+            }
+        }
     }
 
     /// Has a machine for each exclusive name of the model that is served, with the newest verdicts.
@@ -156,8 +182,10 @@ impl Keeper {
         }
         self.learned_at = Some(snapshot.view.at);
         for (key, policy) in &self.policies {
-            if let Some(name) = self.names.get_mut(key) {
-                name.machine.learn(verdicts::situation(&snapshot, snapshot.model.policy(*policy)));
+            if let Some(name) = self.names.get_mut(key)
+                && name.learn(verdicts::situation(&snapshot, snapshot.model.policy(*policy)))
+            {
+                self.agenda.touch(key);
             }
         }
     }
@@ -184,8 +212,12 @@ impl Keeper {
                 name.machine.resign(now);
             }
             self.obey_machine(&key, now);
-            self.names.remove(&key);
+            self.agenda.forget(&key);
+            if let Some(name) = self.names.remove(&key) {
+                self.views.remove(&name.owner);
+            }
         }
+        self.agenda.touch_all();
     }
 
     fn add(&mut self, key: &str, owner: &Name, (zone, label): (&Name, &str), now: Moment) {
@@ -201,6 +233,7 @@ impl Keeper {
             machine,
             hook: None,
             orders: HashMap::new(),
+            learned: None,
         };
         self.names.insert(key.to_owned(), name);
     }
@@ -212,6 +245,7 @@ impl Keeper {
             return;
         }
         self.is_live = is_live;
+        self.agenda.touch_all();
         for (key, name) in &mut self.names {
             if is_live {
                 let (number, content) = newest(&self.revisions, key);
@@ -226,13 +260,32 @@ impl Keeper {
         }
     }
 
-    /// Does what the machines want, and passes on what became of the leases. Returns when a machine wants something
-    /// next.
-    fn round(&mut self, now: Moment) -> Option<Moment> {
-        self.obey_all(now);
-        let view = |name: &HeldName| Some((name.owner.clone(), name.view(now)?));
-        let leases: HashMap<_, _> = self.names.values().filter_map(view).collect();
-        let actives = || leases.iter().map(|(name, lease)| (name, &lease.active));
+    /// Does what the machines want that something happened to, or that are due, and passes on what became of the
+    /// leases.
+    fn round(&mut self, now: Moment) {
+        let is_first = self.views.is_empty();
+        let mut is_changed = false;
+        for key in self.agenda.take(now, self.names.keys()) {
+            self.obey_machine(&key, now);
+            let Some(name) = self.names.get(&key) else { continue };
+            self.agenda.set_due(&key, name.machine.deadline(now));
+            let view = name.view(now);
+            if view.as_ref() == self.views.get(&name.owner) {
+                continue;
+            }
+            is_changed = true;
+            match view {
+                Some(view) => _ = self.views.insert(name.owner.clone(), view),
+                None => _ = self.views.remove(&name.owner),
+            }
+        }
+        if is_changed || is_first {
+            self.pass_on();
+        }
+    }
+
+    fn pass_on(&mut self) {
+        let actives = || self.views.iter().map(|(name, lease)| (name, &lease.active));
         let is_saved = actives().all(|(name, active)| self.saved.get(name) == Some(active));
         if !is_saved {
             // What is no exclusive name now may be one again after the next reload.
@@ -240,28 +293,19 @@ impl Keeper {
             file::save(&self.settings.state_dir, &self.saved);
         }
         self.settings.leases.send_if_modified(|before| {
-            let differs = **before != leases;
+            let differs = **before != self.views;
             if differs {
-                *before = Arc::new(leases);
+                *before = Arc::new(self.views.clone());
             }
             differs
         });
-        let deadline = self.names.values().filter_map(|name| name.machine.deadline(now)).min();
-        let silence = self.read_at.filter(|_| self.is_live).map(|at| at + LIVE_FOR);
-        [deadline, silence].into_iter().flatten().min()
     }
 
-    fn obey_all(&mut self, now: Moment) {
-        let mut wishes: Vec<(String, Vec<LeaseAction>)> = Vec::new();
-        for (key, name) in &mut self.names {
-            let actions = name.machine.poll(now);
-            if !actions.is_empty() {
-                wishes.push((key.clone(), actions));
-            }
-        }
-        for (key, actions) in wishes {
-            actions.into_iter().for_each(|action| self.obey(&key, action));
-        }
+    /// When a name is due, or the store counts as away.
+    fn next_due(&self, now: Moment) -> Moment {
+        let silence = self.read_at.filter(|_| self.is_live).map(|at| at + LIVE_FOR);
+        let due = self.agenda.next(now);
+        silence.map_or(due, |silence| silence.min(due))
     }
 
     fn obey_machine(&mut self, key: &str, now: Moment) {
@@ -269,7 +313,7 @@ impl Keeper {
         actions.into_iter().for_each(|action| self.obey(key, action));
     }
 
-    fn obey(&mut self, key: &str, action: LeaseAction) {
+    pub(super) fn obey(&mut self, key: &str, action: LeaseAction) {
         let generation = self.generation.unwrap_or_default();
         let Some(name) = self.names.get_mut(key) else { return };
         match action {
@@ -314,6 +358,7 @@ impl Keeper {
         let now = clock::now();
         let (Outcome::Written(key, ..) | Outcome::Read(key, ..) | Outcome::HookEnded(key, ..)) = &outcome;
         let Some(name) = self.names.get_mut(key) else { return };
+        self.agenda.touch(key);
         match outcome {
             Outcome::Written(key, id, result, why) => {
                 if let Some(why) = why {
@@ -338,6 +383,7 @@ impl Keeper {
                 let content = stored_lease(value);
                 if let Some(name) = self.names.get_mut(&key).filter(|_| self.is_live) {
                     name.machine.seen(revision, content.clone(), now);
+                    self.agenda.touch(&key);
                 }
                 if self.revisions.len() < MAX_KEYS || self.revisions.contains_key(&key) {
                     self.revisions.insert(key, (revision, content));
@@ -358,30 +404,16 @@ impl Keeper {
     fn order(&mut self, LeaseOrder { owner, who, reply }: LeaseOrder) {
         self.orders += 1;
         let number = self.orders;
-        match self.names.get_mut(&key_of(&owner)) {
+        let key = key_of(&owner);
+        match self.names.get_mut(&key) {
             Some(name) => {
+                self.agenda.touch(&key);
                 name.orders.insert(number, reply);
                 name.machine.hand_back(number, who, clock::now());
             }
             // Whoever waited may have gone.
             None => _ = reply.send(Err("this name is not exclusive any more".to_owned())),
         }
-    }
-
-    /// Gives all leases up, so that another server need not wait until they end.
-    async fn resign(mut self) {
-        let now = clock::now();
-        let waiting = self.names.values().filter(|name| name.machine.is_holder(now)).count();
-        self.names.values_mut().for_each(|name| name.machine.resign(now));
-        self.obey_all(now);
-        let mut results = self.results;
-        let all = async {
-            for _ in 0..waiting {
-                results.recv().await;
-            }
-        };
-        // The others take over later then.
-        let _ = tokio::time::timeout(RESIGN_WITHIN, all).await;
     }
 }
 

@@ -1,11 +1,13 @@
 //! The exclusive names of a running server. [`keeper`] connects the machines of `fleet::lease` with the store, the
 //! verdicts, the hook ([`hook`], below [`guard`]) and the steering task; [`file`] outlives a restart.
 
+mod agenda;
 mod file;
 mod guard;
 mod held_name;
 mod hook;
 mod keeper;
+mod resign;
 mod verdicts;
 
 use std::collections::HashMap;

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::clock;
 use crate::control::fleet::{DifferingReport, LeftOutReport, TargetsReport, VantageTraffic};
 use crate::fleet::Collector;
-use crate::fleet::targets::{LeftOut, TargetBook, TargetPlan, TargetPublisher};
+use crate::fleet::targets::{Differing, LeftOut, TargetBook, TargetPlan, TargetPublisher};
 use crate::model::quorum::STALE_AFTER;
 use crate::printable::escaped;
 
@@ -35,6 +35,8 @@ pub(super) struct Board {
     pub(super) sent: AtomicU64,
     /// Heartbeats of other servers that could not be used.
     pub(super) refused_beats: AtomicU64,
+    /// Reports of other vantages that were dropped because the agreement did not take them in time.
+    pub(super) overtaken: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -46,8 +48,10 @@ struct Targets {
     unplanned: BTreeMap<String, LeftOutReport>,
     zones: usize,
     plan: PlanNumbers,
+    /// Values that can't be used: now, why not the first, and all since the start.
+    refused: usize,
+    refused_why: Option<String>,
     refused_values: u64,
-    last_refused: Option<String>,
     differing: Vec<DifferingReport>,
 }
 
@@ -98,23 +102,20 @@ impl Board {
     }
 
     /// Takes over what the bucket has.
-    pub(super) fn note_book(&self, book: &TargetBook) {
-        let differing = book.differences().iter().flat_map(|(node, zones)| {
-            zones.iter().map(|zone| DifferingReport {
-                node: escaped(node).into_owned(),
-                zone: escaped(&zone.zone).into_owned(),
-                serial: zone.serial,
-                fleet_serial: zone.fleet,
-            })
-        });
+    pub(super) fn note_book(&self, book: &mut TargetBook) {
+        let differing = book.take_differences().map(reported);
         let refused = book.refused();
         let mut targets = self.targets();
-        targets.differing = differing.take(MAX_DIFFERING).collect();
+        if let Some(differing) = differing {
+            targets.differing = differing;
+        }
+        targets.refused = refused.now.len();
+        targets.refused_why = refused.now.first_key_value().map(|(key, why)| format!("{}: {why}", escaped(key)));
         targets.zones = book.zones();
         if targets.refused_values != refused.values {
             targets.refused_values = refused.values;
-            targets.last_refused = refused.last.as_ref().map(|(key, why)| format!("{}: {why}", escaped(key)));
-            let last = targets.last_refused.as_deref().unwrap_or_default();
+            let last = refused.last.as_ref().map(|(key, why)| format!("{}: {why}", escaped(key)));
+            let last = last.unwrap_or_default();
             tracing::warn!(last, "a target of the fleet can't be used");
         }
     }
@@ -141,7 +142,7 @@ impl Board {
     pub(super) fn targets_report(&self, own: &str) -> TargetsReport {
         let live = |node: &str| node == own || self.is_live(node);
         let targets = self.targets();
-        let Targets { state, write_problem, zones, plan, refused_values, last_refused, differing, .. } = &*targets;
+        let Targets { state, write_problem, zones, plan, differing, .. } = &*targets;
         // The plan of a server has what it wrote.
         let left_out = targets.unplanned.iter().chain(&targets.unwritten).collect::<BTreeMap<_, _>>();
         let PlanNumbers { checks, not_allowed, refused, why } = *plan;
@@ -151,19 +152,19 @@ impl Board {
         };
         TargetsReport {
             state: match state {
-                TargetState::Waiting => "waiting",
-                TargetState::Current => "current",
-                TargetState::Away(_) => "away",
+                TargetState::Waiting => TargetsReport::WAITING,
+                TargetState::Current => TargetsReport::CURRENT,
+                TargetState::Away(_) => TargetsReport::AWAY,
             }
             .to_owned(),
             problem: away.or_else(|| write_problem.clone()).map(|why| escaped(&why).into_owned()),
             zones: *zones,
             checks,
             not_allowed,
-            refused: refused + *refused_values as usize,
-            refused_why: why.map(str::to_owned).or_else(|| last_refused.clone()),
             left_out: left_out.values().map(|report| report.checks).sum(),
             left_out_zones: left_out.into_values().cloned().collect(),
+            refused: refused + targets.refused,
+            refused_why: why.map(str::to_owned).or_else(|| targets.refused_why.clone()),
             differing: differing.iter().filter(|differing| live(&differing.node)).cloned().collect(),
         }
     }
@@ -218,5 +219,18 @@ fn warn_of_new(now: &BTreeMap<String, LeftOutReport>, before: &BTreeMap<String, 
 
 /// Most zones that are shown with checks that vantages do not probe: enough to see what is wrong (judgment).
 const MAX_LEFT_OUT: usize = 64;
+
+/// The differences for the API, sorted.
+fn reported(all: &BTreeMap<String, Vec<Differing>>) -> Vec<DifferingReport> {
+    let each = all.iter().flat_map(|(node, zones)| zones.iter().map(move |zone| (node, zone)));
+    let report = |(node, zone): (&String, &Differing)| DifferingReport {
+        node: escaped(node).into_owned(),
+        zone: escaped(&zone.zone).into_owned(),
+        serial: zone.serial,
+        fleet_serial: zone.fleet,
+    };
+    each.take(MAX_DIFFERING).map(report).collect()
+}
+
 /// Most differences that are shown (judgment).
 const MAX_DIFFERING: usize = 1000;

@@ -236,6 +236,7 @@ impl Fleet {
                 refused_strangers: strangers.into_iter().collect(),
                 refused_beats: board.refused_beats.load(Ordering::Relaxed),
                 events: events.as_ref().map(|parts| parts.board.report(&parts.journal, &parts.events)),
+                reports_overtaken: board.overtaken.load(Ordering::Relaxed),
             }
         })
     }

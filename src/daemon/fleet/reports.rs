@@ -1,6 +1,7 @@
 //! The tasks of reports: one sends those of this node's vantage, the other one receives those of all others.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -121,7 +122,8 @@ impl ReceiveTask {
                         let report = self.received(&message.subject, &message.payload);
                         guard.count(&message.subject, message.payload.len(), report.is_some(), clock::now());
                         if let Some(report) = report {
-                            self.reports.deliver(report, clock::now());
+                            let dropped = self.reports.deliver(report, clock::now());
+                            self.board.overtaken.fetch_add(dropped as u64, Ordering::Relaxed);
                         }
                     }
                     None => return,

@@ -88,7 +88,7 @@ impl ReportWriter {
         let is_ok = match tokio::task::spawn_blocking(move || text(&reports, Now::read())).await {
             // A disk that does not answer must not hold up the stop.
             Ok(text) => matches!(timeout(STOP_WAIT, self.state.put_text(&FILE, text)).await, Ok(Ok(Ok(())))),
-            // A panic, which has been printed.
+            // The text was not made: a panic, which has been printed, or the threads have ended.
             Err(_) => false,
         };
         self.metrics.health_written(is_ok);

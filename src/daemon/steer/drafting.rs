@@ -4,20 +4,26 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
+use crate::clock;
 use crate::control::command::{AppliedChange, MAX_WAITING, OverrideChange};
 use crate::control::overrides::{Book, OverrideError};
 use crate::daemon::overrides::Draft;
 use crate::daemon::steer::Steer;
-use crate::model::Model;
+use crate::model::{Model, Moment};
 
 /// Up to so many pairs of an override and an endpoint the steering task works a change out by itself (judgment: some
 /// milliseconds, less than a round of another thread on a busy machine).
 const FEW_PAIRS: usize = 100_000;
+
+/// How long after a draft that broke off the end of overrides is tried again (judgment: an error of the program does
+/// not go away by itself, and an override must not stay for hours).
+const EXPIRY_RETRY: Duration = Duration::from_secs(60);
 
 /// The reply to an operator.
 type Reply = oneshot::Sender<Result<AppliedChange, OverrideError>>;
@@ -42,6 +48,8 @@ pub(crate) struct Drafting {
     waiting: VecDeque<WantedChange>,
     running: Option<Running>,
     threads: Handle,
+    /// When the end of overrides may be worked out again, after it broke off.
+    expiry_after: Option<Moment>,
 }
 
 struct Running {
@@ -54,7 +62,7 @@ struct Running {
 impl Drafting {
     /// On these threads.
     pub(crate) fn on(threads: Handle) -> Drafting {
-        Drafting { waiting: VecDeque::new(), running: None, threads }
+        Drafting { waiting: VecDeque::new(), running: None, threads, expiry_after: None }
     }
 
     /// Whether a further change can wait.
@@ -65,6 +73,23 @@ impl Drafting {
     /// Whether a change is being worked out or waits.
     pub(super) fn is_busy(&self) -> bool {
         self.running.is_some() || !self.waiting.is_empty()
+    }
+
+    /// Whether overrides whose time is over may end now.
+    pub(super) fn may_expire(&self, now: Moment) -> bool {
+        !self.is_busy() && self.expiry_after.is_none_or(|at| at <= now)
+    }
+
+    /// A draft broke off. The sender of an operator's request sees that the reply was dropped. The end of overrides is
+    /// tried again, but not at once: it would break off again, without end.
+    fn broke_off(&mut self, change: &WantedChange, now: Moment) {
+        match change {
+            WantedChange::Operators(..) => {}
+            WantedChange::Expiry => {
+                tracing::error!("an override whose time is over could not be ended: it is tried again in a minute");
+                self.expiry_after = Some(now + EXPIRY_RETRY);
+            }
+        }
     }
 
     /// Waits for the draft that is being made. Nothing is lost when this is dropped and called again.
@@ -97,8 +122,7 @@ impl Steer {
         let Some(Running { change, book, model: of, .. }) = self.drafting.running.take() else { return };
         let is_valid = Arc::ptr_eq(&book, &self.overrides.book().load_full()) && Arc::ptr_eq(&of, model);
         match draft {
-            // The sender of an operator's request sees that the reply was dropped.
-            None => {}
+            None => self.drafting.broke_off(&change, clock::now()),
             Some(draft) if is_valid => self.end_change(change, draft),
             Some(_) => self.drafting.waiting.push_front(change),
         }
@@ -156,5 +180,25 @@ fn targets(change: Option<&OverrideChange>) -> usize {
         Some(OverrideChange::Put { overrides, .. }) => overrides.len(),
         Some(OverrideChange::Clear { targets, .. }) => targets.len(),
         None => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_end_of_overrides_that_broke_off_is_tried_again_after_a_minute_and_not_at_once() {
+        let mut drafting = Drafting::on(Handle::current());
+        let at = |secs| Moment::from_start(Duration::from_secs(secs));
+        assert!(drafting.may_expire(at(0)));
+        let (reply, _) = oneshot::channel();
+        let clear = OverrideChange::Clear { targets: Vec::new(), who: "alice".into(), zones: None };
+        drafting.broke_off(&WantedChange::Operators(clear, reply), at(0));
+        assert!(drafting.may_expire(at(0)));
+        drafting.broke_off(&WantedChange::Expiry, at(100));
+        assert!(!drafting.may_expire(at(100)) && !drafting.may_expire(at(159)) && drafting.may_expire(at(160)));
+        drafting.waiting.push_back(WantedChange::Expiry);
+        assert!(!drafting.may_expire(at(200)), "another change is under way");
     }
 }

@@ -62,7 +62,7 @@ const RETRY_WRITE_LONGEST: Duration = Duration::from_secs(1);
 
 /// A verdict older than this does not promote: this process was paused, or its steering stands still. Views are made
 /// once a second.
-const VERDICT_FRESH: Duration = Duration::from_secs(5);
+pub const VERDICT_FRESH: Duration = Duration::from_secs(5);
 
 /// Epochs that are left out when a lost lease is made again from what a server remembers: another one may know
 /// promotions that it has missed. Judgment: far more promotions than there are while a server is away.

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::ActiveEndpoint;
-use crate::printable::is_unprintable;
+use crate::model::{ActiveEndpoint, MAX_NODE_NAME};
+use crate::printable::{cut, is_unprintable};
 use crate::wire::Name;
 
 /// The version of the values.
@@ -19,8 +19,6 @@ pub const MAX_VALUE_OCTETS: usize = 4096;
 /// The highest epoch: whole numbers over 2^53 are not exact in the JSON of many programs.
 pub const MAX_EPOCH: u64 = 1 << 53;
 
-/// The longest name of an endpoint or a node, in octets. Judgment.
-const MAX_NAME: usize = 255;
 /// The longest reason, in octets. Judgment.
 const MAX_WHY: usize = 400;
 
@@ -104,7 +102,7 @@ impl Lease {
                 .promoting
                 .as_ref()
                 .map(|Promoting { endpoint, epoch }| PromotingJson { endpoint: endpoint.to_string(), epoch: *epoch }),
-            why: first_octets(&self.why, MAX_WHY).to_owned(),
+            why: cut(&self.why, MAX_WHY).to_owned(),
         };
         // Strings and numbers always have a JSON form.
         serde_json::to_string(&json).unwrap_or_default()
@@ -148,16 +146,10 @@ impl Lease {
     }
 }
 
-/// Whether it can be the name of an endpoint or a node. One with a space could look like a second field of the TXT
+/// Whether it can be the name of a node, or of an endpoint, which is no longer. One with a space could look like a second field of the TXT
 /// record.
 fn is_name(name: &str) -> bool {
-    !name.is_empty() && name.len() <= MAX_NAME && !name.chars().any(|c| c.is_whitespace() || is_unprintable(c))
-}
-
-/// The start of a text, cut between characters.
-fn first_octets(text: &str, most: usize) -> &str {
-    let end = (0..=most.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
-    &text[..end]
+    !name.is_empty() && name.len() <= MAX_NODE_NAME && !name.chars().any(|c| c.is_whitespace() || is_unprintable(c))
 }
 
 /// The key of an exclusive name in the store, unique for each owner: its labels in lower case, from the left, with dots

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::fleet::message::{MAX_MESSAGE, MAX_SPAN, MAX_TEXT, UnreadableMessage, VERSION};
+use crate::fleet::message::{MAX_MESSAGE, MAX_SPAN, UnreadableMessage, VERSION};
 
 /// The message under construction.
 #[derive(Debug)]
@@ -66,15 +66,6 @@ impl Writer {
 /// How many whole units a span has, after a cut to [`MAX_SPAN`].
 pub(super) fn units(span: Duration, unit: Duration) -> u64 {
     (span.min(MAX_SPAN).as_nanos() / unit.as_nanos().max(1)) as u64
-}
-
-/// The start of `text` that has at most [`MAX_TEXT`] octets.
-pub(super) fn cut(text: &str) -> &str {
-    let mut end = text.len().min(MAX_TEXT);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    &text[..end]
 }
 
 /// The octets that are not read yet.

@@ -10,11 +10,12 @@
 
 use std::sync::Arc;
 
-use crate::fleet::message::octets::{Reader, Writer, cut};
+use crate::fleet::message::octets::{Reader, Writer};
 use crate::fleet::message::wire_observation::{self, LEAST_OCTETS};
 use crate::fleet::message::{
     CheckHash, MAX_OBSERVATIONS, MAX_SECTIONS, MAX_TEXT, MAX_TEXTS, UnreadableMessage, WireObservation,
 };
+use crate::printable::cut;
 
 const KIND: u8 = b'r';
 const BLIND: u8 = 1;
@@ -61,14 +62,14 @@ impl ReportMessage {
         message.number(self.number);
         if let Some(why) = &self.blind {
             let mut section = Writer::section();
-            section.octets(cut(why).as_bytes());
+            section.octets(cut(why, MAX_TEXT).as_bytes());
             message.tagged(BLIND, section);
         }
         if !self.texts.is_empty() {
             let mut section = Writer::section();
             section.number(self.texts.len() as u64);
             for text in &self.texts {
-                section.text(cut(text));
+                section.text(cut(text, MAX_TEXT));
             }
             message.tagged(TEXTS, section);
         }
@@ -151,7 +152,7 @@ fn sections(mut from: Reader<'_>) -> Result<[Option<Reader<'_>>; RESENT as usize
 fn blind(mut section: Reader<'_>) -> Result<Arc<str>, UnreadableMessage> {
     let octets = section.octets(section.left())?;
     let text = std::str::from_utf8(octets).map_err(|_| UnreadableMessage::Malformed)?;
-    if cut(text) == text { Ok(text.into()) } else { Err(UnreadableMessage::Malformed) }
+    if cut(text, MAX_TEXT) == text { Ok(text.into()) } else { Err(UnreadableMessage::Malformed) }
 }
 
 fn texts(mut section: Reader<'_>) -> Result<Vec<Arc<str>>, UnreadableMessage> {

@@ -8,16 +8,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use async_nats::{Client, ConnectOptions, Event, HeaderMap, Message, ServerAddr, StatusCode};
+use async_nats::{Client, ConnectOptions, HeaderMap, Message, ServerAddr, StatusCode};
 use bytes::Bytes;
 use futures_util::{FutureExt as _, StreamExt as _};
 use tokio::sync::watch;
 
 use crate::clock;
 use crate::config::{FleetSettings, FleetTls};
-use crate::fleet::nats::{Credentials, Subjects};
-use crate::model::Moment;
-use crate::printable::escaped;
+use crate::fleet::nats::status::{bounded, compare, note};
+use crate::fleet::nats::{ConnectionStatus, Credentials, Subjects};
 
 /// How long one NATS server has for a connection with TLS (judgment: ten round trips around the world).
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
@@ -26,14 +25,16 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 const PING_EVERY: Duration = Duration::from_secs(2);
 /// How long a request waits for its reply (judgment: a quorum over continents takes half a second).
 const REPLY_WITHIN: Duration = Duration::from_secs(3);
+/// How long it may take with the wait until it is written (judgment: a connection is noticed to be lost in that time).
+const REQUEST_WITHIN: Duration = Duration::from_secs(6);
+/// How long all replies of a request may take (judgment: a read of 8 MiB over a slow line).
+const REPLIES_WITHIN: Duration = Duration::from_secs(12);
 /// The first delay between two attempts to connect; it doubles with each.
 const FIRST_DELAY: Duration = Duration::from_millis(100);
 /// The longest one (judgment: a node is back within seconds of its NATS server).
 const MAX_DELAY: Duration = Duration::from_secs(5);
 /// Most messages that wait to be written (judgment: some seconds of a busy server).
 const MAX_OUTGOING: usize = 2048;
-/// Longest reason that is stored, in octets: the text comes from a NATS server.
-const MAX_REASON: usize = 256;
 
 /// A connection to the NATS servers of a fleet. Clones share it.
 #[derive(Clone)]
@@ -47,21 +48,6 @@ pub struct Nats {
     /// Counts the writes of this node into buckets.
     written: Arc<watch::Sender<u64>>,
     lost: Arc<AtomicU64>,
-}
-
-/// Whether there is a connection.
-#[derive(Debug, Clone, PartialEq)]
-pub struct ConnectionStatus {
-    /// Whether a NATS server answers.
-    pub is_connected: bool,
-    /// Since when it is so.
-    pub since: Moment,
-    /// How often the connection was made.
-    pub connections: u64,
-    /// The last error: why there is no connection, or what the NATS server refused.
-    pub problem: Option<Arc<str>>,
-    /// Messages that this node was too slow for.
-    pub missed: u64,
 }
 
 /// What a connection is for. A flood on one connection delays no other one.
@@ -160,15 +146,19 @@ impl Nats {
             .client_capacity(MAX_OUTGOING)
             .subscription_capacity(for_what.max_incoming())
             .reconnect_delay_callback(|attempts| delay(attempts, clock::entropy()))
-            .event_callback(move |event| {
+            .event_callback({
                 let status = Arc::clone(&status);
-                async move { note(&status, &event) }
+                move |event| {
+                    let status = Arc::clone(&status);
+                    async move { note(&status, &event) }
+                }
             });
         let options = with_tls(options, settings.tls.as_ref());
         let servers = settings.nats.iter().map(|url| ServerAddr::from_url(without_user(url)));
         let servers: Vec<ServerAddr> =
             servers.collect::<Result<_, _>>().map_err(|error| ConnectError(error.to_string()))?;
         let client = options.connect(servers).await.map_err(|error| ConnectError(error.to_string()))?;
+        tokio::spawn(compare(client.clone(), status));
         Ok(Nats {
             client,
             node: node.into(),
@@ -270,7 +260,7 @@ impl Nats {
         };
         let sent = self.client.send_request(subject, request);
         // The time-out of the request begins when it is written, which waits for the connection.
-        match tokio::time::timeout(REPLY_WITHIN * 2, sent).await {
+        match tokio::time::timeout(REQUEST_WITHIN, sent).await {
             Ok(Ok(reply)) => match reply.status {
                 None | Some(StatusCode::OK) => Ok(reply.payload),
                 Some(status) => Err(format!("status {status}")),
@@ -308,9 +298,7 @@ impl Nats {
                 }
             }
         };
-        tokio::time::timeout(REPLY_WITHIN * 4, exchange)
-            .await
-            .unwrap_or_else(|_| Err("the reply is too slow".to_owned()))
+        tokio::time::timeout(REPLIES_WITHIN, exchange).await.unwrap_or_else(|_| Err("the reply is too slow".to_owned()))
     }
 }
 
@@ -345,59 +333,8 @@ fn delay(attempts: usize, chance: u64) -> Duration {
     if attempts <= 1 { whole.mul_f64(share - 0.5) } else { whole.mul_f64(share) }
 }
 
-/// Takes an event of the connection into the status, and logs what is new.
-fn note(status: &watch::Sender<ConnectionStatus>, event: &Event) {
-    let before = status.borrow().clone();
-    status.send_modify(|status| apply(status, event, clock::now()));
-    let after = status.borrow().clone();
-    let problem = after.problem.as_deref().unwrap_or("the connection ended");
-    match (before.is_connected, after.is_connected) {
-        (false, true) => tracing::info!(connections = after.connections, "connected to NATS"),
-        (true, false) => tracing::warn!("no connection to NATS: this node goes on alone until there is one"),
-        _ if before.problem != after.problem && after.problem.is_some() => tracing::warn!(problem, "NATS"),
-        _ if after.missed > before.missed => {
-            tracing::debug!(missed = after.missed, "messages of NATS came faster than they were read");
-        }
-        _ => {}
-    }
-}
-
-fn apply(status: &mut ConnectionStatus, event: &Event, now: Moment) {
-    let connected = |status: &mut ConnectionStatus, is: bool| {
-        if status.is_connected != is {
-            (status.is_connected, status.since) = (is, now);
-        }
-    };
-    match event {
-        Event::Connected => {
-            connected(status, true);
-            status.connections += 1;
-            status.problem = None;
-        }
-        Event::Disconnected | Event::Closed => connected(status, false),
-        // The server is about to stop, and the library goes to another one.
-        Event::LameDuckMode | Event::Draining => {}
-        Event::SlowConsumer(_) => status.missed += 1,
-        Event::ServerError(error) => status.problem = Some(bounded(&error.to_string())),
-        Event::ClientError(error) => {
-            let text = error.to_string();
-            // What a lost connection leads to is no news while there is none.
-            status.problem = Some(bounded(text.strip_prefix("nats: ").unwrap_or(&text)));
-        }
-    }
-}
-
-/// A text of a NATS server, printable and bounded.
-fn bounded(text: &str) -> Arc<str> {
-    let ends = text.char_indices().map(|(at, _)| at).chain([text.len()]);
-    let end = ends.take_while(|at| *at <= MAX_REASON).last().unwrap_or(0);
-    escaped(&text[..end]).to_string().into()
-}
-
 #[cfg(test)]
 mod tests {
-    use async_nats::{ClientError, ServerError};
-
     use super::*;
 
     #[test]
@@ -410,31 +347,5 @@ mod tests {
             }
             assert!(delay(usize::MAX, chance) >= MAX_DELAY / 2);
         }
-    }
-
-    #[test]
-    fn the_status_has_whether_there_is_a_connection_and_the_last_problem() {
-        let at = |secs| Moment::from_start(Duration::from_secs(secs));
-        let mut status =
-            ConnectionStatus { is_connected: false, since: at(0), connections: 0, problem: None, missed: 0 };
-        let refused = Event::ClientError(ClientError::Other("authorization violation".into()));
-        apply(&mut status, &refused, at(1));
-        assert_eq!((status.problem.as_deref(), status.since), (Some("authorization violation"), at(0)));
-        apply(&mut status, &Event::Connected, at(2));
-        let (connected, since) = (status.is_connected, status.since);
-        assert_eq!((connected, since, status.connections, &status.problem), (true, at(2), 1, &None));
-        let denied = ServerError::Other("Permissions Violation for Publish to \"x\u{1b}\"".into());
-        apply(&mut status, &Event::ServerError(denied), at(3));
-        assert!(status.problem.as_deref().is_some_and(|why| why.contains("Permissions") && !why.contains('\u{1b}')));
-        apply(&mut status, &Event::Disconnected, at(4));
-        apply(&mut status, &Event::Disconnected, at(5));
-        assert_eq!((status.is_connected, status.since), (false, at(4)));
-    }
-
-    #[test]
-    fn a_long_text_of_a_server_is_cut_at_a_character() {
-        assert_eq!(&*bounded("short"), "short");
-        let long = bounded(&"é".repeat(1000));
-        assert!(long.len() <= MAX_REASON + 1 && long.chars().all(|c| c == 'é'), "{}", long.len());
     }
 }

@@ -17,15 +17,17 @@ mod event_stream;
 mod feed;
 mod jetstream;
 mod leases;
+mod status;
 mod subjects;
 mod watch;
 
 pub use bucket::{Bucket, BucketKind, PutError};
 pub use bucket_event::{BucketEntry, BucketEvent, StoredTime};
-pub use connection::{ConnectError, ConnectionStatus, Nats, NatsMessage, NatsSubscription, NatsUse};
+pub use connection::{ConnectError, Nats, NatsMessage, NatsSubscription, NatsUse};
 pub use credentials::Credentials;
 pub use event_stream::{EventStream, StreamEvents, StreamInfo};
 pub use feed::NatsFeed;
 pub use leases::{LeaseStore, stored_lease};
+pub use status::ConnectionStatus;
 pub use subjects::{Subjects, name_of, token};
 pub use watch::BucketWatch;

@@ -14,9 +14,10 @@
 //! tokens, so a receiver takes the region and the node of a report from its subject and never from its content.
 
 use crate::fleet::Vantage;
+use crate::model::MAX_NODE_NAME;
 
-/// Longest token that is read: three octets for each of the 255 of the longest name of a node.
-const MAX_TOKEN: usize = 765;
+/// Longest token that is read: three octets for each one of the longest name of a node.
+const MAX_TOKEN: usize = 3 * MAX_NODE_NAME;
 
 /// The names of one fleet.
 #[derive(Debug, Clone, PartialEq, Eq)]

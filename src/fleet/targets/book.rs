@@ -16,6 +16,10 @@ use crate::model::{CheckKey, Moment};
 /// Most zones, and most servers that differ (judgment).
 const MAX_ZONES: usize = 10_000;
 const MAX_SERVERS: usize = 1000;
+/// Most values that can't be used whose keys are remembered (judgment: enough to see that something is wrong).
+const MAX_REFUSED: usize = 1000;
+/// Longest part of a key that is remembered for them, in characters (judgment: enough to find it).
+const SHOWN_KEY: usize = 80;
 /// How long a zone is still probed that disappeared from the bucket. Judgment: the servers write a bucket that was made
 /// anew within seconds, and an endpoint that nobody needs any more is probed for a minute in vain.
 const RETAIN: Duration = Duration::from_secs(60);
@@ -29,16 +33,20 @@ pub struct TargetBook {
     zones: BTreeMap<String, ZoneEntry>,
     differences: BTreeMap<String, Vec<Differing>>,
     refused: RefusedTargets,
+    /// Whether they are others since the last [`TargetBook::take_differences`].
+    has_new_differences: bool,
     /// Whether the plan is another one since the last [`TargetBook::take_plan`].
     is_changed: bool,
 }
 
-/// What could not be used, as counts since the start, and the last reason.
+/// Which values of the bucket can't be used.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RefusedTargets {
-    /// Values that can't be read.
+    /// How many there were since the start.
     pub values: u64,
-    /// Why not the last one: its key and the reason.
+    /// The key of each that is there now, and why not; at most [`MAX_REFUSED`], and the first octets of a key.
+    pub now: BTreeMap<String, &'static str>,
+    /// The last one.
     pub last: Option<(String, &'static str)>,
 }
 
@@ -76,10 +84,16 @@ pub struct TargetPlan {
 impl TargetBook {
     /// Takes in a key of the bucket; `None` as its value: it was deleted.
     pub fn apply(&mut self, key: &str, revision: u64, value: Option<&[u8]>, now: Moment) {
-        if let Err(why) = self.try_apply(key, revision, value, now) {
-            self.refused.values += 1;
-            self.refused.last = Some((key.chars().take(80).collect(), why));
+        let shown: String = key.chars().take(SHOWN_KEY).collect();
+        let result = self.try_apply(key, revision, value, now);
+        self.refused.now.remove(&shown);
+        // Where a key was deleted, nothing is there that could be of use.
+        let (Err(why), Some(_)) = (result, value) else { return };
+        self.refused.values += 1;
+        if self.refused.now.len() < MAX_REFUSED {
+            self.refused.now.insert(shown.clone(), why);
         }
+        self.refused.last = Some((shown, why));
     }
 
     fn try_apply(&mut self, key: &str, revision: u64, value: Option<&[u8]>, now: Moment) -> Result<(), &'static str> {
@@ -151,6 +165,7 @@ impl TargetBook {
             Some(value) => WrittenDifferences::read(value)?,
             None => Vec::new(),
         };
+        self.has_new_differences = true;
         if zones.is_empty() {
             self.differences.remove(node);
         } else if self.differences.contains_key(node) || self.differences.len() < MAX_SERVERS {
@@ -179,6 +194,8 @@ impl TargetBook {
             entry.gone_at.get_or_insert(now);
         }
         self.differences.clear();
+        self.refused.now.clear();
+        self.has_new_differences = true;
     }
 
     /// The plan, if it is another one since the last call. `allowed` are the programs that may run here.
@@ -239,6 +256,11 @@ impl TargetBook {
     /// What could not be read.
     pub fn refused(&self) -> &RefusedTargets {
         &self.refused
+    }
+
+    /// The differences, if they are others since the last call.
+    pub fn take_differences(&mut self) -> Option<&BTreeMap<String, Vec<Differing>>> {
+        std::mem::take(&mut self.has_new_differences).then_some(&self.differences)
     }
 
     /// The zones in which servers differ from the bucket, by server.

@@ -12,24 +12,22 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::model::monitor::bounds::{
+    MAX_HOLD_DOWN, MAX_INTERVAL, MAX_REDIRECTS, MAX_RUN, MAX_TEXT, MIN_INTERVAL, MIN_TIMEOUT,
+};
 use crate::model::{
     CertificateRule, CheckKey, Digested, DnsRdata, DnsSpec, ExecCommand, ExecSpec, GrpcSpec, HttpSpec, Monitor,
     ProbeKind, ProbeTarget, TlsSpec,
 };
 use crate::wire::Name;
 
-/// Bounds of intervals and time-outs, as for policy files.
-const INTERVALS: RangeInclusive<Duration> = Duration::from_millis(50)..=Duration::from_secs(86_400);
-const TIMEOUTS: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(86_400);
-/// Longest hold-down, as for policy files.
-const MAX_HOLD_DOWN: Duration = Duration::from_secs(3600);
-/// Bounds of `fall` and `rise`, as for policy files.
-const RUNS: RangeInclusive<u32> = 1..=100;
-/// Most items of a list, and octets of a text, as for policy files or more.
+/// Bounds of intervals and time-outs.
+const INTERVALS: RangeInclusive<Duration> = MIN_INTERVAL..=MAX_INTERVAL;
+const TIMEOUTS: RangeInclusive<Duration> = MIN_TIMEOUT..=MAX_INTERVAL;
+/// Bounds of `fall` and `rise`.
+const RUNS: RangeInclusive<u32> = 1..=MAX_RUN;
+/// Most items of a list: as for policy files or more.
 const MAX_ITEMS: usize = 1024;
-const MAX_TEXT: usize = 4096;
-/// Most redirects, as for policy files.
-const MAX_REDIRECTS: u32 = 10;
 /// The default of `qtype`: A.
 const QTYPE_A: u16 = 1;
 

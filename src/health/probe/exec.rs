@@ -20,7 +20,7 @@ use tokio::sync::oneshot;
 use crate::clock;
 use crate::health::probe::Failure;
 use crate::health::probe::orphans::Program;
-use crate::health::probe::slots::{COMMON, MonitorKey, ProgramSlot, ProgramSlots};
+use crate::health::probe::slots::{MonitorKey, ProgramSlot, ProgramSlots};
 use crate::model::{ExecSpec, Monitor, ProbeTarget};
 use crate::printable::is_unprintable;
 
@@ -69,7 +69,7 @@ pub(super) async fn run_in_slot(
     target: ProbeTarget,
     timeout: Duration,
 ) -> Result<Duration, Failure> {
-    let busy = |_| Failure::Vantage(format!("{COMMON} programs of exec monitors are running already"));
+    let busy = |_| Failure::Vantage(format!("{} programs of exec monitors are running already", slots.taken()));
     let slot = tokio::time::timeout(timeout, slots.acquire(of)).await.map_err(busy)?;
     let began = clock::now();
     match tokio::time::timeout(timeout, run_to_end(spec, target, slot)).await {

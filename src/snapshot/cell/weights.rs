@@ -16,6 +16,11 @@ const SOME: usize = 64;
 pub(super) struct Sums(Box<[u64]>);
 
 impl Sums {
+    /// Without any: shares are passed one by one.
+    pub(super) fn none() -> Sums {
+        Sums(Box::new([]))
+    }
+
     /// Of these weights, in their order.
     pub(super) fn of(weights: impl ExactSizeIterator<Item = u64>) -> Sums {
         if weights.len() <= FEW || weights.len() > MAX_ENDPOINTS {

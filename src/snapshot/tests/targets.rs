@@ -80,7 +80,10 @@ proptest! {
         upper in prop::collection::vec(("[ab](\\.[ab]){0,2}|\\*\\.[ab]", 0..32_usize), 0..8),
         lower in prop::collection::vec(("[ab](\\.[ab]){0,1}|\\*\\.[ab]", 0..32_usize), 0..5),
     ) {
-        let Some(snapshot) = snapshot(&upper, &lower) else { return Ok(()) };
+        // Files that are refused check nothing: too many of them are a failure.
+        let snapshot = snapshot(&upper, &lower);
+        prop_assume!(snapshot.is_some());
+        let Some(snapshot) = snapshot else { return Ok(()) };
         let zones = &snapshot.zones;
         for zone in [ZoneId(0), ZoneId(1)] {
             let labels = ["", "a.", "b.", "a.a.", "b.a.", "a.b.", "a.b.a.", "x.a.", "x.b.a.", "b.b.a.", "x.y.b.a."];

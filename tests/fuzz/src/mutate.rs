@@ -1,9 +1,11 @@
 //! Inputs from other inputs: changed, cut, glued, and given what readers stumble over. By a seed and a number, so that
 //! each can be made again by itself.
 
-/// A small generator of chance (splitmix64): good enough to choose by, and nothing to depend on.
+use portolan::placing::SplitMix;
+
+/// A small generator of chance: good enough to choose by.
 #[derive(Debug, Clone)]
-pub struct Chance(u64);
+pub struct Chance(SplitMix);
 
 /// Octets that are lengths, pointers, types and counts to a reader of messages.
 const EDGES: [u8; 16] = [0, 1, 2, 4, 8, 10, 12, 15, 41, 63, 64, 127, 128, 191, 192, 255];
@@ -58,17 +60,13 @@ const LONGEST: usize = 4096;
 impl Chance {
     /// The chance of one run.
     pub fn of(seed: u64, run: u64) -> Chance {
-        let mut chance = Chance(seed ^ run.wrapping_mul(0xA076_1D64_78BD_642F));
+        let mut chance = Chance(SplitMix(seed ^ run.wrapping_mul(0xA076_1D64_78BD_642F)));
         chance.next();
         chance
     }
 
     fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ z >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ z >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ z >> 31
+        self.0.number()
     }
 
     /// Below `bound`, which is not 0.

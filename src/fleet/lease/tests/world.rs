@@ -12,22 +12,19 @@ use crate::fleet::lease::{
     StoredLease, WriteResult,
 };
 use crate::model::{ActiveEndpoint, Failback, Moment};
+use crate::placing::SplitMix;
 
 pub(super) const NODES: usize = 3;
 const ENDPOINTS: [&str; 3] = ["a", "b", "c"];
 pub(super) const STEP: Duration = Duration::from_millis(20);
 const HOOK_TIMEOUT: Duration = Duration::from_secs(8);
 
-/// SplitMix64: the same numbers for the same seed, everywhere.
-pub(super) struct Chance(u64);
+/// The same numbers for the same seed, everywhere.
+pub(super) struct Chance(SplitMix);
 
 impl Chance {
     fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
+        self.0.number()
     }
 
     fn below(&mut self, most: u64) -> u64 {
@@ -102,7 +99,7 @@ pub(super) struct World {
 
 impl World {
     pub(super) fn new(seed: u64) -> World {
-        let mut chance = Chance(seed);
+        let mut chance = Chance(SplitMix(seed));
         let has_hook = chance.one_in(2);
         let nodes = (0..NODES).map(|at| {
             let instance = chance.next();

@@ -133,3 +133,34 @@ fn zones_of(node: &str, serial: u32, (y, z): (u16, u16)) -> Vec<ZoneTargets> {
     let zones = [("y.", y), ("z.", z)].into_iter().filter(|(_, parts)| *parts > 0);
     zones.map(|(name, parts)| zone(name, serial, node, ports(parts))).collect()
 }
+
+#[test]
+fn what_cannot_be_used_counts_as_long_as_it_is_there() {
+    let mut book = TargetBook::default();
+    let now = |book: &TargetBook| book.refused().now.keys().cloned().collect::<Vec<_>>();
+    book.apply("other.x", 1, Some(b"{}"), at(0));
+    book.apply("zone.z", 2, Some(b"{}"), at(0));
+    book.apply("zone.z", 3, Some(b"[]"), at(0));
+    assert_eq!((now(&book), book.refused().values), (vec!["other.x".to_owned(), "zone.z".to_owned()], 3));
+    book.apply("zone.z", 4, Some(zone("z", 1, "a", [1]).manifest.to_value().as_bytes()), at(0));
+    assert_eq!(now(&book), ["other.x"]);
+    book.apply("other.x", 5, None, at(0));
+    assert_eq!((now(&book), book.refused().values), (vec![], 3));
+    (0..3000).for_each(|number| book.apply(&format!("junk{number}"), 6, Some(b""), at(0)));
+    assert_eq!((now(&book).len(), book.refused().values), (1000, 3003));
+    book.lost(at(1));
+    assert_eq!(now(&book).len(), 0);
+}
+
+#[test]
+fn differences_are_given_when_they_are_others() {
+    let mut book = TargetBook::default();
+    let value = br#"{"v":1,"zones":[{"zone":"z.","serial":1,"fleet":2}]}"#;
+    assert!(book.take_differences().is_none());
+    book.apply("differs.a", 1, Some(value), at(0));
+    assert_eq!(book.take_differences().map(|all| all.len()), Some(1));
+    book.apply("other.x", 2, Some(b"{}"), at(0));
+    assert!(book.take_differences().is_none());
+    book.apply("differs.a", 3, None, at(0));
+    assert_eq!(book.take_differences().map(|all| all.len()), Some(0));
+}

@@ -1,0 +1,160 @@
+//! What is known of the connection to NATS: from the events of the library, and by comparison with the connection.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_nats::connection::State;
+use async_nats::{Client, Event};
+use tokio::sync::watch;
+
+use crate::clock;
+use crate::model::Moment;
+use crate::printable::{cut, escaped};
+
+/// How often the status is compared with the connection itself: the library drops events if many come at once.
+const COMPARE_EVERY: Duration = Duration::from_secs(1);
+/// Longest reason that is stored, in octets: the text comes from a NATS server.
+const MAX_REASON: usize = 256;
+
+/// Whether there is a connection.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ConnectionStatus {
+    /// Whether a NATS server answers.
+    pub is_connected: bool,
+    /// Since when it is so.
+    pub since: Moment,
+    /// How often the connection was made.
+    pub connections: u64,
+    /// The last error: why there is no connection, or what the NATS server refused.
+    pub problem: Option<Arc<str>>,
+    /// Messages that this node was too slow for.
+    pub missed: u64,
+}
+
+/// Takes an event of the connection into the status, and logs what is new.
+pub(super) fn note(status: &watch::Sender<ConnectionStatus>, event: &Event) {
+    let before = status.borrow().clone();
+    status.send_modify(|status| apply(status, event, clock::now()));
+    let after = status.borrow().clone();
+    let problem = after.problem.as_deref().unwrap_or("the connection ended");
+    match (before.is_connected, after.is_connected) {
+        (false, true) => tracing::info!(connections = after.connections, "connected to NATS"),
+        (true, false) => tracing::warn!("no connection to NATS: this node goes on alone until there is one"),
+        _ if before.problem != after.problem && after.problem.is_some() => tracing::warn!(problem, "NATS"),
+        _ if after.missed > before.missed => {
+            tracing::debug!(missed = after.missed, "messages of NATS came faster than they were read");
+        }
+        _ => {}
+    }
+}
+
+/// Corrects the status where the event of a change was dropped; ends with the last reader of the status.
+pub(super) async fn compare(client: Client, status: Arc<watch::Sender<ConnectionStatus>>) {
+    let mut differed = false;
+    while status.receiver_count() > 0 {
+        tokio::time::sleep(COMPARE_EVERY).await;
+        let missing = missing_event(&status.borrow(), &client.connection_state());
+        // An event may be under way. If it still is after a second look, it does not come.
+        match missing {
+            Some(event) if differed => {
+                note(&status, &event);
+                differed = false;
+            }
+            Some(_) => differed = true,
+            None => differed = false,
+        }
+    }
+}
+
+/// The event that would make the status what the connection is.
+fn missing_event(status: &ConnectionStatus, state: &State) -> Option<Event> {
+    match (status.is_connected, state) {
+        (false, State::Connected) => Some(Event::Connected),
+        (true, State::Disconnected | State::Pending) => Some(Event::Disconnected),
+        (true, State::Connected) | (false, State::Disconnected | State::Pending) => None,
+    }
+}
+
+fn apply(status: &mut ConnectionStatus, event: &Event, now: Moment) {
+    let connected = |status: &mut ConnectionStatus, is: bool| {
+        if status.is_connected != is {
+            (status.is_connected, status.since) = (is, now);
+        }
+    };
+    match event {
+        Event::Connected => {
+            connected(status, true);
+            status.connections += 1;
+            status.problem = None;
+        }
+        Event::Disconnected | Event::Closed => connected(status, false),
+        // The server is about to stop, and the library goes to another one.
+        Event::LameDuckMode | Event::Draining => {}
+        Event::SlowConsumer(_) => status.missed += 1,
+        Event::ServerError(error) => status.problem = Some(bounded(&error.to_string())),
+        Event::ClientError(error) => {
+            let text = error.to_string();
+            // What a lost connection leads to is no news while there is none.
+            status.problem = Some(bounded(text.strip_prefix("nats: ").unwrap_or(&text)));
+        }
+    }
+}
+
+/// A text of a NATS server, printable and bounded.
+pub(super) fn bounded(text: &str) -> Arc<str> {
+    escaped(cut(text, MAX_REASON)).to_string().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use async_nats::{ClientError, ServerError};
+
+    use super::*;
+
+    #[test]
+    fn the_status_has_whether_there_is_a_connection_and_the_last_problem() {
+        let at = |secs| Moment::from_start(Duration::from_secs(secs));
+        let mut status =
+            ConnectionStatus { is_connected: false, since: at(0), connections: 0, problem: None, missed: 0 };
+        let refused = Event::ClientError(ClientError::Other("authorization violation".into()));
+        apply(&mut status, &refused, at(1));
+        assert_eq!((status.problem.as_deref(), status.since), (Some("authorization violation"), at(0)));
+        apply(&mut status, &Event::Connected, at(2));
+        let (connected, since) = (status.is_connected, status.since);
+        assert_eq!((connected, since, status.connections, &status.problem), (true, at(2), 1, &None));
+        let denied = ServerError::Other("Permissions Violation for Publish to \"x\u{1b}\"".into());
+        apply(&mut status, &Event::ServerError(denied), at(3));
+        assert!(status.problem.as_deref().is_some_and(|why| why.contains("Permissions") && !why.contains('\u{1b}')));
+        apply(&mut status, &Event::Disconnected, at(4));
+        apply(&mut status, &Event::Disconnected, at(5));
+        assert_eq!((status.is_connected, status.since), (false, at(4)));
+    }
+
+    #[test]
+    fn a_change_whose_event_was_dropped_is_noticed() {
+        let now = Moment::from_start(Duration::from_secs(9));
+        let mut status = ConnectionStatus { is_connected: false, since: now, connections: 0, problem: None, missed: 0 };
+        for (state, is_connected) in [
+            (State::Pending, false),
+            (State::Connected, true),
+            (State::Connected, true),
+            (State::Disconnected, false),
+            (State::Connected, true),
+            (State::Pending, false),
+        ] {
+            if let Some(event) = missing_event(&status, &state) {
+                apply(&mut status, &event, now);
+            }
+            assert_eq!(status.is_connected, is_connected, "{state}");
+            assert!(missing_event(&status, &state).is_none());
+        }
+        assert_eq!(status.connections, 2);
+    }
+
+    #[test]
+    fn a_long_text_of_a_server_is_cut_at_a_character() {
+        assert_eq!(&*bounded("short"), "short");
+        let long = bounded(&"é".repeat(1000));
+        assert!(long.len() <= MAX_REASON + 1 && long.chars().all(|c| c == 'é'), "{}", long.len());
+    }
+}
