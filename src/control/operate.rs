@@ -60,47 +60,56 @@ pub(super) async fn put(
     target: PathName,
     request: Request,
 ) -> Response {
-    let done = async { put_overrides(&state, &caller, vec![name_in(target)?], request).await };
+    let done = async {
+        let holder = operator(&state, &caller)?;
+        put_overrides(&state, &holder, vec![name_in(target)?], request).await
+    };
     done.await.map_or_else(|error: ErrorResponse| *error, single_response)
 }
 
 /// `PUT /v1/overrides?target=TARGET&target=TARGET`.
 pub(super) async fn put_all(Shared(state): Shared<ApiState>, caller: Caller, request: Request) -> Response {
-    let done = async { put_overrides(&state, &caller, targets(request.uri())?, request).await };
+    let done = async {
+        let holder = operator(&state, &caller)?;
+        put_overrides(&state, &holder, targets(request.uri())?, request).await
+    };
     done.await.map_or_else(|error: ErrorResponse| *error, full_response)
+}
+
+/// The operator who calls. Nothing of a request is read before: it may be long, and is nobody's.
+fn operator(state: &ApiState, caller: &Caller) -> Result<Holder, ErrorResponse> {
+    caller.check_origin(state)?;
+    caller.holder(state, Role::Operate)
 }
 
 async fn put_overrides(
     state: &ApiState,
-    caller: &Caller,
+    holder: &Holder,
     targets: Vec<String>,
     request: Request,
 ) -> Result<OverridesResponse, ErrorResponse> {
-    caller.check_origin(state)?;
-    let holder = caller.holder(state, Role::Operate)?;
-    let change = overrides_of(targets, &holder, &body(request, MAX_BODY, EXPECTED).await?).map_err(bad_request)?;
+    let change = overrides_of(targets, holder, &body(request, MAX_BODY, EXPECTED).await?).map_err(bad_request)?;
     apply(state, change).await
 }
 
 /// `DELETE /v1/overrides/TARGET`.
 pub(super) async fn clear(Shared(state): Shared<ApiState>, caller: Caller, target: PathName) -> Response {
-    let done = async { clear_overrides(&state, &caller, vec![name_in(target)?]).await };
+    let done = async { clear_overrides(&state, operator(&state, &caller)?, vec![name_in(target)?]).await };
     done.await.map_or_else(|error: ErrorResponse| *error, single_response)
 }
 
 /// `DELETE /v1/overrides?target=TARGET&target=TARGET`.
 pub(super) async fn clear_all(Shared(state): Shared<ApiState>, caller: Caller, uri: Uri) -> Response {
-    let done = async { clear_overrides(&state, &caller, targets(&uri)?).await };
+    let done = async { clear_overrides(&state, operator(&state, &caller)?, targets(&uri)?).await };
     done.await.map_or_else(|error: ErrorResponse| *error, full_response)
 }
 
 async fn clear_overrides(
     state: &ApiState,
-    caller: &Caller,
+    holder: Holder,
     targets: Vec<String>,
 ) -> Result<OverridesResponse, ErrorResponse> {
-    caller.check_origin(state)?;
-    let Holder { name, rights, .. } = caller.holder(state, Role::Operate)?;
+    let Holder { name, rights, .. } = holder;
     apply(state, OverrideChange::Clear { targets, who: name.to_string(), zones: rights.zones().cloned() }).await
 }
 

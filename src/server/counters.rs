@@ -258,8 +258,19 @@ impl ThreadCounters {
         OpenConnection { counters: self.clone(), transport }
     }
 
-    /// Counts a TLS or QUIC handshake that ended.
-    pub fn handshake(&self, transport: Transport, result: HandshakeResult) {
+    /// Counts a TLS or QUIC handshake that was done.
+    pub fn handshake_done(&self, transport: Transport) {
+        self.handshake(transport, HandshakeResult::Done);
+    }
+
+    /// Counts a TLS or QUIC handshake that was not done, and its connection.
+    pub fn handshake_lost(&self, transport: Transport, why: DropReason) {
+        let is_refused = why.index() == DropReason::Refused.index();
+        self.handshake(transport, if is_refused { HandshakeResult::Refused } else { HandshakeResult::Failed });
+        self.dropped(why, 1);
+    }
+
+    fn handshake(&self, transport: Transport, result: HandshakeResult) {
         self.bump(&self.handshakes[transport as usize][result as usize], 1);
     }
 

@@ -181,7 +181,7 @@ impl Cell {
             }
             let total = shares.iter().map(|share| share.weight).sum();
             let mut tier = CellTier { total, shares: shares.into(), sums: weights::Sums::none(), race: None };
-            // One draw never gets beyond the first tier, unless it may be a blank, and what is given whole is not drawn.
+            // One draw never gets beyond the first tier unless it may be a blank; what is given whole is not drawn.
             let is_drawn = !self.is_whole && (tiers.is_empty() || distribution.draws > 1);
             if is_drawn && self.decision.affinity.is_some() {
                 tier.tie_to_nets(rdata, &given);

@@ -248,11 +248,15 @@ def test_operators_move_the_name(fleet):
     assert fleet.nodes[other].addresses(NAME) == [ENDPOINTS["fra1"]], "served when the command ends"
     fleet.wait_lease(endpoint="fra1", epoch=3)
     assert fleet.lease(other)["is_holder"], "the server that got the command has run the hook"
+    # A hook that fails: the name stays where it is, and the log says why.
     fleet.mode("fail")
-    fleet.operate(other, "drain", "fra1", "--why", "again")
+    assert fleet.operate(other, "drain", "fra1", "--why", "again").returncode == 0
     wait_until(lambda: len(fleet.runs()) >= 3, 20)
+    wait_until(lambda: "the promotion was broken off" in fleet.nodes[other].child.err(), 20)
+    fleet.wait_lease(endpoint="fra1", epoch=3)
+    assert [node.addresses(NAME) for node in fleet.nodes] == [[ENDPOINTS["fra1"]]] * len(fleet.nodes)
     refused = fleet.operate(other, "failback", "nothing.svc.example")
-    assert refused.returncode == 1
+    assert refused.returncode == 1 and "nothing.svc.example" in refused.stderr, refused
 
 
 def test_failback_by_itself_where_the_file_says_so(fleet):
@@ -281,7 +285,11 @@ def test_promotion_is_quick(fleet, figure):
     fleet.endpoints["fra1"].kill()
     for node in fleet.nodes:
         wait_until(lambda: node.addresses(NAME) == [ENDPOINTS["ams1"]], 20)
-    figure("promotion", time.monotonic() - began, "s")
+    took = time.monotonic() - began
+    # Two probes, two writes and a program take under a second. Who waited for the end of a lease, or for a second try,
+    # would need much more, also on a busy machine.
+    figure("promotion", took, "s", bound=8)
+    assert took < 8
 
 
 def test_a_running_server_joins_no_fleet_so_it_takes_no_exclusive_name(dir, endpoints):

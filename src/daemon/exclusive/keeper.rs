@@ -1,6 +1,6 @@
 //! The task of the leases. It passes what happens to the machine of each exclusive name, and does what the machine
-//! says: writes to the store, runs the hook, and reports. It decides nothing itself. A round takes in everything that has
-//! come, and then looks at the names that this concerns.
+//! says: writes to the store, runs the hook, and reports. It decides nothing itself. A round takes in everything that
+//! has come, and then looks at the names that this concerns.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -84,8 +84,8 @@ pub(crate) struct Keeper {
     /// When the watch last had read everything; `None`: the store is away.
     read_at: Option<Moment>,
     is_live: bool,
-    pub(super) results: mpsc::Receiver<Outcome>,
-    sender: mpsc::Sender<Outcome>,
+    pub(super) results: mpsc::Receiver<Happening>,
+    sender: mpsc::Sender<Happening>,
     /// What the state directory was last given.
     saved: HashMap<Name, ActiveEndpoint>,
     orders: u64,
@@ -93,7 +93,7 @@ pub(crate) struct Keeper {
 
 /// What something that the task began led to.
 #[derive(Debug)]
-pub(super) enum Outcome {
+pub(super) enum Happening {
     Written(String, u64, WriteResult, Option<String>),
     Read(String, u64, StoredLease),
     HookEnded(String, u64, HookResult),
@@ -324,7 +324,7 @@ impl Keeper {
                 let task = HookTask { program, zone: name.zone.clone(), name: name.label.clone(), run };
                 let (sender, key, epoch) = (self.sender.clone(), key.to_owned(), task.run.epoch);
                 name.hook = Some(RunningHook::start(task, until, move |result| {
-                    tokio::spawn(async move { sender.send(Outcome::HookEnded(key, epoch, result)).await });
+                    tokio::spawn(async move { sender.send(Happening::HookEnded(key, epoch, result)).await });
                 }));
             }
             LeaseAction::Extend { epoch, until } => {
@@ -340,7 +340,7 @@ impl Keeper {
         let (store, sender) = (self.settings.store.clone(), self.sender.clone());
         tokio::spawn(async move {
             let (result, why) = store.write(&key, &write).await;
-            sender.send(Outcome::Written(key, write.id, result, why)).await
+            sender.send(Happening::Written(key, write.id, result, why)).await
         });
     }
 
@@ -349,25 +349,25 @@ impl Keeper {
         tokio::spawn(async move {
             // Without a result the machine wants to read again.
             if let Ok((number, content)) = store.read(&key).await {
-                let _ = sender.send(Outcome::Read(key, number, content)).await;
+                let _ = sender.send(Happening::Read(key, number, content)).await;
             }
         });
     }
 
-    fn outcome(&mut self, outcome: Outcome) {
+    fn outcome(&mut self, outcome: Happening) {
         let now = clock::now();
-        let (Outcome::Written(key, ..) | Outcome::Read(key, ..) | Outcome::HookEnded(key, ..)) = &outcome;
+        let (Happening::Written(key, ..) | Happening::Read(key, ..) | Happening::HookEnded(key, ..)) = &outcome;
         let Some(name) = self.names.get_mut(key) else { return };
         self.agenda.touch(key);
         match outcome {
-            Outcome::Written(key, id, result, why) => {
+            Happening::Written(key, id, result, why) => {
                 if let Some(why) = why {
                     tracing::debug!(key, why, "a lease was not written");
                 }
                 name.machine.written(id, result, now);
             }
-            Outcome::Read(_, number, content) => name.machine.read(number, content, now),
-            Outcome::HookEnded(_, epoch, result) => {
+            Happening::Read(_, number, content) => name.machine.read(number, content, now),
+            Happening::HookEnded(_, epoch, result) => {
                 name.hook.take_if(|hook| hook.epoch == epoch);
                 name.machine.hook_ended(epoch, result, now);
             }

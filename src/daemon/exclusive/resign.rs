@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use crate::clock;
-use crate::daemon::exclusive::keeper::{Keeper, Outcome};
+use crate::daemon::exclusive::keeper::{Happening, Keeper};
 use crate::fleet::lease::LeaseAction;
 
 /// How long a stop waits until other servers know that this one gives its leases up.
@@ -31,8 +31,8 @@ impl Keeper {
         let all = async {
             while !awaited.is_empty() {
                 match results.recv().await {
-                    Some(Outcome::Written(key, id, ..)) => _ = awaited.remove(&(key, id)),
-                    Some(Outcome::Read(..) | Outcome::HookEnded(..)) => {}
+                    Some(Happening::Written(key, id, ..)) => _ = awaited.remove(&(key, id)),
+                    Some(Happening::Read(..) | Happening::HookEnded(..)) => {}
                     None => return,
                 }
             }

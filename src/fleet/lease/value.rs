@@ -146,8 +146,8 @@ impl Lease {
     }
 }
 
-/// Whether it can be the name of a node, or of an endpoint, which is no longer. One with a space could look like a second field of the TXT
-/// record.
+/// Whether it can be the name of a node, or of an endpoint, which is no longer. One with a space could look like a
+/// second field of the TXT record.
 fn is_name(name: &str) -> bool {
     !name.is_empty() && name.len() <= MAX_NODE_NAME && !name.chars().any(|c| c.is_whitespace() || is_unprintable(c))
 }

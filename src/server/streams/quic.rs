@@ -25,7 +25,6 @@ use crate::answer::Transport;
 use crate::clock;
 use crate::server::certificates::Certificates;
 use crate::server::counters::DropReason;
-use crate::server::handshake::HandshakeResult;
 
 /// New connections that the library has for us until the accept loop takes them; more are refused. It takes them at
 /// once, so that this is the burst of one moment.
@@ -131,8 +130,7 @@ impl Door {
         if incoming.remote_address_validated() {
             let is_within_rate = self.handshakes.take(source, now).is_ok();
             if is_full || is_crowded && !is_within_rate {
-                self.context.counters.handshake(Transport::Quic, HandshakeResult::Refused);
-                self.context.counters.dropped(DropReason::Refused, 1);
+                self.context.counters.handshake_lost(Transport::Quic, DropReason::Refused);
                 incoming.refuse();
                 return None;
             }
@@ -203,7 +201,7 @@ async fn shake_hands(incoming: Incoming, ticket: &Ticket, context: &StreamContex
         Ok(handshake) => tokio::select! {
             shaken = timeout(HANDSHAKE, handshake) => match shaken {
                 Ok(Ok(connection)) => {
-                    context.counters.handshake(Transport::Quic, HandshakeResult::Done);
+                    context.counters.handshake_done(Transport::Quic);
                     return Some(connection);
                 }
                 Ok(Err(_)) => DropReason::Handshake,
@@ -212,8 +210,7 @@ async fn shake_hands(incoming: Incoming, ticket: &Ticket, context: &StreamContex
             why = displaced => reason_of(why),
         },
     };
-    context.counters.handshake(Transport::Quic, HandshakeResult::Failed);
-    context.counters.dropped(lost, 1);
+    context.counters.handshake_lost(Transport::Quic, lost);
     None
 }
 

@@ -14,12 +14,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::accept::NewConnection;
 use super::carrier::Carrier;
-use super::{HANDSHAKE, StreamContext, framed};
+use super::{HANDSHAKE, StreamContext, framed, reason_of};
 use crate::answer::Transport;
 use crate::clock;
 use crate::server::certificates::Certificates;
 use crate::server::counters::DropReason;
-use crate::server::handshake::HandshakeResult;
 
 /// Octets that the TLS library has for a client that takes nothing: one record.
 const BUFFER: usize = 16 << 10;
@@ -58,34 +57,31 @@ pub(super) async fn shake_hands(
     let NewConnection { stream, source, seat, abort } = accepted;
     let Some(_handshake) = context.handshakes.admit(source.ip(), clock::now()) else {
         abort.set();
-        context.counters.handshake(transport, HandshakeResult::Refused);
-        context.counters.dropped(DropReason::Refused, 1);
+        context.counters.handshake_lost(transport, DropReason::Refused);
         return None;
     };
     let shaken = tokio::select! {
         shaken = timeout(HANDSHAKE, acceptor.accept(stream)) => shaken,
         why = seat.displaced() => {
             abort.set();
-            context.counters.handshake(transport, HandshakeResult::Failed);
-            context.count_displaced(why);
+            context.counters.handshake_lost(transport, reason_of(why));
             return None;
         }
     };
-    let is_done = matches!(shaken, Ok(Ok(_)));
-    context.counters.handshake(transport, if is_done { HandshakeResult::Done } else { HandshakeResult::Failed });
     match shaken {
         Ok(Ok(mut stream)) => {
+            context.counters.handshake_done(transport);
             stream.get_mut().1.set_buffer_limit(Some(BUFFER));
             seat.mark_used(clock::now());
             Some(NewConnection { stream, source, seat, abort })
         }
         Ok(Err(_)) => {
-            context.counters.dropped(DropReason::Handshake, 1);
+            context.counters.handshake_lost(transport, DropReason::Handshake);
             None
         }
         Err(_) => {
             abort.set();
-            context.counters.dropped(DropReason::Stalled, 1);
+            context.counters.handshake_lost(transport, DropReason::Stalled);
             None
         }
     }
