@@ -8,7 +8,7 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use crate::model::{ClassId, ClientClass, Model, PolicyId, Selector, SelectorId};
 use crate::placing::ClientTable;
@@ -131,24 +131,31 @@ impl PolicyClasses {
         if first.iter().zip(0..).all(|(first, at)| first.0 == at) {
             return Some(own.clone());
         }
-        let mut merged = self.merged.lock().unwrap_or_else(PoisonError::into_inner);
         let key: MergedKey = (group, first.into());
-        if let Some(known) = merged.get(&key).and_then(Weak::upgrade) {
-            return Some(known);
+        {
+            let mut merged = self.merged();
+            if let Some(known) = merged.get(&key).and_then(Weak::upgrade) {
+                return Some(known);
+            }
+            merged.retain(|_, tables| tables.strong_count() > 0);
+            let ranges: usize = merged.values().filter_map(Weak::upgrade).map(|tables| tables.ranges()).sum();
+            if ranges >= MAX_MERGED_RANGES {
+                return Some(own.clone());
+            }
         }
-        merged.retain(|_, tables| tables.strong_count() > 0);
-        let ranges: usize = merged.values().filter_map(Weak::upgrade).map(|tables| tables.ranges()).sum();
-        if ranges >= MAX_MERGED_RANGES {
-            return Some(own.clone());
-        }
+        // Without the lock: a simulation must not hold up the steering task.
         let first_of = |local: &ClassId| first.get(usize::from(local.0)).map_or(*local, |first| ClassId(first.0));
         let projection: Vec<ClassId> = locals.projection.iter().map(first_of).collect();
         let table = |cutoff: Cutoff| Arc::new(ClientTable::compile(&model.clients, Some(&projection), cutoff));
         let whole = table(None);
         let by_ecs = if cutoff.is_some() { table(*cutoff) } else { whole.clone() };
         let tables = Arc::new(ClassTables { whole, by_ecs });
-        merged.insert(key, Arc::downgrade(&tables));
+        self.merged().insert(key, Arc::downgrade(&tables));
         Some(tables)
+    }
+
+    fn merged(&self) -> MutexGuard<'_, HashMap<MergedKey, Weak<ClassTables>>> {
+        self.merged.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The class of `ip`, seen whole, and the shortest prefix length around it whose addresses are all of it.
