@@ -80,11 +80,12 @@ impl Drafting {
         !self.is_busy() && self.expiry_after.is_none_or(|at| at <= now)
     }
 
-    /// A draft broke off. The sender of an operator's request sees that the reply was dropped. The end of overrides is
-    /// tried again, but not at once: it would break off again, without end.
+    /// A draft broke off. The sender of an operator's request sees that the reply was dropped, and the overrides of the
+    /// fleet are taken over with their next change. The end of overrides is tried again, but not at once: it would
+    /// break off again, without end.
     fn broke_off(&mut self, change: &WantedChange, now: Moment) {
         match change {
-            WantedChange::Operators(..) => {}
+            WantedChange::Operators(..) | WantedChange::Fleet => {}
             WantedChange::Expiry => {
                 tracing::error!("an override whose time is over could not be ended: it is tried again in a minute");
                 self.expiry_after = Some(now + EXPIRY_RETRY);
