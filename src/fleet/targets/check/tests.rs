@@ -81,8 +81,6 @@ fn what_this_release_cannot_probe_as_it_is_meant_is_refused() {
         r#"{"type":"tcp","target":"192.0.2.1:80","fall":-1}"#,
         r#"{"type":"http","target":"192.0.2.1:80","redirects":11}"#,
         r#"{"type":"http","target":"192.0.2.1:80","statuses":[70000]}"#,
-        r#"{"type":"http","target":"192.0.2.1:80","statuses":[99]}"#,
-        r#"{"type":"tls","target":"192.0.2.1:443","min_days":3651}"#,
         r#"{"type":"icmp","target":"192.0.2.1","hold":true}"#,
         r#"{"type":"exec","target":"192.0.2.1","program":"check","endpoint":"e"}"#,
         r#"{"type":"exec","target":"192.0.2.1","program":"/bin/check"}"#,
@@ -98,28 +96,11 @@ fn what_this_release_cannot_probe_as_it_is_meant_is_refused() {
     }
     let long = format!(r#"{{"type":"http","target":"192.0.2.1:80","body":"{}"}}"#, "x".repeat(MAX_TEXT + 1));
     assert!(from_json(&serde_json::from_str(&long).unwrap()).is_err());
-    let headers = |count: usize| {
-        let each: Vec<String> = (0..count).map(|number| format!(r#""h{number}":"x""#)).collect();
-        format!(r#"{{"type":"http","target":"192.0.2.1:80","headers":{{{}}}}}"#, each.join(","))
-    };
-    let args = |count: usize| {
-        let program = r#""type":"exec","target":"192.0.2.1","program":"/bin/check","endpoint":"e""#;
-        format!(r#"{{{program},"args":[{}]}}"#, vec![r#""x""#; count].join(","))
-    };
-    for (text, is_read) in [
-        (headers(MAX_HEADERS), true),
-        (headers(MAX_HEADERS + 1), false),
-        (args(MAX_ARGS), true),
-        (args(MAX_ARGS + 1), false),
-    ] {
-        assert_eq!(from_json(&serde_json::from_str(&text).unwrap()).is_ok(), is_read, "{text}");
-    }
 }
 
 fn any_kind() -> impl Strategy<Value = ProbeKind> {
     let text = || proptest::option::of("[a-z]{1,8}");
-    let rule =
-        || (any::<bool>(), 0u32..=MAX_MIN_DAYS).prop_map(|(verify, min_days)| CertificateRule { verify, min_days });
+    let rule = || (any::<bool>(), 0u32..4000).prop_map(|(verify, min_days)| CertificateRule { verify, min_days });
     let http = || {
         let headers = proptest::collection::btree_map("[a-z]{1,4}", "[ -~]{0,6}", 0..3);
         let statuses = proptest::collection::vec(100u16..1000, 1..4);
