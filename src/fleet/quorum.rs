@@ -8,6 +8,9 @@
 //! A stale or blind vantage has no vote as long as another one has a verdict. If none has, the last verdicts of all are
 //! counted, and the view says so ([`Basis`]): a fleet that receives no reports goes on answering as before.
 //!
+//! Round-trip times of a region whose vantages are all blind stay those that they measured last: without them its
+//! clients would get what is near another region, which theirs may not reach.
+//!
 //! **Regional view.** An endpoint can be up for the world and out of reach for one region. [`agree_on`] names such
 //! regions; steering does not give the endpoint to their clients while it has something else for them.
 
@@ -116,31 +119,54 @@ fn cause(voter: &Voter<'_>, verdict: Health) -> Option<(Arc<str>, Arc<str>)> {
     Some((ballot.why.clone().filter(|_| is_of_verdict)?, voter.vantage.vantage.name.clone()))
 }
 
-/// The round-trip time of each region with vantages that are counted and measured one, in the order of the regions.
-fn rtts(voters: &[Voter<'_>]) -> Vec<(RegionId, Duration)> {
-    let mut measured: Vec<(RegionId, Duration)> =
-        counted(voters).filter_map(|voter| Some((voter.region, voter.ballot.rtt()?))).collect();
-    measured.sort_unstable();
-    let of_region = |all: &[(RegionId, Duration)]| Some((all.first()?.0, median(all)));
-    measured.chunk_by(|one, other| one.0 == other.0).filter_map(of_region).collect()
+/// A round-trip time of one vantage. In order: by region, those of vantages that are counted first, by time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct MeasuredRtt {
+    region: RegionId,
+    is_of_blind: bool,
+    rtt: Duration,
 }
 
-/// The median round-trip time of a region, where one of its voters is counted and measured one. `view` has the verdict.
+impl MeasuredRtt {
+    /// That of a voter, unless it is not counted because it is stale.
+    fn of(voter: &Voter<'_>, is_voted: bool) -> Option<MeasuredRtt> {
+        let is_of_blind = match voter.right {
+            VoteRight::Votes => false,
+            VoteRight::Blind => is_voted,
+            VoteRight::Stale if is_voted => return None,
+            VoteRight::Stale => false,
+        };
+        Some(MeasuredRtt { region: voter.region, is_of_blind, rtt: voter.ballot.rtt()? })
+    }
+}
+
+/// The round-trip time of each region with vantages that measured one, in the order of the regions.
+fn rtts(voters: &[Voter<'_>]) -> Vec<(RegionId, Duration)> {
+    let is_voted = is_voted(voters);
+    let mut measured: Vec<MeasuredRtt> = voters.iter().filter_map(|voter| MeasuredRtt::of(voter, is_voted)).collect();
+    measured.sort_unstable();
+    let of_region = |all: &[MeasuredRtt]| Some((all.first()?.region, median(all)));
+    measured.chunk_by(|one, other| one.region == other.region).filter_map(of_region).collect()
+}
+
+/// The median round-trip time of a region, where one of its voters measured one. `view` has the verdict.
 pub(crate) fn rtt_from<'a>(of_region: impl Iterator<Item = Voter<'a>>, view: &CheckView) -> Option<Duration> {
     // As in `is_voted`.
     let is_voted = view.health != Health::Unknown && view.basis == Basis::Votes;
-    let counted = of_region.filter(|voter| voter.votes() || !is_voted);
-    let mut measured: Vec<_> = counted.filter_map(|voter| Some((voter.region, voter.ballot.rtt()?))).collect();
+    let mut measured: Vec<MeasuredRtt> = of_region.filter_map(|voter| MeasuredRtt::of(&voter, is_voted)).collect();
     measured.sort_unstable();
     (!measured.is_empty()).then(|| median(&measured))
 }
 
-/// Of times in order: the one in the middle, or the mean of the two there. In a region of three vantages or more, one
-/// that lies can't move it past the times of the others.
-fn median(sorted: &[(RegionId, Duration)]) -> Duration {
-    let at = |index: usize| sorted.get(index).map_or(Duration::ZERO, |(_, rtt)| *rtt);
-    let upper = sorted.len() / 2;
-    if sorted.len() % 2 == 1 { at(upper) } else { (at(upper.saturating_sub(1)) + at(upper)) / 2 }
+/// Of the times of a region in order, without those of blind vantages if there are others: the one in the middle, or
+/// the mean of the two there. In a region of three vantages or more, one that lies can't move it past the times of the
+/// others.
+fn median(sorted: &[MeasuredRtt]) -> Duration {
+    let counted = sorted.partition_point(|measured| !measured.is_of_blind);
+    let used = if counted > 0 { &sorted[..counted] } else { sorted };
+    let at = |index: usize| used.get(index).map_or(Duration::ZERO, |measured| measured.rtt);
+    let upper = used.len() / 2;
+    if used.len() % 2 == 1 { at(upper) } else { (at(upper.saturating_sub(1)) + at(upper)) / 2 }
 }
 
 /// What each vantage reports of a check, with the reason where another verdict was agreed on, or it is not counted.

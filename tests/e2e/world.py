@@ -13,6 +13,7 @@ import json
 import os
 import random
 import select
+import signal
 import struct
 import subprocess
 import sys
@@ -226,4 +227,6 @@ def go_first():
 
 if __name__ == "__main__":
     go_first()
+    # Ctrl-C is for who uses the wire; it ends with standard input.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     Wire([int(fd) for fd in sys.argv[1:]]).carry()

@@ -92,6 +92,11 @@ impl Oracle {
         let regions = (0..model.regions.len() as u16).map(RegionId);
         let rtt = |region| {
             let mut rtts: Vec<Duration> = of_region(region).filter_map(|ballot| ballot.seen.srtt).collect();
+            if rtts.is_empty() {
+                let is_blind = |b: &&Ballot<'_>| b.of.blind.is_some() && age(b) <= quorum.stale_after;
+                let blind = ballots.iter().filter(|ballot| ballot.region == region).filter(is_blind);
+                rtts = blind.filter_map(|ballot| ballot.seen.srtt).collect();
+            }
             rtts.sort();
             let middle = rtts.len() / 2;
             let median = match rtts.len() % 2 {
