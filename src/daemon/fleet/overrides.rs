@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::join_all;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock;
@@ -23,6 +23,9 @@ pub(super) struct OverrideTask {
     pub(super) sharing: Arc<Sharing>,
 }
 
+/// The writes that are under way. A store without a quorum replies late or never, and the task goes on meanwhile.
+type Writes = JoinSet<(OverrideWrite, WriteEnd, Option<String>)>;
+
 /// What was last published of what this server has taken.
 struct Published {
     message: Option<TakenMessage>,
@@ -37,8 +40,10 @@ impl OverrideTask {
         let mut wanted = self.sharing.wanted();
         let mut connection = self.nats.changes();
         let mut published = Published { message: None, due: clock::now() };
+        let mut writes = Writes::new();
         loop {
-            let until_write = self.sharing.next_write_in().map_or(TAKEN_EVERY, Duration::from_millis);
+            let next = self.sharing.next_write_in().filter(|_| writes.len() < WRITES_AT_ONCE);
+            let until_write = next.map_or(TAKEN_EVERY, Duration::from_millis);
             let wait = published.due.since(clock::now()).min(until_write).max(LEAST_WAIT);
             tokio::select! {
                 () = stop.cancelled() => return,
@@ -53,6 +58,7 @@ impl OverrideTask {
                     }
                     None => return,
                 },
+                Some(Ok((write, end, problem))) = writes.join_next() => self.sharing.written(&write, end, problem),
                 // An error is the end of the connection, or of what is shared with this task.
                 changed = wanted.changed() => if changed.is_err() { return },
                 changed = connection.changed() => match changed {
@@ -61,7 +67,7 @@ impl OverrideTask {
                 },
                 () = tokio::time::sleep(wait) => {}
             }
-            self.write(&bucket).await;
+            self.write(&bucket, &mut writes);
             self.publish(&mut published);
         }
     }
@@ -118,31 +124,14 @@ impl OverrideTask {
         }
     }
 
-    /// Writes what is pending, as long as that succeeds.
-    async fn write(&self, bucket: &Bucket) {
-        loop {
-            let writes = self.sharing.writes(WRITES_AT_ONCE);
-            if writes.is_empty() {
-                return;
-            }
-            let ends = join_all(writes.iter().map(|write| self.put(bucket, write))).await;
-            for (write, (end, problem)) in writes.iter().zip(ends) {
-                self.sharing.written(write, end, problem);
-            }
-        }
-    }
-
-    async fn put(&self, bucket: &Bucket, write: &OverrideWrite) -> (WriteEnd, Option<String>) {
-        let OverrideWrite { key, value, expected, .. } = write;
-        let result = match value {
-            Some(value) => bucket.put(key, value.clone().into(), Some(*expected)).await,
-            None => bucket.delete(key, Some(*expected)).await,
-        };
-        match result {
-            Ok(revision) => (WriteEnd::Stored(revision), None),
-            // The watch shows what another server has written.
-            Err(PutError::Conflict) => (WriteEnd::Failed, None),
-            Err(PutError::Refused(why) | PutError::Unknown(why)) => (WriteEnd::Failed, Some(why)),
+    /// Begins to write what is pending.
+    fn write(&self, bucket: &Bucket, under_way: &mut Writes) {
+        for write in self.sharing.writes(WRITES_AT_ONCE.saturating_sub(under_way.len())) {
+            let bucket = bucket.clone();
+            under_way.spawn(async move {
+                let (end, problem) = put(&bucket, &write).await;
+                (write, end, problem)
+            });
         }
     }
 
@@ -157,5 +146,19 @@ impl OverrideTask {
             self.nats.publish(subject, message.encode().into());
         }
         *published = Published { message: Some(message), due: now + TAKEN_EVERY };
+    }
+}
+
+async fn put(bucket: &Bucket, write: &OverrideWrite) -> (WriteEnd, Option<String>) {
+    let OverrideWrite { key, value, expected, .. } = write;
+    let result = match value {
+        Some(value) => bucket.put(key, value.clone().into(), Some(*expected)).await,
+        None => bucket.delete(key, Some(*expected)).await,
+    };
+    match result {
+        Ok(revision) => (WriteEnd::Stored(revision), None),
+        // The watch shows what another server has written.
+        Err(PutError::Conflict) => (WriteEnd::Failed, None),
+        Err(PutError::Refused(why) | PutError::Unknown(why)) => (WriteEnd::Failed, Some(why)),
     }
 }

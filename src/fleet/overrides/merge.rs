@@ -258,7 +258,7 @@ impl OverrideMerge {
 
     /// What has to be written now, at most `most` values. Each is under way until [`OverrideMerge::written`].
     pub fn writes(&mut self, most: usize, now: i64) -> Vec<OverrideWrite> {
-        if self.complete_at.is_none() {
+        if self.complete_at.is_none() || most == 0 {
             return Vec::new();
         }
         let mut writes = Vec::new();
