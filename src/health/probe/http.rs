@@ -53,8 +53,7 @@ pub(super) async fn probe(
     until: Moment,
     permit: RequestPermit,
 ) -> Result<Duration, Failure> {
-    // Headers that can't be sent are found before anything is sent.
-    target.headers()?;
+    // The request is made when there is a connection: its headers may be long, and many endpoints refuse.
     let mut path = target.spec.path.clone();
     let (stream, began) = tcp::connect_for_request(clients, target.to, &permit).await?;
     let (rtt, mut location) = match target.get(clients, &path, stream, (began, until), &permit).await? {
