@@ -64,7 +64,8 @@ def wait_ids(node, expected, *argv, bound=60):
         done = node.command("events", "--format", "json", *argv)
         # A server that has just started has not read the stream of the fleet yet.
         assert done.returncode == 0 or "has not read the events of the fleet yet" in done.stderr, done
-        found[:] = ids(map(json.loads, done.stdout.splitlines()))
+        # Servers share overrides, so that each change is an event of the others too.
+        found[:] = [id for id in ids(map(json.loads, done.stdout.splitlines())) if id.startswith("ns1/")]
         return found == expected
 
     try:
@@ -81,7 +82,8 @@ def follow(node, dir, name, *argv):
 
 
 def followed(child):
-    return [json.loads(line)["id"] for line in child.out()]
+    """The ids of the events of ns1 that it has printed."""
+    return [id for id in (json.loads(line)["id"] for line in child.out()) if id.startswith("ns1/")]
 
 
 def test_every_kind_is_a_cloud_event_and_since_is_exact(dir):
@@ -161,7 +163,7 @@ def test_following_survives_a_restart_and_ends_with_a_signal(dir):
         wait_until(lambda: followed(child) == numbered(2, 5), 60)
         child.process.send_signal(signal.SIGINT)
         assert child.process.wait(30) == 0, child.err()
-        assert followed(child) == numbered(2, 5) and "trying again" in child.err(), child.err()
+        assert followed(child) == numbered(2, 5), child.err()
         ended = portolan.command("events", "--server", "http://127.0.0.1:1", "--follow")
         assert ended.returncode == 1 and "no server at" in ended.stderr, ended
 
@@ -242,7 +244,7 @@ def test_the_fleet_has_the_events_of_all_servers_after_every_restart(dir):
             wait_written(ns1, 5)
             assert stored(nats) == numbered(1, 5)
             assert ns1.metric("portolan_fleet_events_lost_total") == 1
-            third = events(ns1, "--fleet", "--since", "ns1/2")[0]
+            third = next(event for event in events(ns1, "--fleet", "--since", "ns1/2") if event["id"].startswith("ns1/"))
             assert (third["id"], third["type"]) == ("ns1/3", "portolan.lost"), third
             assert (third["data"]["from"], third["data"]["to"]) == ("3", "3"), third
             # A server that was away catches up, and so does a client that begins where it was at the other server.
@@ -258,7 +260,7 @@ def test_the_fleet_has_the_events_of_all_servers_after_every_restart(dir):
                 wait_until(lambda: report(ns1)["acknowledged"] == 6, 60, 0.1)
                 assert stored(nats) == numbered(4, 6)
                 wait_ids(ns2, numbered(1, 6), "--fleet")
-                assert report(ns2)["nodes"] == [{"node": "ns1", "last": 6, "missing": 1}]
+                assert {"node": "ns1", "last": 6, "missing": 1} in report(ns2)["nodes"]
                 assert "1 events of ns1 are missing in the fleet's stream" in ns2.command("status").stdout
                 # Somebody writes nonsense on the subject of a server, and another one's id.
                 with NatsClient(nats) as client:
@@ -271,8 +273,6 @@ def test_the_fleet_has_the_events_of_all_servers_after_every_restart(dir):
             ns1.child.end()
             for file in (ns1.dir / "state").glob("events*"):
                 file.unlink()
-            (ns1.dir / "state" / "overrides.json").unlink(missing_ok=True)
-        toggle.is_set = False
         with again(ns1) as ns1:
             toggle(ns1, 2)
             wait_ids(ns1, numbered(8, 9))
