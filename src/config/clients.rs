@@ -6,28 +6,27 @@ use std::sync::Arc;
 
 use crate::config::client_settings::ClientSettings;
 use crate::config::mmdb;
-use crate::config::reach::{self, Sought};
+use crate::config::reach;
 use crate::config::settings::Settings;
+use crate::config::zones::ReadZones;
 use crate::model::{ClientSources, Clients, Database, Ecs, Model};
 use crate::placing::{self, TooManyClasses};
-use crate::source::{Place, Problems, files::absolute};
+use crate::source::{Problems, files::absolute};
 
 /// Places all clients by the selectors of the policies of `model`, and warns of entries in selectors that select
 /// nobody. Databases and nets of `before` that have not changed are reused. The files that were read are added to
 /// `files`. A database that can't be used is a problem; then all databases of `before` are used, if it has any.
-/// Returns whether clients could be placed.
 pub(super) fn place(
     settings: &Settings,
-    (model, sought): (&mut Model, &[Sought]),
+    ReadZones { model, sought, files, .. }: &mut ReadZones,
     before: Option<&Model>,
-    files: &mut Vec<PathBuf>,
     problems: &mut Problems,
-) -> bool {
+) -> Result<(), Unplaced> {
     let before = before.map(|model| &model.clients);
     files.extend(settings.placing.net_files.iter().cloned());
     let known = before.filter(|clients| clients.placement.is_some()).map(databases_of);
     let Some(databases) = databases(&settings.placing, before, files, problems).or(known.map(<[_]>::to_vec)) else {
-        return false;
+        return Err(Unplaced::NoDatabase);
     };
     files.sort();
     files.dedup();
@@ -43,18 +42,22 @@ pub(super) fn place(
         databases,
         cutoffs,
     };
-    match placing::place(sources, &model.clients.selectors, before) {
+    match placing::place(sources.clone(), &model.clients.selectors, before) {
         Ok(clients) => {
             model.clients = clients;
-            true
+            Ok(())
         }
-        Err(TooManyClasses) => {
-            let message = "the regions, databases and policies distinguish more than 65,535 classes of clients";
-            let problem = problems.error(&Place::start_of(&settings.zones_shown), message);
-            problem.hint("ask for fewer countries, autonomous systems and nets, or put several into one list");
-            false
-        }
+        Err(TooManyClasses) => Err(Unplaced::TooMany(sources)),
     }
+}
+
+/// Why clients can't be placed.
+#[derive(Debug)]
+pub(super) enum Unplaced {
+    /// A database can't be used, which is a problem already.
+    NoDatabase,
+    /// By these sources there are too many classes.
+    TooMany(ClientSources),
 }
 
 /// The databases that clients were placed by.

@@ -6,12 +6,13 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::config::classes::{self, LoadedZones};
 use crate::config::clients;
 use crate::config::log::LogFormat;
 use crate::config::settings::{self, Flags, Settings};
-use crate::config::zones::{self, Disappearance, VersionStatus, ZoneHistory, ZoneState};
+use crate::config::zones::{Disappearance, VersionStatus, ZoneHistory, ZoneState};
 use crate::model::Model;
-use crate::source::{ManualSection, Place, Problem, Problems, Severity, SideFile};
+use crate::source::{Place, Problem, Problems, Severity, SideFile};
 use crate::wire::Name;
 
 /// Everything that `serve` needs.
@@ -85,13 +86,13 @@ pub fn again(options: LoadOptions<'_>, in_force: &InForce) -> Result<Loaded, Vec
     // A running server connects to no other fleet, and exclusive names need the one of its start.
     let settings = Settings { is_in_fleet: in_force.settings.is_in_fleet, ..settings };
     let mut trial = Problems::default();
-    let read = zones::read(&settings, &before, &mut trial);
-    if read.invalid.is_empty() {
+    let loaded = classes::read_and_place(&settings, &before, Some(&in_force.model), &mut trial);
+    if loaded.invalid.is_empty() {
         problems.extend(trial);
-        return complete(settings, read, Some(in_force), problems);
+        return complete(settings, loaded, Some(in_force), problems);
     }
     let file = options.settings_file.unwrap_or(Path::new("portolan.toml"));
-    for apex in &read.invalid {
+    for apex in &loaded.invalid {
         let message = format!(
             "the last good version of {apex} is not valid under these settings, so the previous settings stay in force"
         );
@@ -107,23 +108,23 @@ fn finish(
     before: &ZoneHistory,
     mut problems: Problems,
 ) -> Result<Loaded, Vec<Problem>> {
-    let read = zones::read(&settings, before, &mut problems);
+    let served = in_force.map(|in_force| &*in_force.model);
+    let loaded = classes::read_and_place(&settings, before, served, &mut problems);
     // Without any zone, and with an error in the directory, the settings probably name a wrong directory.
-    if read.zones.is_empty() && problems.errors_outside_side_files() > 0 {
+    if loaded.zones.is_empty() && problems.errors_outside_side_files() > 0 {
         return Err(problems.into_sorted());
     }
-    complete(settings, read, in_force, problems)
+    complete(settings, loaded, in_force, problems)
 }
 
-/// Places the clients, and collects what was refused.
+/// Collects what was refused.
 fn complete(
     settings: Settings,
-    read: zones::ReadZones,
+    loaded: LoadedZones,
     in_force: Option<&InForce>,
     mut problems: Problems,
 ) -> Result<Loaded, Vec<Problem>> {
-    let served = in_force.map(|in_force| &*in_force.model);
-    let Some((mut model, zones, files)) = place_clients(&settings, read, served, &mut problems) else {
+    let Some((mut model, zones, files)) = whole_of(&settings, loaded, &mut problems) else {
         return Err(problems.into_sorted());
     };
     model.regional_view = settings.is_in_fleet;
@@ -137,18 +138,13 @@ fn complete(
     Ok(Loaded { settings, model, warnings, refused, zones, files, is_news })
 }
 
-/// Places the clients of the zones that were read. Returns the model, the state of the zones and the files to watch;
-/// `None` if clients can't be placed.
-fn place_clients(
+/// The model, the state of the zones and the files to watch; `None` if clients can't be loaded.
+fn whole_of(
     settings: &Settings,
-    read: zones::ReadZones,
-    before: Option<&Model>,
+    loaded: LoadedZones,
     problems: &mut Problems,
 ) -> Option<(Model, Arc<[ZoneState]>, Vec<PathBuf>)> {
-    let zones::ReadZones { mut model, zones, mut files, sought, invalid: _ } = read;
-    let is_complete = problems.about(ManualSection::Clients, |problems| {
-        clients::place(settings, (&mut model, &sought), before, &mut files, problems)
-    });
+    let LoadedZones { model, zones, mut files, invalid: _, is_complete } = loaded;
     settings.operators.warn_of_unknown(&model, problems);
     files.extend(settings.side_files());
     files.sort();
@@ -279,13 +275,13 @@ pub fn reload(settings: &Settings) -> Result<(Model, Vec<Problem>), Vec<Problem>
     }
 }
 
-/// The zones under these settings with their clients placed, and the files to watch. The caller looks at `problems`.
+/// The zones under these settings with their clients loaded, and the files to watch. The caller looks at `problems`.
 pub(super) fn whole(
     settings: &Settings,
     before: Option<&Model>,
     problems: &mut Problems,
 ) -> (Model, Arc<[ZoneState]>, Vec<PathBuf>) {
     let now = crate::clock::unix_seconds();
-    let read = zones::read(settings, &ZoneHistory::new(Arc::default(), now, false), problems);
-    place_clients(settings, read, before, problems).unwrap_or_default()
+    let loaded = classes::read_and_place(settings, &ZoneHistory::new(Arc::default(), now, false), before, problems);
+    whole_of(settings, loaded, problems).unwrap_or_default()
 }

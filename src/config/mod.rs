@@ -8,6 +8,7 @@
 //! that [`crate::masterfile`] has read. `clients` places the clients.
 
 mod certificate;
+mod classes;
 mod client_lists;
 mod client_settings;
 mod clients;

@@ -2,7 +2,7 @@
 //! `#` begins a comment. They are read between the parsing of a policy and its validation, which reads no files. Each
 //! file is read once in a load. The paths are collected, so that the files can be watched.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -20,7 +20,7 @@ const MAX_OCTETS: u64 = 64 << 20;
 /// Most bad lines of a file that are reported one by one (judgment: a file of another kind has only bad lines).
 const MAX_REPORTED: usize = 100;
 
-/// Most nets of all files of one load (judgment: four times the Internet's routes).
+/// Most nets of all files of one load, and of the files of one zone (judgment: four times the Internet's routes).
 const MAX_NETS: usize = 4_000_000;
 
 /// The net files of one load.
@@ -30,6 +30,12 @@ pub(super) struct NetFiles {
     count: usize,
     /// The files that were read, by path.
     read: BTreeMap<PathBuf, NetFile>,
+    /// Those of the zone that is read, or of the settings.
+    own: BTreeSet<PathBuf>,
+    /// How many nets these have.
+    own_count: usize,
+    /// Files that no zone needs any more.
+    forgotten: BTreeSet<PathBuf>,
 }
 
 /// A file that was read.
@@ -42,15 +48,19 @@ enum NetFile {
 }
 
 impl NetFiles {
+    /// Most nets of all files together.
+    pub(super) const MOST: usize = MAX_NETS;
+
     /// Reads the files that the selectors of `spec` name, relative to the directory of the policy file: `real`, which
-    /// messages call `shown`.
+    /// messages call `shown`. Returns their paths.
     pub(super) fn fill(
         &mut self,
         spec: &mut PolicySpec,
         (shown, real): (&Path, &Path),
         texts: &Texts<'_>,
         problems: &mut Problems,
-    ) {
+    ) -> BTreeSet<PathBuf> {
+        (self.own, self.own_count) = (BTreeSet::new(), 0);
         for selector in spec.selectors_mut() {
             let mut found = Vec::new();
             for file in &selector.nets.files {
@@ -61,21 +71,58 @@ impl NetFiles {
             }
             selector.nets.of_files = found;
         }
+        std::mem::take(&mut self.own)
+    }
+
+    /// Whether all files have too many nets together.
+    pub(super) fn is_over(&self) -> bool {
+        self.count > MAX_NETS
+    }
+
+    /// How many nets these files have.
+    pub(super) fn count_of(&self, paths: &BTreeSet<PathBuf>) -> usize {
+        paths.iter().filter_map(|path| self.read.get(path)).map(NetFile::count).sum()
+    }
+
+    /// Adds a file with so many nets, as if it had been read.
+    #[cfg(test)]
+    pub(super) fn put(&mut self, path: &Path, count: usize) {
+        let nets = vec![IpNet::from(std::net::IpAddr::from([192, 0, 2, 1])); count];
+        self.count += count;
+        self.read.insert(path.to_path_buf(), NetFile::Good(nets.into(), Arc::default()));
+    }
+
+    /// Whether this file was read, or could not be read.
+    #[cfg(test)]
+    pub(super) fn has_seen(&self, path: &Path) -> bool {
+        self.read.contains_key(path) || self.forgotten.contains(path)
+    }
+
+    /// Forgets the nets of files that no zone needs any more. A zone that names one later has it read again.
+    pub(super) fn forget(&mut self, paths: Vec<PathBuf>) {
+        for path in paths {
+            self.count -= self.read.remove(&path).map_or(0, |file| file.count());
+            self.forgotten.insert(path);
+        }
     }
 
     /// The absolute paths of all files, also of those that could not be read, sorted.
-    pub(super) fn into_paths(self) -> Vec<PathBuf> {
-        self.read.into_keys().map(|path| files::absolute(&path)).collect()
+    pub(super) fn into_paths(mut self) -> Vec<PathBuf> {
+        self.forgotten.extend(self.read.into_keys());
+        self.forgotten.iter().map(|path| files::absolute(path)).collect()
     }
 
     /// The nets in the file that `file` names. `None` if it has errors, which are reported.
     pub(super) fn nets(&mut self, file: &At<String>, from: &From<'_>, problems: &mut Problems) -> Option<Arc<[IpNet]>> {
         let (shown, path) = (from.shown.join(&file.value), from.real.join(&file.value));
+        let is_first = self.own.insert(path.clone());
         match self.read.get(&path) {
             None => {}
             Some(NetFile::Good(nets, text)) => {
                 from.texts.note(&shown, text);
-                return Some(nets.clone());
+                let nets = nets.clone();
+                self.count_own(&shown, (is_first, nets.len()), file, problems);
+                return Some(nets);
             }
             Some(NetFile::Bad(nets, reported_in)) if *reported_in == file.place.file => return nets.clone(),
             Some(NetFile::Bad(..)) => {
@@ -90,11 +137,9 @@ impl NetFiles {
                 let before = problems.errors();
                 let nets: Arc<[IpNet]> = lines(&shown, &text, problems).into();
                 self.count += nets.len();
-                if self.count > MAX_NETS {
-                    let message = format!("with {} all files have over {MAX_NETS} nets", shown.display());
-                    problems.error(&file.place, message).hint("name larger nets");
-                }
-                match problems.errors() == before {
+                let is_good = problems.errors() == before;
+                self.count_own(&shown, (is_first, nets.len()), file, problems);
+                match is_good {
                     true => (Some(nets.clone()), NetFile::Good(nets, text)),
                     false => (Some(nets.clone()), NetFile::Bad(Some(nets), reported_in)),
                 }
@@ -107,6 +152,30 @@ impl NetFiles {
         };
         self.read.insert(path, read);
         nets
+    }
+
+    /// Counts the nets of a file for the zone that names it, or for the settings.
+    fn count_own(
+        &mut self,
+        shown: &Path,
+        (is_first, count): (bool, usize),
+        file: &At<String>,
+        problems: &mut Problems,
+    ) {
+        self.own_count += if is_first { count } else { 0 };
+        if is_first && self.own_count > MAX_NETS {
+            let message = format!("with {} the files that are named here have over {MAX_NETS} nets", shown.display());
+            problems.error(&file.place, message).hint("name larger nets");
+        }
+    }
+}
+
+impl NetFile {
+    fn count(&self) -> usize {
+        match self {
+            NetFile::Good(nets, _) | NetFile::Bad(Some(nets), _) => nets.len(),
+            NetFile::Bad(None, _) => 0,
+        }
     }
 }
 

@@ -18,7 +18,7 @@ use crate::config::node::{Kind, Node};
 use crate::model::{
     ClassId, ClientClass, ClientRule, Clients, Continent, Country, Location, Region, RegionId, Selector,
 };
-use crate::source::{At, LoadSize, Place, Problems, Texts, Wall, did_you_mean, similar};
+use crate::source::{At, Place, Problems, Texts, Wall, did_you_mean, similar};
 
 /// Most regions (judgment: no map has more; their ids have 16 bits).
 const MAX_REGIONS: usize = 1000;
@@ -190,8 +190,7 @@ impl Claim<'_> {
                 continue;
             };
             let here = if base.as_os_str().is_empty() { Path::new(".") } else { base };
-            let load = LoadSize::default();
-            let texts = Texts::of_directory(base, here, &load);
+            let texts = Texts::of_directory(base, here);
             let from = From { shown: base, real: here, wall: Wall::Open, named_in: "settings file", texts: &texts };
             let file = At { value: file.to_string(), place: written.place.clone() };
             let nets = self.all.files.nets(&file, &from, problems);

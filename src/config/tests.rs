@@ -18,7 +18,7 @@ use crate::model::{
     AdminState, AnswerRdata, ClassId, Facet, MemberRef, Model, OnEmpty, ProbeKind, ProbeTarget, RegionId, Steering,
 };
 use crate::placing::ClientTable;
-use crate::source::{LoadSize, Problems, Texts};
+use crate::source::{Problems, Texts};
 
 const ZONE: &str =
     "$TTL 300\n@ SOA Ns1 hostmaster 1 2h 600 604800 30\n@ NS Ns1\n@ NS ns2\nns1 A 192.0.2.1\nns2 A 192.0.2.2\n";
@@ -273,8 +273,7 @@ fn swallow(text: &[u8]) {
     let file = masterfile::FileAt { shown: &real, real: &real };
     let apex = crate::wire::Name::parse("svc.example.").unwrap();
     let none = std::collections::HashSet::new();
-    let load = LoadSize::default();
-    let texts = Texts::of_directory(dir, dir, &load);
+    let texts = Texts::of_directory(dir, dir);
     let zone = masterfile::read(file, text, masterfile::Apex::Named(&apex), &texts, &none, &mut problems);
     if let Some(spec) = spec::read(Path::new("p"), text, &mut problems) {
         validate::Builder::new(Model::default(), HashMap::new(), true).add(&spec, zone, 0, &mut problems);

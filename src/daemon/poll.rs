@@ -12,7 +12,7 @@ use std::time::Duration;
 use crate::config;
 use crate::daemon::stamp::Stamp;
 use crate::model::Moment;
-use crate::source::files;
+use crate::source::files::{self, Listing};
 
 /// How often the files are polled: soon enough for a person who waits, and a few hundred `stat`s cost nothing.
 pub(crate) const LOOK_EVERY: Duration = Duration::from_secs(2);
@@ -45,8 +45,8 @@ impl PolledPaths {
 
 /// The files of the zones directory; the directory itself where it can't be read.
 fn zone_files(dir: &Path) -> Stamps {
-    // A directory with too many entries is refused when it is loaded.
-    let Ok(names) = files::list(dir, files::MAX_ENTRIES, config::makes_zone) else {
+    // Of too many files the last ones are not polled. Loading them reports it.
+    let Ok(Listing { names, .. }) = files::list(dir, files::MAX_ENTRIES, config::makes_zone) else {
         return Stamps::from([(dir.to_path_buf(), None)]);
     };
     let paths = names.into_iter().map(|name| dir.join(name));

@@ -1,6 +1,7 @@
 //! Reads files whose paths a user has written. What is opened is a regular file: a pipe, a socket or a device could
 //! block or have no end. Reading is bounded, and every call is listed in [`calls`].
 
+use std::collections::BinaryHeap;
 use std::fmt;
 use std::fs::{File, FileType, Metadata, OpenOptions};
 use std::io::{Error, ErrorKind, Read, Result};
@@ -13,7 +14,8 @@ use crate::source::calls::{self, FileCall};
 /// The directory of the standard input and of the shell's `<(...)`: a user who names these wants to wait.
 const STREAMS: &str = "/dev/";
 
-/// Most entries of the zones directory, of all kinds: they are listed every few seconds (judgment).
+/// Most files of the zones directory that may be zones: they are listed every few seconds (judgment). Entries with
+/// other names don't count, and are not remembered.
 pub(crate) const MAX_ENTRIES: usize = 200_000;
 
 /// Octets of one call to read: so that a long file makes progress on a slow disk.
@@ -133,19 +135,30 @@ pub(crate) fn canonical(path: &Path) -> Result<PathBuf> {
     calls::listed(path, || path.canonicalize())
 }
 
-/// The names of the entries of a directory for which `is_wanted` is true, in no order. Fails if the directory has more
-/// than `most` entries in all.
-pub(crate) fn list(dir: &Path, most: usize, is_wanted: impl Fn(&str) -> bool) -> Result<Vec<String>> {
+/// Some names of entries of a directory.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Listing {
+    /// The first names in their order.
+    pub(crate) names: Vec<String>,
+    /// How many come after them.
+    pub(crate) left_out: usize,
+}
+
+/// The names of the entries of a directory for which `is_wanted` is true, sorted: at most the first `most` of them,
+/// whatever the order in which the system lists them.
+pub(crate) fn list(dir: &Path, most: usize, is_wanted: impl Fn(&str) -> bool) -> Result<Listing> {
     let call = FileCall::begin(dir);
-    let mut names = Vec::new();
-    for (count, entry) in std::fs::read_dir(dir)?.enumerate() {
+    // The greatest name is on top.
+    let (mut first, mut left_out) = (BinaryHeap::new(), 0);
+    for entry in std::fs::read_dir(dir)? {
         call.next();
-        if count >= most {
-            return Err(Error::other(format!("it has over {most} entries, and no more are read")));
+        first.extend(entry?.file_name().into_string().ok().filter(|name| is_wanted(name)));
+        if first.len() > most {
+            first.pop();
+            left_out += 1;
         }
-        names.extend(entry?.file_name().into_string().ok().filter(|name| is_wanted(name)));
     }
-    Ok(names)
+    Ok(Listing { names: first.into_sorted_vec(), left_out })
 }
 
 #[cfg(test)]
@@ -206,11 +219,15 @@ mod tests {
         for name in ["a.zone", "b.zone", "c.txt"] {
             std::fs::write(dir.path().join(name), "").unwrap();
         }
-        let mut names = list(dir.path(), 3, |name| name.ends_with(".zone")).unwrap();
-        names.sort();
-        assert_eq!(names, ["a.zone", "b.zone"]);
-        let refused = list(dir.path(), 2, |_| true).unwrap_err();
-        assert_eq!(refused.to_string(), "it has over 2 entries, and no more are read");
+        let zones = |most| list(dir.path(), most, |name| name.ends_with(".zone")).unwrap();
+        let listing = |names: &[&str], left_out| {
+            let names = names.iter().map(|name| (*name).to_owned()).collect();
+            Listing { names, left_out }
+        };
+        assert_eq!(zones(2), listing(&["a.zone", "b.zone"], 0), "other entries don't count");
+        assert_eq!(zones(1), listing(&["a.zone"], 1));
+        assert_eq!(zones(0), listing(&[], 2));
+        assert_eq!(list(dir.path(), 2, |_| true).unwrap(), listing(&["a.zone", "b.zone"], 1));
     }
 
     #[test]

@@ -23,5 +23,5 @@ pub(crate) use problem::no_more_comparisons;
 pub use problem::{Label, Problem, Severity, to_human, to_json};
 pub(crate) use problem::{Problems, SideFile, did_you_mean, limit_comparisons, listed, reason, similar};
 pub use texts::TextsByPath;
-pub(crate) use texts::{Collected, LoadSize, MAX_MASTER, MAX_POLICY, Text, Texts, Unread};
+pub(crate) use texts::{Collected, MAX_LOAD, MAX_MASTER, MAX_POLICY, Text, Texts, Unread};
 pub(crate) use wall::Wall;

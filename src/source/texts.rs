@@ -29,14 +29,9 @@ const MAX_ZONE: u64 = MAX_MASTER;
 /// files that include each other many times are read without end.
 const MAX_ZONE_FILES: usize = 1000;
 
-/// Most octets of the files of all zones together (judgment: four of the largest zones).
-const MAX_LOAD: u64 = 1 << 30;
-
-/// What the zones of one load have read so far.
-#[derive(Debug, Default)]
-pub(crate) struct LoadSize {
-    octets: Cell<u64>,
-}
+/// Most octets of the files of all zones together (judgment: four of the largest zones). The reader of the zones
+/// decides which of them are left out.
+pub(crate) const MAX_LOAD: u64 = 1 << 30;
 
 /// The files of one zone.
 #[derive(Debug)]
@@ -60,8 +55,8 @@ pub(crate) struct Collected {
 
 #[derive(Debug)]
 enum Origin<'a> {
-    /// Files on the disk, below this directory; they count for the load.
-    Directory(&'a Path, &'a LoadSize),
+    /// Files on the disk, below this directory.
+    Directory(&'a Path),
     /// Texts that were read before.
     Version(&'a TextsByPath),
 }
@@ -92,8 +87,8 @@ impl From<Error> for Unread {
 
 impl<'a> Texts<'a> {
     /// Files in the directory `real`, which messages call `shown`.
-    pub(crate) fn of_directory(shown: &'a Path, real: &'a Path, load: &'a LoadSize) -> Texts<'a> {
-        Texts::of(shown, Origin::Directory(real, load))
+    pub(crate) fn of_directory(shown: &'a Path, real: &'a Path) -> Texts<'a> {
+        Texts::of(shown, Origin::Directory(real))
     }
 
     /// The texts of an earlier version. Messages show them as files of the directory `shown`.
@@ -110,7 +105,7 @@ impl<'a> Texts<'a> {
         self.read.borrow_mut().requested.insert(self.key(shown));
         let limit = self.limit(limit)?;
         let text = match self.origin {
-            Origin::Directory(root, _) => read_file(root, real, wall, limit)?,
+            Origin::Directory(root) => read_file(root, real, wall, limit)?,
             Origin::Version(texts) => {
                 let identity = self.key(shown);
                 let missing = || Error::from(ErrorKind::NotFound);
@@ -131,27 +126,22 @@ impl<'a> Texts<'a> {
                 "the zone has over {MAX_ZONE_FILES} files, counted as often as they are read"
             )));
         }
-        let of_load = match self.origin {
-            Origin::Directory(_, load) => MAX_LOAD.saturating_sub(load.octets.get()),
-            Origin::Version(_) => u64::MAX,
-        };
-        for (left, whose, most) in
-            [(MAX_ZONE.saturating_sub(octets), "the zone", MAX_ZONE), (of_load, "all zones together", MAX_LOAD)]
-        {
-            if left == 0 {
-                let most = files::octets(most);
-                return Err(Error::other(format!("the files of {whose} have {most}, and no more are read")));
-            }
+        let left = MAX_ZONE.saturating_sub(octets);
+        if left == 0 {
+            let most = files::octets(MAX_ZONE);
+            return Err(Error::other(format!("the files of the zone have {most}, and no more are read")));
         }
-        Ok(limit.min(MAX_ZONE.saturating_sub(octets)).min(of_load))
+        Ok(limit.min(left))
     }
 
     fn count(&self, octets: u64) {
         let (files, before) = self.size.get();
         self.size.set((files + 1, before + octets));
-        if let Origin::Directory(_, load) = self.origin {
-            load.octets.set(load.octets.get() + octets);
-        }
+    }
+
+    /// The octets of all files that were read, each counted as often as it was read.
+    pub(crate) fn octets(&self) -> u64 {
+        self.size.get().1
     }
 
     /// Collects a text that was read on behalf of another zone.
@@ -164,7 +154,7 @@ impl<'a> Texts<'a> {
     /// The same for two names of the same file.
     pub(crate) fn identity(&self, shown: &Path, real: &Path) -> PathBuf {
         match self.origin {
-            Origin::Directory(..) => files::canonical(real).unwrap_or_else(|_| real.to_path_buf()),
+            Origin::Directory(_) => files::canonical(real).unwrap_or_else(|_| real.to_path_buf()),
             Origin::Version(_) => self.key(shown),
         }
     }
@@ -225,8 +215,7 @@ mod tests {
         std::fs::write(root.join("shared/inc/a"), "first").unwrap();
         std::os::unix::fs::symlink("shared/inc", root.join("inc")).unwrap();
         let shown = Path::new("zones");
-        let load = LoadSize::default();
-        let texts = Texts::of_directory(shown, root, &load);
+        let texts = Texts::of_directory(shown, root);
         let read = texts.file(&shown.join("./inc/../inc/a"), &root.join("inc/a"), Wall::Closed, 9).unwrap();
         assert_eq!(read.identity, root.canonicalize().unwrap().join("shared/inc/a"));
         let collected = texts.into_collected().texts;
@@ -246,8 +235,7 @@ mod tests {
         std::fs::write(dir.path().join("outside"), "0123456789").unwrap();
         std::fs::write(dir.path().join("zones/long"), "0123456789").unwrap();
         let root = dir.path().join("zones");
-        let load = LoadSize::default();
-        let texts = Texts::of_directory(Path::new("zones"), &root, &load);
+        let texts = Texts::of_directory(Path::new("zones"), &root);
         let read = |real: &Path, wall| texts.file(Path::new("zones/x"), real, wall, 9).map(|text| text.identity);
         assert!(matches!(read(&dir.path().join("outside"), Wall::Closed), Err(Unread::Outside)));
         assert!(matches!(read(&dir.path().join("outside"), Wall::Open), Err(Unread::Refused(_))));
@@ -262,8 +250,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (root, file) = (dir.path(), dir.path().join("a"));
         std::fs::write(&file, "0123456789").unwrap();
-        let load = LoadSize::default();
-        let texts = Texts::of_directory(Path::new("zones"), root, &load);
+        let texts = Texts::of_directory(Path::new("zones"), root);
         let read = |texts: &Texts<'_>| match texts.file(Path::new("zones/a"), &file, Wall::Closed, 20) {
             Ok(text) => Ok(text.bytes.len()),
             Err(Unread::Refused(error)) => Err(error.to_string()),
@@ -277,9 +264,5 @@ mod tests {
         assert_eq!(read(&texts), Err("it has 10 octets, and at most 9 octets are read".to_owned()));
         texts.size.set((1, MAX_ZONE));
         assert_eq!(read(&texts), Err("the files of the zone have 256 MiB, and no more are read".to_owned()));
-        load.octets.set(MAX_LOAD);
-        let next = Texts::of_directory(Path::new("zones"), root, &load);
-        let all = "the files of all zones together have 1024 MiB, and no more are read";
-        assert_eq!(read(&next), Err(all.to_owned()));
     }
 }

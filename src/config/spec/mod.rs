@@ -87,6 +87,24 @@ impl PolicySpec {
         whens.chain(fences.map(|clients| &mut clients.value)).chain(groups)
     }
 
+    /// The selectors that become ones of the model: those of members and fences, without the groups that they name.
+    pub(super) fn clients(&self) -> impl Iterator<Item = &SelectorSpec> {
+        let whens = self.pools.iter().flat_map(PoolSpec::members).filter_map(|member| member.value.when.as_deref());
+        let fences = self.fences.iter().filter_map(|fence| fence.clients.as_ref());
+        whens.chain(fences.map(|clients| &clients.value))
+    }
+
+    /// Where each exclusive name is made so.
+    pub(super) fn exclusive_names(&self) -> impl Iterator<Item = &Place> {
+        let exclusive = self.names.iter().filter(|name| name.is_exclusive());
+        exclusive.filter_map(|name| Some(&name.failover.as_ref()?.place))
+    }
+
+    /// Where the first file of nets is named.
+    pub(super) fn net_file(&self) -> Option<&Place> {
+        self.selectors().find_map(|selector| Some(&selector.nets.files.first()?.place))
+    }
+
     /// Every selector.
     pub(super) fn selectors(&self) -> impl Iterator<Item = &SelectorSpec> {
         let members = self.pools.iter().flat_map(PoolSpec::members);

@@ -1,14 +1,15 @@
 //! Names with `failover = "exclusive"`: what they need, and what has no meaning for them.
 
 use crate::config::spec::{Failover, NameSpec};
-use crate::config::validate::context::{NameContext, ZoneContext};
+use crate::config::validate::context::NameContext;
 use crate::masterfile::type_name;
 use crate::model::{Exclusive, Facet, Failback, MemberRef};
 use crate::source::{ManualSection, Problems};
 use crate::wire::Name;
 
-/// The most exclusive names of a server. Judgment: the holder of all their leases writes each once a second.
-pub(super) const MAX_EXCLUSIVE: usize = 1000;
+/// The most exclusive names of all zones, without last good versions that are served in place of wrong files. Judgment:
+/// the holder of all their leases writes each once a second.
+pub(in crate::config) const MAX_EXCLUSIVE: usize = 1000;
 
 impl NameSpec {
     /// Whether its active endpoint is that of a lease.
@@ -24,9 +25,8 @@ impl NameSpec {
 }
 
 impl NameContext<'_> {
-    /// What makes the name exclusive; `None`: it is not, or it can't be, which is a problem. `before`: the exclusive
-    /// names before it.
-    pub(super) fn exclusive(&self, root: MemberRef, before: usize, problems: &mut Problems) -> Option<Exclusive> {
+    /// What makes the name exclusive; `None`: it is not, or it can't be, which is a problem.
+    pub(super) fn exclusive(&self, root: MemberRef, problems: &mut Problems) -> Option<Exclusive> {
         let written = self.name.failover.as_ref().filter(|_| self.name.is_exclusive())?;
         let label = &self.name.name.value;
         let place = &written.place;
@@ -37,10 +37,6 @@ impl NameContext<'_> {
                 "write `[fleet]` with `nats` and `cluster` in portolan.toml, which takes a restart; or let each node \
                  decide: `failover = \"shared\"`",
             );
-        }
-        if before >= MAX_EXCLUSIVE {
-            let message = format!("more than {MAX_EXCLUSIVE} names are exclusive");
-            problems.error(place, message).hint("let names that move together be CNAMEs of one exclusive name");
         }
         if self.name.owner.is_wildcard() {
             let message = format!("`{label}` can't be exclusive: a lease is for one name");
@@ -132,12 +128,5 @@ impl NameContext<'_> {
             problems.error(place, message).label(&other.name.place, "steered here").hint("rename that name");
         }
         Some(owner)
-    }
-}
-
-impl ZoneContext<'_> {
-    /// The exclusive names of the zones before this one.
-    pub(super) fn exclusive_before(&self) -> usize {
-        self.model.policies.iter().filter(|policy| policy.exclusive.is_some()).count()
     }
 }

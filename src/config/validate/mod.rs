@@ -19,8 +19,10 @@ mod rto;
 mod selector;
 mod service;
 
+pub(super) use exclusive::MAX_EXCLUSIVE;
 pub(super) use loops::Links;
 pub(super) use name::owners;
+pub(super) use selector::MAX_SELECTORS;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -50,6 +52,8 @@ pub(super) struct Builder {
     /// What the checks of the zone that is being added cost.
     costs: CheckCosts,
     selectors: HashMap<Selector, SelectorId>,
+    /// Which zone uses which selector; a pair may be there more than once.
+    pub(super) uses: Vec<(ZoneId, SelectorId)>,
     /// The countries, continents and systems that the selectors of all zones refer to.
     pub(super) sought: Vec<Sought>,
     /// The aliases of static zones, which are added to the model after the zones with policies.
@@ -81,6 +85,7 @@ impl Builder {
             checks: HashMap::new(),
             costs: CheckCosts::default(),
             selectors: HashMap::new(),
+            uses: Vec::new(),
             sought: Vec::new(),
             static_zones: Links::default(),
             has_fleet,
@@ -115,6 +120,7 @@ impl Builder {
         policies.truncate(mark.policies);
         fences.truncate(mark.fences);
         self.sought.truncate(mark.sought);
+        self.uses.truncate(self.uses.partition_point(|(zone, _)| (zone.0 as usize) < mark.zones));
         if checks.len() > mark.checks {
             checks.truncate(mark.checks);
             self.checks.retain(|_, id| (id.0 as usize) < mark.checks);

@@ -33,7 +33,6 @@ impl Policies<'_, '_> {
         let mut ids: HashMap<Policy, usize, FixedState> = HashMap::default();
         let mut seen: HashMap<&Name, &At<String>, FixedState> = HashMap::default();
         let mut steered = Vec::with_capacity(names.len());
-        let mut exclusive = self.zone.exclusive_before();
         for name in names {
             if let Some(first) = seen.insert(&name.owner, &name.name) {
                 let label = &name.name;
@@ -43,8 +42,7 @@ impl Policies<'_, '_> {
                 continue;
             }
             self.check_cuts(name, problems);
-            let Some(policy) = self.policy(name, exclusive, problems) else { continue };
-            exclusive += usize::from(policy.exclusive.is_some());
+            let Some(policy) = self.policy(name, problems) else { continue };
             let next = ids.len();
             let policy = PolicyId((first + *ids.entry(policy).or_insert(next)) as u32);
             steered.push(SteeredName { owner: name.owner.clone(), label: name.name.value.clone(), policy });
@@ -69,8 +67,7 @@ impl Policies<'_, '_> {
         }
     }
 
-    /// `exclusive`: how many exclusive names come before this one.
-    fn policy(&mut self, name: &NameSpec, exclusive: usize, problems: &mut Problems) -> Option<Policy> {
+    fn policy(&mut self, name: &NameSpec, problems: &mut Problems) -> Option<Policy> {
         let zone = self.zone;
         let (spec, model) = (zone.spec, zone.model);
         let written = name.pool.as_ref();
@@ -120,7 +117,7 @@ impl Policies<'_, '_> {
         context.check_affinity(problems);
         warn_failback(name, roots(), model, problems);
         let affinity = name.affinity();
-        let exclusive = context.exclusive(root, exclusive, problems);
+        let exclusive = context.exclusive(root, problems);
         // The lease decides which member is active; the pool has no choice that could stay.
         let failback = name.failback.as_ref().filter(|_| exclusive.is_none());
         let failback = failback.map_or_else(Failback::default, |at| at.value);

@@ -10,11 +10,13 @@ use crate::config::spec::{FenceSpec, GroupSpec, PolicySpec, SelectorSpec};
 use crate::config::validate::Builder;
 use crate::config::validate::context::NameContext;
 use crate::config::validate::declared::Declared;
-use crate::model::{Ecs, Endpoint, EndpointId, Facet, Fence, FenceId, Model, OnEmpty, RegionId, Selector, SelectorId};
+use crate::model::{
+    Ecs, Endpoint, EndpointId, Facet, Fence, FenceId, Model, OnEmpty, RegionId, Selector, SelectorId, ZoneId,
+};
 use crate::source::{At, ManualSection, Place, Problems};
 
 /// Most selectors of all zones together: their ids have 16 bits.
-const MAX_SELECTORS: usize = 1 << 16;
+pub(in crate::config) const MAX_SELECTORS: usize = 1 << 16;
 
 /// The groups of clients of one zone.
 pub(super) type Groups<'a> = Declared<'a, Selector>;
@@ -41,7 +43,9 @@ impl Builder {
             join(&mut selector.regions, &group.regions);
             selector.unknown |= group.unknown;
         }
+        let zone = ZoneId(self.model.zones.len() as u32);
         if let Some(id) = self.selectors.get(&selector) {
+            self.uses.push((zone, *id));
             return Some(*id);
         }
         let selectors = &mut self.model.clients.selectors;
@@ -51,6 +55,7 @@ impl Builder {
             return None;
         }
         let id = SelectorId(selectors.len() as u16);
+        self.uses.push((zone, id));
         selectors.push(selector.clone());
         self.selectors.insert(selector, id);
         Some(id)

@@ -2,13 +2,14 @@
 //! one static zone. This module reads and scans. The caller decides whether a candidate is valid, and which of two that
 //! collide is accepted.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 
 use crate::config::net_files::NetFiles;
 use crate::config::spec::{self, PolicySpec};
 use crate::config::validate;
 use crate::masterfile::{self, Apex, FileAt, MasterFile};
+use crate::source::files::Listing;
 use crate::source::{
     Collected, MAX_MASTER, MAX_POLICY, ManualSection, Place, Problems, Text, Texts, Unread, Wall, files, reason,
 };
@@ -55,6 +56,10 @@ pub(super) struct Candidate {
     pub(super) problems: Problems,
     /// Every file that was read, or that could not be read.
     pub(super) read: Collected,
+    /// How many octets were read.
+    pub(super) octets: u64,
+    /// The files of nets that it names.
+    pub(super) net_files: BTreeSet<PathBuf>,
 }
 
 /// What was read from the files of a zone.
@@ -70,11 +75,29 @@ pub(super) enum Content {
 
 impl Directory<'_> {
     /// The names of the policy and master files in it, sorted. Those that begin with a dot belong to editors and tools.
-    pub(super) fn list(&self, problems: &mut Problems) -> Option<Vec<String>> {
-        match files::list(self.real, files::MAX_ENTRIES, makes_zone) {
-            Ok(mut names) => {
-                names.sort();
-                Some(names)
+    /// If there are more than `most`, the last ones are left out, which is a problem. `served` has the main files of
+    /// zones that were loaded before: they are never left out.
+    pub(super) fn list<'s>(
+        &self,
+        most: usize,
+        served: impl Iterator<Item = &'s str>,
+        problems: &mut Problems,
+    ) -> Option<Vec<String>> {
+        match files::list(self.real, most, makes_zone) {
+            Ok(Listing { names, left_out: 0 }) => Some(names),
+            Ok(Listing { names, left_out }) => {
+                let is_there = |name: &&str| std::fs::symlink_metadata(self.real.join(name)).is_ok();
+                let mut all: BTreeSet<String> = names.into_iter().collect();
+                let (in_order, before) = (all.len(), all.last().cloned().unwrap_or_default());
+                all.extend(served.filter(is_there).map(str::to_owned));
+                let count = in_order + left_out;
+                let message = format!("{count} files here are or may be zones, and {most} of them are read");
+                let place =
+                    Place::start_of(if self.shown.as_os_str().is_empty() { Path::new(".") } else { self.shown });
+                problems.error(&place, message).hint(format!(
+                    "those after `{before}` are not read, except of zones that are served: move some elsewhere"
+                ));
+                Some(all.into_iter().collect())
             }
             Err(error) => {
                 let shown = if self.shown.as_os_str().is_empty() { Path::new(".") } else { self.shown };
@@ -106,6 +129,8 @@ impl Directory<'_> {
             files: HashSet::new(),
             problems: problems.separate(),
             read: Collected::default(),
+            octets: 0,
+            net_files: BTreeSet::new(),
         };
         if let Some(bytes) = read_file(&texts, (&shown, &self.real.join(main)), MAX_POLICY, &whole, &mut problems) {
             match spec::read(&shown, &bytes, &mut problems) {
@@ -113,7 +138,8 @@ impl Directory<'_> {
                 None => self.guess(&bytes, &mut candidate, &texts),
             }
         }
-        Candidate { problems, read: texts.into_collected(), ..candidate }
+        let octets = texts.octets();
+        Candidate { problems, octets, read: texts.into_collected(), ..candidate }
     }
 
     fn with_master(
@@ -125,7 +151,8 @@ impl Directory<'_> {
         problems: &mut Problems,
     ) {
         let dirs = (self.shown, self.real);
-        problems.about(ManualSection::Geo, |problems| nets.fill(&mut spec, dirs, texts, problems));
+        candidate.net_files =
+            problems.about(ManualSection::Geo, |problems| nets.fill(&mut spec, dirs, texts, problems));
         (candidate.apex, candidate.place) = (Some(spec.zone.value.clone()), spec.zone.place.clone());
         let file = self.master(&spec, candidate, texts, problems);
         candidate.files.extend(file.included.iter().cloned());
@@ -215,6 +242,8 @@ impl Directory<'_> {
             master_name: None,
             files: included,
             problems,
+            octets: texts.octets(),
+            net_files: BTreeSet::new(),
             read: texts.into_collected(),
         }
     }
@@ -248,7 +277,6 @@ fn why(unread: Unread) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::source::LoadSize;
 
     #[test]
     fn the_zone_of_a_policy_that_is_no_toml_is_guessed() {
@@ -263,8 +291,7 @@ mod tests {
             let dir = tempfile::tempdir().unwrap();
             std::fs::write(dir.path().join(name), text).unwrap();
             let directory = Directory { shown: Path::new("z"), real: dir.path() };
-            let load = LoadSize::default();
-            let texts = Texts::of_directory(directory.shown, directory.real, &load);
+            let texts = Texts::of_directory(directory.shown, directory.real);
             let found = directory.policy(name, texts, &mut NetFiles::default(), Problems::default());
             assert_eq!(found.apex.map(|apex| apex.to_string()).as_deref(), Some(zone), "{text}");
             assert_eq!(found.files, HashSet::from([dir.path().join(file)]), "{text}");

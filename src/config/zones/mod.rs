@@ -4,11 +4,12 @@
 
 mod candidate;
 mod collide;
+mod shares;
 #[cfg(test)]
 mod tests;
 mod version;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -16,8 +17,8 @@ use crate::config::net_files::NetFiles;
 use crate::config::reach::Sought;
 use crate::config::settings::Settings;
 use crate::config::validate::Builder;
-use crate::model::Model;
-use crate::source::{LoadSize, Place, Problems, Texts, TextsByPath, files};
+use crate::model::{Model, SelectorId, ZoneId};
+use crate::source::{Problems, Texts, TextsByPath, files};
 use crate::wire::Name;
 use candidate::{Candidate, Content, Directory, MASTER, POLICY};
 use collide::CollisionResult;
@@ -37,12 +38,33 @@ pub(super) struct ReadZones {
     pub(super) files: Vec<PathBuf>,
     /// What the zones select clients by.
     pub(super) sought: Vec<Sought>,
+    /// Which zone uses which selector.
+    pub(super) uses: Vec<(ZoneId, SelectorId)>,
     /// Zones whose last good version is not valid under these settings.
     pub(super) invalid: Vec<Name>,
 }
 
+/// Zones that are left out of a load because all zones together exceed a bound that is known only after they are read.
+pub(super) type ZonesLeftOut = HashMap<Name, WhyLeftOut>;
+
+/// Why a zone is left out.
+#[derive(Debug)]
+pub(super) struct WhyLeftOut {
+    /// What is wrong.
+    pub(super) message: String,
+    /// What to do.
+    pub(super) hint: &'static str,
+    /// Whether not even its last good version is served, because that exceeds the bound as well.
+    pub(super) is_unserved: bool,
+}
+
 /// Reads every zone of the directory. The problems are those of the files as they are now.
-pub(super) fn read(settings: &Settings, before: &ZoneHistory, problems: &mut Problems) -> ReadZones {
+pub(super) fn read(
+    settings: &Settings,
+    before: &ZoneHistory,
+    left_out: &ZonesLeftOut,
+    problems: &mut Problems,
+) -> ReadZones {
     let model = Model { regions: settings.regions.clone(), clients: settings.clients.clone(), ..Model::default() };
     let dir = Directory { shown: &settings.zones_shown, real: &settings.zones_dir };
     let mut reader = Reader {
@@ -53,23 +75,19 @@ pub(super) fn read(settings: &Settings, before: &ZoneHistory, problems: &mut Pro
         problems,
         zones: Vec::new(),
         seen: HashSet::new(),
+        left_out,
         invalid: Vec::new(),
     };
-    let files = match dir.list(reader.problems) {
+    let served = before.zones().iter().filter_map(|zone| Some(&*zone.version.as_ref()?.main));
+    let files = match dir.list(files::MAX_ENTRIES, served, reader.problems) {
         Some(names) => reader.files(&names),
         None => {
             before.zones().iter().for_each(|zone| reader.fall_back(&zone.apex));
             Vec::new()
         }
     };
-    let Reader { builder: Builder { model, sought, .. }, zones, invalid, problems, .. } = reader;
-    if model.zones.is_empty() && problems.errors() == 0 {
-        let message = "there are no zones here, so every query is refused";
-        problems
-            .warning(&Place::start_of(dir.shown), message)
-            .hint("write NAME.zone, and NAME.policy.toml for what is steered");
-    }
-    ReadZones { model, zones, files, sought, invalid }
+    let Reader { builder: Builder { model, sought, uses, .. }, zones, invalid, .. } = reader;
+    ReadZones { model, zones, files, sought, uses, invalid }
 }
 
 struct Reader<'a> {
@@ -82,6 +100,7 @@ struct Reader<'a> {
     zones: Vec<ZoneState>,
     /// The zones that are in the model.
     seen: HashSet<Name>,
+    left_out: &'a ZonesLeftOut,
     invalid: Vec<Name>,
 }
 
@@ -121,12 +140,13 @@ impl Reader<'_> {
 
     /// The zones as their files are now.
     fn candidates(&mut self, names: &[String], nets: &mut NetFiles) -> Vec<Candidate> {
-        let load = LoadSize::default();
-        let texts = || Texts::of_directory(self.dir.shown, self.dir.real, &load);
+        let texts = || Texts::of_directory(self.dir.shown, self.dir.real);
         let separate = || self.problems.separate();
-        let policies = names.iter().filter(|name| name.ends_with(POLICY));
-        let mut candidates: Vec<Candidate> =
-            policies.map(|name| self.dir.policy(name, texts(), nets, separate())).collect();
+        let mut candidates: Vec<Candidate> = Vec::new();
+        for name in names.iter().filter(|name| name.ends_with(POLICY)) {
+            candidates.push(self.dir.policy(name, texts(), nets, separate()));
+            shares::settle_read(&mut candidates, nets);
+        }
         let mut parts = HashSet::new();
         for candidate in &mut candidates {
             parts.extend(candidate.files.iter().cloned());
@@ -137,12 +157,17 @@ impl Reader<'_> {
             }
         }
         let is_own = |name: &str, parts: &HashSet<PathBuf>| !parts.contains(&canonical(&self.dir.real.join(name)));
-        let alone = names.iter().filter(|name| name.ends_with(MASTER) && is_own(name, &parts));
-        let mut alone: Vec<Candidate> = alone.map(|name| self.dir.static_zone(name, texts(), separate())).collect();
+        let first_alone = candidates.len();
+        for name in names.iter().filter(|name| name.ends_with(MASTER) && is_own(name, &parts)) {
+            candidates.push(self.dir.static_zone(name, texts(), separate()));
+            shares::settle_read(&mut candidates, nets);
+        }
         // Only now it is known which files are included by others.
-        parts.extend(alone.iter().flat_map(|candidate| candidate.files.iter().cloned()));
+        parts.extend(candidates[first_alone..].iter().flat_map(|candidate| candidate.files.iter().cloned()));
+        let mut alone = candidates.split_off(first_alone);
         alone.retain(|candidate| is_own(&candidate.main, &parts));
         candidates.extend(alone);
+        shares::settle_policies(&mut candidates, nets);
         let apexes: HashSet<Name> = candidates.iter().filter_map(|candidate| candidate.apex.clone()).collect();
         candidates.retain(|candidate| !self.is_left_over(candidate, &apexes));
         candidates
@@ -158,11 +183,15 @@ impl Reader<'_> {
 
     /// Adds the zone of a candidate to the model, or its last good version.
     fn add(&mut self, candidate: Candidate, result: CollisionResult) {
-        let (apex, mark) = (candidate.apex.clone(), self.builder.mark());
+        let (apex, mark, place) = (candidate.apex.clone(), self.builder.mark(), candidate.place.clone());
         let mut found = self.problems.separate();
-        let built = self.build(candidate, &mut found);
+        let built = self.build(candidate, &mut found).filter(|_| result == CollisionResult::Accepted);
+        let left_out = built.as_ref().and_then(|built| self.left_out.get(&built.apex));
+        if let Some(WhyLeftOut { message, hint, .. }) = left_out {
+            found.error(&place, message.as_str()).hint(*hint);
+        }
         self.problems.extend(found);
-        let Some(built) = built.filter(|_| result == CollisionResult::Accepted) else {
+        let Some(built) = built.filter(|_| left_out.is_none()) else {
             self.builder.take_back(&mark);
             if let (Some(apex), CollisionResult::Accepted | CollisionResult::Bad) = (apex, result) {
                 self.fall_back(&apex);
@@ -218,19 +247,28 @@ impl Reader<'_> {
             return;
         }
         let version = self.before.version(apex).cloned();
-        if version.as_ref().is_some_and(|version| self.rebuild(version)) {
-            return self.record(apex.clone(), VersionStatus::LastGood, version);
-        }
-        if version.is_some() {
-            self.invalid.push(apex.clone());
+        if !self.is_unserved(apex) {
+            if version.as_ref().is_some_and(|version| self.rebuild(version)) {
+                return self.record(apex.clone(), VersionStatus::LastGood, version);
+            }
+            if version.is_some() {
+                self.invalid.push(apex.clone());
+            }
         }
         self.builder.add_unserved(apex.clone());
         self.record(apex.clone(), VersionStatus::Unserved, version);
     }
 
+    fn is_unserved(&self, apex: &Name) -> bool {
+        self.left_out.get(apex).is_some_and(|why| why.is_unserved)
+    }
+
     /// Adds the last good version of a zone that disappeared, or whose names did, while it is still served.
     fn vanish(&mut self, version: &Arc<Version>, gone: Disappearance) {
         let Some(until) = self.before.served_until(&version.apex, self.delay) else { return };
+        if self.is_unserved(&version.apex) {
+            return self.fall_back(&version.apex);
+        }
         match self.rebuild(version) {
             true => self.record(version.apex.clone(), VersionStatus::Vanished(gone, until), Some(version.clone())),
             false => self.invalid.push(version.apex.clone()),

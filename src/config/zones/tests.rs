@@ -1,5 +1,7 @@
 //! Which version of each zone is served while files have errors, collide, disappear and come back.
 
+mod shared;
+
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;

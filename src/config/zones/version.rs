@@ -120,7 +120,7 @@ impl ZoneHistory {
     }
 
     /// The last good version of a zone.
-    pub(super) fn version(&self, apex: &Name) -> Option<&Arc<Version>> {
+    pub(in crate::config) fn version(&self, apex: &Name) -> Option<&Arc<Version>> {
         self.zone(apex)?.version.as_ref()
     }
 
