@@ -78,6 +78,7 @@ def test_a_vantage_that_lies_withdraws_nothing_and_hides_nothing(fleet, liar):
         assert last_with(asker.finish(), {ADDRESSES["eu1"]}, killed) < 10 and gone
 
 
+@pytest.mark.full
 def test_garbage_a_million_checks_and_the_names_of_others_change_nothing_and_cost_no_memory(fleet, liar, figure):
     before, memory = transitions(fleet), resident(fleet)
     seed = random.SystemRandom().randrange(10**6)
