@@ -19,9 +19,14 @@ const WINDOW: Duration = Duration::from_secs(1);
 const MOST_MESSAGES: u64 = 1024;
 /// A sender of more octets in a [`WINDOW`] floods. After a break in the network a vantage sends up to 8 MiB at once.
 const MOST_OCTETS: u64 = 32 * 1024 * 1024;
-/// Where messages were lost because the queue was full, what was read is a sample of what arrived: then a sender floods
-/// that sent more than these, and more than half of all. Judgment: no vantage sends as many in a second of peace.
+/// More messages that were lost in a [`WINDOW`] because the queue was full are no burst of a fleet whose network is
+/// back (judgment: four times what the queue holds). What was read is then a sample of what arrived.
+const MANY_LOST: u64 = 2048;
+/// Of such a sample a sender floods that sent more than these, and more than half of all. Judgment: no vantage sends as
+/// many in a second of peace.
 const MOST_OF_A_FULL_QUEUE: u64 = 64;
+/// All vantages that are not known may send together as much as so many known ones (judgment: a fleet that starts).
+const STRANGERS_COUNT_AS: u64 = 16;
 /// How long a flood is not read, at first and at most. It doubles with each flood that follows.
 const EXCLUDED_FOR: [Duration; 2] = [Duration::from_secs(60), Duration::from_secs(960)];
 /// A sender that has not flooded for this time is one that never did. Longer than the longest exclusion, or the
@@ -65,7 +70,7 @@ struct Window {
     messages: u64,
     /// Messages that were lost from the start of the process to this beginning.
     lost_before: u64,
-    /// Whether some were lost since.
+    /// Whether many were lost since.
     has_lost: bool,
 }
 
@@ -100,13 +105,13 @@ impl FloodGuard {
     /// Ends and begins exclusions, and returns them. Called a few times a second. `lost`: the messages that were lost
     /// since the start of the process because the queue was full.
     pub fn advance(&mut self, lost: u64, now: Moment) -> Vec<FloodChange> {
-        self.window.has_lost = lost > self.window.lost_before;
+        self.window.has_lost = lost.saturating_sub(self.window.lost_before) > MANY_LOST;
         let window = self.window;
         let mut changes = Vec::new();
         for (subject, sender) in &mut self.senders {
-            changes.extend(sender.advance(&window, now, || Some(subject.clone())));
+            changes.extend(sender.advance(&window, 1, now, || Some(subject.clone())));
         }
-        changes.extend(self.strangers.advance(&window, now, || None));
+        changes.extend(self.strangers.advance(&window, STRANGERS_COUNT_AS, now, || None));
         if window.has_ended(now) {
             self.window = Window { began: now, lost_before: lost, ..Window::default() };
         }
@@ -132,16 +137,23 @@ impl Window {
         now.since(self.began) >= WINDOW
     }
 
-    fn is_flood(&self, sender: &Sender) -> bool {
+    /// Whether what `sender` sent is more than `vantages` vantages may send.
+    fn is_flood(&self, sender: &Sender, vantages: u64) -> bool {
         let fills_queue =
             self.has_lost && sender.messages > MOST_OF_A_FULL_QUEUE && sender.messages > self.messages / 2;
-        fills_queue || sender.messages > MOST_MESSAGES || sender.octets > MOST_OCTETS
+        fills_queue || sender.messages > MOST_MESSAGES * vantages || sender.octets > MOST_OCTETS * vantages
     }
 }
 
 impl Sender {
-    fn advance(&mut self, window: &Window, now: Moment, subject: impl Fn() -> Option<String>) -> Option<FloodChange> {
-        let floods = window.is_flood(self);
+    fn advance(
+        &mut self,
+        window: &Window,
+        vantages: u64,
+        now: Moment,
+        subject: impl Fn() -> Option<String>,
+    ) -> Option<FloodChange> {
+        let floods = window.is_flood(self, vantages);
         if floods || window.has_ended(now) {
             (self.messages, self.octets) = (0, 0);
         }
@@ -235,11 +247,11 @@ mod tests {
         for subject in ["r.a", "r.evil"] {
             (0..20).for_each(|_| guard.count(subject, 100, true, at(0)));
         }
-        assert_eq!(guard.advance(5, at(250)), [], "many vantages that sent at once after a break");
+        assert_eq!(guard.advance(MANY_LOST + 1, at(250)), [], "many vantages that sent at once after a break");
         (0..80).for_each(|_| guard.count("r.evil", 1, false, at(300)));
-        assert_eq!(guard.advance(5, at(1250)).len(), 1);
+        assert_eq!(guard.advance(MANY_LOST + 1, at(1250)).len(), 1);
         (0..80).for_each(|_| guard.count("r.a", 1, true, at(1300)));
-        assert_eq!(guard.advance(5, at(1500)), [], "nothing was lost since");
+        assert_eq!(guard.advance(MANY_LOST + 1, at(1500)), [], "nothing was lost since");
     }
 
     #[test]
@@ -254,6 +266,10 @@ mod tests {
         let mut guard = FloodGuard::default();
         guard.count("r.a", 100, true, at(0));
         for nth in 0..=MOST_MESSAGES {
+            guard.count(&format!("r.x{nth}"), 1, false, at(0));
+        }
+        assert_eq!(guard.advance(0, at(0)), [], "a fleet may start");
+        for nth in 0..=STRANGERS_COUNT_AS * MOST_MESSAGES {
             guard.count(&format!("r.x{nth}"), 1, false, at(0));
         }
         assert_eq!(guard.advance(0, at(1)), [FloodChange::Began(None, EXCLUDED_FOR[0])]);

@@ -125,8 +125,14 @@ impl Nats {
     /// Begins to connect. Must be called within a tokio runtime, on whose threads the connection runs. An error is one
     /// of the settings.
     pub async fn connect(settings: &FleetSettings, node: &str, for_what: NatsUse) -> Result<Nats, ConnectError> {
-        let start =
-            ConnectionStatus { is_connected: false, since: clock::now(), connections: 0, problem: None, missed: 0 };
+        let start = ConnectionStatus {
+            for_what,
+            is_connected: false,
+            since: clock::now(),
+            connections: 0,
+            problem: None,
+            missed: 0,
+        };
         let (status, state) = watch::channel(start);
         let status = Arc::new(status);
         let subjects = Subjects::of(&settings.cluster);

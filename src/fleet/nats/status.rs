@@ -8,6 +8,7 @@ use async_nats::{Client, Event};
 use tokio::sync::watch;
 
 use crate::clock;
+use crate::fleet::nats::connection::NatsUse;
 use crate::model::Moment;
 use crate::printable::{cut, escaped};
 
@@ -19,6 +20,8 @@ const MAX_REASON: usize = 256;
 /// Whether there is a connection.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ConnectionStatus {
+    /// What the connection is for.
+    pub for_what: NatsUse,
     /// Whether a NATS server answers.
     pub is_connected: bool,
     /// Since when it is so.
@@ -38,8 +41,14 @@ pub(super) fn note(status: &watch::Sender<ConnectionStatus>, event: &Event) {
     let after = status.borrow().clone();
     let problem = after.problem.as_deref().unwrap_or("the connection ended");
     match (before.is_connected, after.is_connected) {
-        (false, true) => tracing::info!(connections = after.connections, "connected to NATS"),
-        (true, false) => tracing::warn!("no connection to NATS: this node goes on alone until there is one"),
+        (false, true) => match after.for_what {
+            NatsUse::Control => tracing::info!(connections = after.connections, "connected to NATS"),
+            NatsUse::Reports => tracing::info!("the connection for the reports of vantages is there"),
+        },
+        (true, false) => match after.for_what {
+            NatsUse::Control => tracing::warn!("no connection to NATS: this node goes on alone until there is one"),
+            NatsUse::Reports => tracing::warn!("the connection for the reports of vantages is lost"),
+        },
         _ if before.problem != after.problem && after.problem.is_some() => tracing::warn!(problem, "NATS"),
         _ if after.missed > before.missed => {
             tracing::debug!(missed = after.missed, "messages of NATS came faster than they were read");
@@ -114,8 +123,14 @@ mod tests {
     #[test]
     fn the_status_has_whether_there_is_a_connection_and_the_last_problem() {
         let at = |secs| Moment::from_start(Duration::from_secs(secs));
-        let mut status =
-            ConnectionStatus { is_connected: false, since: at(0), connections: 0, problem: None, missed: 0 };
+        let mut status = ConnectionStatus {
+            for_what: NatsUse::Control,
+            is_connected: false,
+            since: at(0),
+            connections: 0,
+            problem: None,
+            missed: 0,
+        };
         let refused = Event::ClientError(ClientError::Other("authorization violation".into()));
         apply(&mut status, &refused, at(1));
         assert_eq!((status.problem.as_deref(), status.since), (Some("authorization violation"), at(0)));
@@ -133,7 +148,14 @@ mod tests {
     #[test]
     fn a_change_whose_event_was_dropped_is_noticed() {
         let now = Moment::from_start(Duration::from_secs(9));
-        let mut status = ConnectionStatus { is_connected: false, since: now, connections: 0, problem: None, missed: 0 };
+        let mut status = ConnectionStatus {
+            for_what: NatsUse::Control,
+            is_connected: false,
+            since: now,
+            connections: 0,
+            problem: None,
+            missed: 0,
+        };
         for (state, is_connected) in [
             (State::Pending, false),
             (State::Connected, true),
