@@ -41,8 +41,10 @@ pub(super) struct WriteEvents {
 
 /// What a step did.
 enum Stepped {
-    /// There may be more to do.
-    On,
+    /// It is known where the stream is. A write that failed may fail again.
+    Learned,
+    /// Something was written. There may be more to do.
+    Written,
     /// Nothing is to be written.
     Idle,
     /// It failed: why.
@@ -68,13 +70,15 @@ impl WriteEvents {
                 () = stop.cancelled() => return,
             };
             let (wait, is_idle) = match stepped {
-                Stepped::On => {
+                Stepped::Learned => continue,
+                Stepped::Written => {
                     self.board.note_write(&outbox, None);
                     retry = FIRST_RETRY;
                     continue;
                 }
                 Stepped::Idle => {
                     self.board.note_write(&outbox, None);
+                    retry = FIRST_RETRY;
                     (LOOK_EVERY, true)
                 }
                 Stepped::Failed(why) => {
@@ -108,7 +112,7 @@ impl WriteEvents {
             OutboxStep::Read => match self.last_stored(stream, outbox).await {
                 Ok(found) => {
                     self.learn(outbox, found, range);
-                    Stepped::On
+                    Stepped::Learned
                 }
                 Err(why) => Stepped::Failed(why),
             },
@@ -120,7 +124,7 @@ impl WriteEvents {
                         let (first, last) = lost;
                         tracing::error!(first, last, "the log of this server no longer had these events for the fleet");
                         outbox.stored_lost(lost, sequence);
-                        Stepped::On
+                        Stepped::Written
                     }
                     Err(error) => failed(outbox, error),
                 }
@@ -133,7 +137,7 @@ impl WriteEvents {
                 match self.send(stream, &events, expected).await {
                     Ok(sequence) => {
                         outbox.stored(last.number, sequence);
-                        Stepped::On
+                        Stepped::Written
                     }
                     Err(error) => failed(outbox, error),
                 }
