@@ -15,7 +15,7 @@ use tokio::sync::watch;
 
 use crate::clock;
 use crate::config::{FleetSettings, FleetTls};
-use crate::fleet::nats::status::{bounded, compare, note};
+use crate::fleet::nats::status::{NatsUse, bounded, compare, note};
 use crate::fleet::nats::{ConnectionStatus, Credentials, Subjects};
 
 /// How long one NATS server has for a connection with TLS (judgment: ten round trips around the world).
@@ -48,35 +48,6 @@ pub struct Nats {
     /// Counts the writes of this node into buckets.
     written: Arc<watch::Sender<u64>>,
     lost: Arc<AtomicU64>,
-}
-
-/// What a connection is for. A flood on one connection delays no other one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NatsUse {
-    /// Everything but the reports of other vantages: leases, buckets, own reports, heartbeats.
-    Control,
-    /// The reports of other vantages, in a server.
-    Reports,
-}
-
-impl NatsUse {
-    /// The name of such a connection in the lists of a NATS server.
-    fn name(self, node: &str) -> String {
-        match self {
-            NatsUse::Control => format!("portolan {node}"),
-            NatsUse::Reports => format!("portolan {node} reports"),
-        }
-    }
-
-    /// Most messages of one subscription that wait to be read; more are dropped and counted. Each has at most the
-    /// `max_payload` of the NATS server. Judgment: a bucket's values come in one burst; 50 vantages send 500 reports in
-    /// ten seconds.
-    fn max_incoming(self) -> usize {
-        match self {
-            NatsUse::Control => 4096,
-            NatsUse::Reports => 512,
-        }
-    }
 }
 
 /// Why no connection is even tried.

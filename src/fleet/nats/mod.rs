@@ -23,11 +23,11 @@ mod watch;
 
 pub use bucket::{Bucket, BucketKind, PutError};
 pub use bucket_event::{BucketEntry, BucketEvent, StoredTime};
-pub use connection::{ConnectError, Nats, NatsMessage, NatsSubscription, NatsUse};
+pub use connection::{ConnectError, Nats, NatsMessage, NatsSubscription};
 pub use credentials::Credentials;
 pub use event_stream::{EventStream, StreamEvents, StreamInfo};
 pub use feed::NatsFeed;
 pub use leases::{LeaseStore, stored_lease};
-pub use status::ConnectionStatus;
+pub use status::{ConnectionStatus, NatsUse};
 pub use subjects::{Subjects, name_of, token};
 pub use watch::BucketWatch;

@@ -8,7 +8,6 @@ use async_nats::{Client, Event};
 use tokio::sync::watch;
 
 use crate::clock;
-use crate::fleet::nats::connection::NatsUse;
 use crate::model::Moment;
 use crate::printable::{cut, escaped};
 
@@ -16,6 +15,35 @@ use crate::printable::{cut, escaped};
 const COMPARE_EVERY: Duration = Duration::from_secs(1);
 /// Longest reason that is stored, in octets: the text comes from a NATS server.
 const MAX_REASON: usize = 256;
+
+/// What a connection is for. A flood on one connection delays no other one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NatsUse {
+    /// Everything but the reports of other vantages: leases, buckets, own reports, heartbeats.
+    Control,
+    /// The reports of other vantages, in a server.
+    Reports,
+}
+
+impl NatsUse {
+    /// The name of such a connection in the lists of a NATS server.
+    pub(super) fn name(self, node: &str) -> String {
+        match self {
+            NatsUse::Control => format!("portolan {node}"),
+            NatsUse::Reports => format!("portolan {node} reports"),
+        }
+    }
+
+    /// Most messages of one subscription that wait to be read; more are dropped and counted. Each has at most the
+    /// `max_payload` of the NATS server. Judgment: a bucket's values come in one burst; 50 vantages send 500 reports in
+    /// ten seconds.
+    pub(super) fn max_incoming(self) -> usize {
+        match self {
+            NatsUse::Control => 4096,
+            NatsUse::Reports => 512,
+        }
+    }
+}
 
 /// Whether there is a connection.
 #[derive(Debug, Clone, PartialEq)]
