@@ -256,16 +256,15 @@ impl World {
             let without = |ids: Vec<u64>| ids.into_iter().filter(|id| !is_near(id)).collect::<Vec<u64>>();
             assert_eq!(without(in_force(at)), without(first.clone()), "server {at} has other overrides");
         }
-        for target in 0..TARGETS.len() {
-            let of_target = || self.shared.commands.iter().filter(|command| command.target == target);
+        for (nth, target) in TARGETS.into_iter().enumerate() {
+            let of_target = || self.shared.commands.iter().filter(|command| command.target == nth);
             let Some(last) = of_target().map(|command| command.at).max() else { continue };
-            let key = self.shared.members[0].merge.key_of(TARGETS[target], None);
+            let key = self.shared.members[0].merge.key_of(target, None);
             let winner = self.shared.members[0].merge.last_of(&key).expect("a change that was made").change.id;
             let winner = of_target().find(|command| command.id == winner).expect("a command");
             assert!(
                 winner.at + SAME_TIME >= last,
-                "{}: the change of step {} is in force, and one of step {last} was made",
-                TARGETS[target],
+                "{target}: the change of step {} is in force, and one of step {last} was made",
                 winner.at
             );
             if let (Some(ends), false) = (winner.ends, winner.is_clear) {
