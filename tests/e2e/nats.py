@@ -7,21 +7,10 @@ import sys
 import time
 from pathlib import Path
 
+from ports import free_ports
 from processes import Child, wait_until
 
 PROGRAM = Path(sys.executable).parent / "nats-server"
-
-
-def free_ports(count, host="127.0.0.1"):
-    """Ports that are free now. Nothing else on this machine listens on ports of the system's choice for long."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for each in sockets:
-            each.bind((host, 0))
-        return [each.getsockname()[1] for each in sockets]
-    finally:
-        for each in sockets:
-            each.close()
 
 
 class NatsServer:

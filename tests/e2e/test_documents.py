@@ -134,9 +134,10 @@ class Shell:
         self.text = self.text[: ended.start()] + self.text[ended.end() :]
         if command.rstrip().endswith("&"):
             deadline = time.monotonic() + BACKGROUND_SECONDS
-            while len(lines) < wanted and time.monotonic() < deadline:
+            # The last line may not be whole yet.
+            while self.text.count("\n") < wanted and time.monotonic() < deadline:
                 self.read(0.1)
-                lines = self.text.splitlines()
+            lines = self.text.splitlines()
         self.text = ""
         return int(ended[1]), lines
 

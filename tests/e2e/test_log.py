@@ -145,7 +145,7 @@ def test_journald_reads_the_priority(dir, zones):
         spoil(node, zones)
     lines = node.child.err().splitlines()
     assert all(re.match(r"<[3467]>portolan::", line) for line in lines), lines
-    assert any(line.startswith("<6>portolan::daemon::overrides: override ") for line in lines), lines
+    assert any(line.startswith("<6>portolan::daemon::overrides::edit: override ") for line in lines), lines
     assert any(line.startswith("<3>") and "wieght" in line for line in lines), lines
 
 

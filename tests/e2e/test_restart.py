@@ -15,6 +15,7 @@ import time
 import pytest
 
 from portolan import BINARY, MASTER, READY, SETTINGS, Node, answers, ask, command, environment, split_address, write_files
+from ports import free_ports
 from processes import Child, leashed, processor_seconds, wait_until
 from steady import Steady
 from test_heartbeat import curl
@@ -67,15 +68,7 @@ def files(one, two, interval="300ms"):
 @pytest.fixture
 def port():
     """A DNS port on loopback that is the same after a restart; UDP and TCP are free."""
-    while True:
-        with socket.socket(type=socket.SOCK_STREAM) as tcp, socket.socket(type=socket.SOCK_DGRAM) as udp:
-            tcp.bind(("127.0.0.1", 0))
-            port = tcp.getsockname()[1]
-            try:
-                udp.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-        return port
+    return free_ports(1)[0]
 
 
 def settings_at(port):
