@@ -38,8 +38,9 @@ def test_memory_is_given_back_after_reloads(dir, figure):
                 node.write(f"z{zone}.example.policy.toml", policy(zone, 6 + number))
             done = node.command("reload", env={"PORTOLAN_TOKEN": TOKEN})
             assert done.returncode == 0, done
-        # Unused pages are given back after a second. The two generations of a reload are there for a moment only.
-        bound = 2 * started
+        # Unused pages are given back after a second. The two generations of a reload are there for a moment only: 60
+        # reloads stay at about twice the start. With an arena for each thread they reach four times.
+        bound = 2.5 * started
         wait_until(lambda: resident(node.child.pid) < bound, 20, step=0.2)
         figure(f"resident after {RELOADS} reloads", resident(node.child.pid), "MiB", bound)
         figure("resident after the start", started, "MiB")
