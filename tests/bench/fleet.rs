@@ -82,8 +82,9 @@ fn main() {
 
 impl Fleet {
     fn of(model: Arc<Model>, vantages: usize) -> Fleet {
-        let agreement = Agreement::new(&model);
-        let first = compile(model.clone(), Arc::default(), Arc::new(Identity::default()), 1, None);
+        let mut agreement = Agreement::new(&model);
+        let nothing_known = Arc::new(agreement.view(&model, Moment::START));
+        let first = compile(model.clone(), nothing_known, Arc::new(Identity::default()), 1, None);
         let mut fleet = Fleet {
             keys: model.checks.iter().map(|check| check.key.clone()).collect(),
             publisher: Publisher::new(first),
