@@ -25,6 +25,11 @@ def wait_until(what, bound, step=0.01):
         time.sleep(step)
 
 
+def resident_octets(pid):
+    """Resident memory of a process."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
 def leashed(place=None, before_exec=None):
     """For Popen's preexec_fn: the child enters the network of `place`, and dies whenever this process dies."""
 

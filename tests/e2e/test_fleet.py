@@ -8,7 +8,7 @@ from pathlib import Path
 from fleet import VantageNode, settings, targets, verdicts, wait_verdicts
 from nats import NatsClient, NatsServer
 from portolan import MASTER, Node, command, policy, write_files
-from processes import wait_until
+from processes import resident_octets, wait_until
 
 FLEET_CONFIG = Path(__file__).parents[2] / "docker/nats/fleet.conf"
 
@@ -247,18 +247,13 @@ def test_probe_says_what_is_missing(dir):
     assert refused.returncode == 1 and "`region` is missing" in refused.stderr, refused
 
 
-def resident(node):
-    """Resident octets of a node's process."""
-    return int(Path(f"/proc/{node.child.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-
-
 def test_garbage_in_messages_and_buckets_is_counted_and_changes_nothing(dir, endpoints):
     fra1, fra2 = endpoints("fra1"), endpoints("fra2", host="127.0.0.2")
     with NatsServer(dir) as nats, server(dir, nats, files=zone(fra1, fra2)) as ns1:
         with VantageNode(dir, nats.url, "nyc1", "us-east") as nyc1, NatsClient(nats) as evil:
             both = {"ns1": "up", "nyc1": "up"}
             wait_verdicts(ns1, "fra1", both)
-            before = resident(ns1)
+            before = resident_octets(ns1.child.pid)
             junk = [b"", b"\x00", b"r\x01", b"r\x02" + os.urandom(100), os.urandom(1000), b"r\x01" + os.urandom(60_000)]
             for round in range(300):
                 for name in ("us-east.evil", "us-east.nyc1", "eu-west.ns1", "mars.evil", "us-east.=2e", f"us-east.x{round}"):
@@ -281,5 +276,5 @@ def test_garbage_in_messages_and_buckets_is_counted_and_changes_nothing(dir, end
             assert ns1.addresses("www.svc.example.") == [fra1.host]
             assert {v["name"] for v in ns1.status()["vantages"]} == {"ns1", "nyc1", "fra9"}
             # A bound for leaks: the junk had 30 MB.
-            assert resident(ns1) - before < 40 << 20
+            assert resident_octets(ns1.child.pid) - before < 40 << 20
     assert "panicked" not in ns1.child.err() + nyc1.child.err()

@@ -224,7 +224,7 @@ def test_garbage_in_the_bucket_does_no_harm_and_is_counted(dir, nats):
         assert listed(ns1) == {"fra1": "drain"}
         assert "can't be used here" in ns1.command("status").stdout
         drain(ns1, "nyc")
-        # A server whose files lack the target stores the override, and says so.
+        # A server whose files lack the target stores the override, and shows that.
         with server(dir, nats, "ns3", policy=POLICY.replace("nyc", "lhr")) as ns3:
             wait_listed([ns3], {"fra1": "drain", "nyc": "drain"})
             assert {a for _ in range(60) for a in ns3.addresses(NAME)} == {"192.0.2.2", "192.0.2.3"}

@@ -227,6 +227,6 @@ def go_first():
 
 if __name__ == "__main__":
     go_first()
-    # Ctrl-C is for who uses the wire; it ends with standard input.
+    # Ctrl-C is for the process that started the wire; the wire ends with standard input.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     Wire([int(fd) for fd in sys.argv[1:]]).carry()

@@ -27,7 +27,7 @@ const SAME_TIME: u64 = steps(3);
 /// A server reads all of the bucket from time to time.
 const READ_EVERY: u64 = steps(2);
 
-/// A command, as the world knows it.
+/// A command, as it was made.
 #[derive(Debug, Clone, Copy)]
 struct Command {
     id: u64,
@@ -119,7 +119,7 @@ impl World {
         }
     }
 
-    /// A process starts with what its disk has. How long it was off it knows by its own clock.
+    /// A process starts with what its disk has. Its own clock shows how long it was off.
     fn start_member(&mut self, at: usize, now: Moment) {
         let clock = self.nodes[at].clock;
         let member = &mut self.shared.members[at];

@@ -1,8 +1,9 @@
-"""docker/namespaces.sh: brings the world up, prints commands to try, changes the network as it is asked to, and ends all of it
-on Ctrl-C or the end of standard input's terminal."""
+"""docker/namespaces.sh: brings the world up, prints commands to try, changes the network by the lines that are typed, and
+ends all of it on Ctrl-C, or when its terminal is closed."""
 import argparse
 import os
 import queue
+import re
 import signal
 import sys
 import tempfile
@@ -39,7 +40,7 @@ def commands(fleet):
     return lines
 
 
-def obey(fleet, line):
+def execute(fleet, line):
     """What a typed line does; returns what is printed for it."""
     word, *names = line.split()
     unknown = [name for name in names if name not in fleet.parts and name not in fleet.world.names and not is_number(name)]
@@ -66,7 +67,7 @@ def obey(fleet, line):
 
 
 def is_number(text):
-    return text.replace(".", "", 1).isdigit()
+    return re.fullmatch(r"[0-9]+(\.[0-9]+)?", text) is not None
 
 
 def read_lines(lines):
@@ -93,9 +94,9 @@ def main():
         print("\n".join(describe(fleet)), flush=True)
         threading.Thread(target=read_lines, args=(lines,), daemon=True).start()
         while (line := lines.get()) is not None:
-            print(obey(fleet, line), flush=True)
+            print(execute(fleet, line), flush=True)
         return 0
-    except (FileNotFoundError, AssertionError, OSError) as error:
+    except (AssertionError, OSError) as error:
         print(f"docker/namespaces.sh: {error}", file=sys.stderr)
         return 1
     finally:

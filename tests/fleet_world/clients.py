@@ -48,11 +48,6 @@ def last_with(replies, addresses, since):
     return max((r.got - since for r in replies if r.got and r.got > since and set(r.answers) & set(addresses)), default=0.0)
 
 
-def first_with(replies, addresses, since):
-    """Seconds from `since` to the first reply that has one of these addresses; None if none has."""
-    return min((r.got - since for r in replies if r.got and r.got > since and set(r.answers) & set(addresses)), default=None)
-
-
 def others_than(replies, addresses, since=0.0):
     """The replies with anything else than these addresses, or without an answer."""
     late = [r for r in replies if r.due >= since]

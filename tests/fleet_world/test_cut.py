@@ -80,7 +80,7 @@ def test_a_cut_between_two_regions_moves_the_clients_of_one_region_only(fleet, f
         took = last_with(replies, america, cut)
         figure("path cut, clients of one region moved after", took, "s", OUT_WITHIN)
         assert within(OUT_WITHIN, replies, cut, took), f"{took:.2f} s"
-        # The server of a third region agrees: it hears both.
+        # The server of a third region agrees: it gets the reports of both.
         assert set(ask_at(fleet, "ap-south", "shop")) <= america
         shown = fleet.endpoints("ns3")["us1"]
         assert shown["health"] == "up", shown

@@ -5,8 +5,8 @@ import subprocess
 
 import yaml
 
-from conftest import nats_server
-from parts import ADDRESSES, ENDPOINTS, NATS, NODES, REGIONS, ROOT, SERVER, VANTAGE
+from parts import ADDRESSES, ENDPOINTS, NATS, NODES, REGIONS, ROOT, SERVER, VANTAGE, region_of
+from nats import PROGRAM as NATS_SERVER
 from portolan import command
 
 DOCKER = ROOT / "docker"
@@ -40,7 +40,7 @@ def test_check_accepts_the_settings_of_every_node(dir):
         env = {**environment_of(node), "PORTOLAN__FLEET__CREDENTIALS": str(dir / "credentials")}
         checked = command("check", "--config", DOCKER / "fleet/portolan.toml", env=env)
         assert checked.returncode == 0 and "no problems" in checked.stderr, (node, checked)
-        region = next(region for region in REGIONS if node in (region.server, region.vantage))
+        region = region_of(node)
         assert env["PORTOLAN__REGION"] == region.name and env["PORTOLAN__NODE"] == node
         assert env["PORTOLAN__FLEET__NATS"].startswith(f"nats://{region.host(NATS)}:4222,"), "the nearest first"
 
@@ -48,7 +48,7 @@ def test_check_accepts_the_settings_of_every_node(dir):
 def test_nats_server_accepts_its_configuration():
     for region in REGIONS:
         env = {**os.environ, **environment_of(region.nats)}
-        argv = [nats_server(), "-t", "-c", DOCKER / "nats/nats.conf"]
+        argv = [NATS_SERVER, "-t", "-c", DOCKER / "nats/nats.conf"]
         checked = subprocess.run(argv, capture_output=True, text=True, timeout=60, env=env)
         assert checked.returncode == 0, checked
 
@@ -61,6 +61,7 @@ def test_files_volumes_and_passwords_that_are_used_exist():
             assert (DOCKER / source).exists() if source.startswith(".") else source in compose["volumes"], (name, volume)
         for config in service.get("configs", []):
             assert config["source"] in compose["configs"], (name, config)
+            assert not service.get("read_only"), f"{name}: Compose puts no config with `content` into a read-only container"
     variables = set(re.findall(r"\$\{(\w+)", (DOCKER / "compose.fleet.yaml").read_text()))
     made = re.search(r"^for name in (.*); do echo", (DOCKER / "README.md").read_text(), re.M)[1]
     assert variables == set(made.split())

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from clients import ask_at
+from clients import ask_at, region as region_named
 from conftest import without_damping
 from exclusive import HOOK, Watcher
-from parts import ADDRESSES, REGION_OF, REGIONS
+from parts import ADDRESSES, REGION_OF, REGIONS, SERVER, region_of
 from portolan import answers, ask
 from processes import is_alive, wait_until
 
@@ -105,7 +105,7 @@ class WorldWatcher(Watcher):
 
     def texts_of(self, region):
         place = self.fleet.world[region.name]
-        return answers(ask((region.host(1), 53), "_epoch.db.svc.example.", "TXT", timeout=0.5, place=place))
+        return answers(ask((region.host(SERVER), 53), "_epoch.db.svc.example.", "TXT", timeout=0.5, place=place))
 
 
 class Faults:
@@ -120,7 +120,7 @@ class Faults:
         able = set(SERVERS)
         more = self.chance.choice(["", "", "", "holder killed", "holder paused", "holder's region cut off", "a NATS server killed"])
         what = self.chance.choice(["killed", "paused", "its region cut off"])
-        if what == "its region cut off" and more.startswith("holder") and self.fleet.region_of(holder).name != region:
+        if what == "its region cut off" and more.startswith("holder") and region_of(holder).name != region:
             # With both faults more than half of the vantages, or of the NATS servers, are not together.
             what = "killed"
         if more == "holder killed":
@@ -130,7 +130,7 @@ class Faults:
             parts[holder].pause()
             able.discard(holder)
         elif more == "holder's region cut off":
-            self.fleet.world.cut(self.fleet.region_of(holder).name)
+            self.fleet.world.cut(region_of(holder).name)
             able.discard(holder)
         elif more:
             names = [of.nats for of in REGIONS if what != "its region cut off" or of.name == region]
@@ -141,7 +141,7 @@ class Faults:
             parts[active].pause()
         else:
             self.fleet.world.cut(region)
-            able.discard(next(of.server for of in REGIONS if of.name == region))
+            able.discard(region_named(region).server)
         return ", ".join(filter(None, [f"{active} {what}", more])), sorted(able), bool(more)
 
     def strike_without_quorum(self, active):

@@ -6,7 +6,7 @@ import signal
 import subprocess
 
 from clients import region
-from conftest import nats_server
+from nats import PROGRAM as NATS_SERVER
 from parts import DELAYS, REGIONS, ROOT, addresses_in
 from portolan import BINARY, environment
 from processes import descendants_of, is_alive, wait_until
@@ -20,7 +20,7 @@ def run(command):
 
 def test_the_script_brings_the_world_up_and_ctrl_c_ends_it(dir):
     out, err = dir / "out", dir / "err"
-    argv = [SCRIPT, "--portolan", BINARY, "--nats-server", nats_server()]
+    argv = [SCRIPT, "--portolan", BINARY, "--nats-server", NATS_SERVER]
     with open(out, "wb") as to, open(err, "wb") as to_err:
         script = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=to, stderr=to_err, env=environment(), start_new_session=True)
     try:

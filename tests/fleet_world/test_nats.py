@@ -95,7 +95,8 @@ def test_everything_is_restarted_in_every_order(fleet, figure, order):
                     fleet.parts[name].start(wait=False)
         for name in itertools.chain(*GROUPS.values()):
             fleet.parts[name].wait_ready(120)
-        figure(f"{' '.join(order)}: NATS has a quorum and all run after", wait_quorum(fleet) + time.time() - began, "s")
+        wait_quorum(fleet)
+        figure(f"{' '.join(order)}: NATS has a quorum and all run after", time.time() - began, "s")
         took = fleet.wait_agreed(60)
         figure(f"{' '.join(order)}: all agree after", took, "s", 2 * PERIOD)
         assert took < 2 * PERIOD
