@@ -15,7 +15,7 @@ use crate::clock;
 use crate::config::{Holder, Rights, Role};
 use crate::control::access::Refusal;
 use crate::control::caller::Caller;
-use crate::control::heartbeat::gate::{EndpointIndex, HeartbeatCheck, TooOften};
+use crate::control::heartbeat::gate::{EndpointIndex, HeartbeatCheck, TooOften, heartbeats};
 use crate::control::problem::{problem, retry_after};
 use crate::control::request::{ErrorResponse, MAX_BODY, PathName, bad_request, body, name_in};
 use crate::control::state::ApiState;
@@ -151,12 +151,12 @@ fn sign_for(message: Message, spec: &HeartbeatSpec, endpoint: &str) -> Result<Si
 
 /// The positions of all endpoints of this name for which the holder of `rights` may report, and their heartbeat checks.
 fn heartbeats_of<'a>(
-    index: &'a EndpointIndex,
-    model: &Model,
+    index: &EndpointIndex,
+    model: &'a Model,
     name: &str,
     rights: &Rights,
 ) -> Result<(Vec<u32>, Vec<HeartbeatCheck<'a>>), ErrorResponse> {
-    let named = index.named(name);
+    let named = index.named(model, name);
     if named.clone().next().is_none() {
         let names = model.endpoints.iter().map(|endpoint| endpoint.name.as_str()).take(MOST_FOR_HINT);
         let hint = did_you_mean(name, names).map_or_else(String::new, |hint| format!("; {hint}"));
@@ -171,7 +171,7 @@ fn heartbeats_of<'a>(
         let detail = format!("this token is not for heartbeats of `{name}` in {}", zones.join(", "));
         return Err(Box::new(problem(StatusCode::FORBIDDEN, detail)));
     }
-    let found: Vec<HeartbeatCheck<'a>> = allowed.into_iter().flat_map(|endpoint| index.heartbeats(endpoint)).collect();
+    let found: Vec<HeartbeatCheck<'a>> = allowed.into_iter().flat_map(|endpoint| heartbeats(model, endpoint)).collect();
     if found.is_empty() {
         let detail = format!(
             "`{name}` has no monitor of type heartbeat, or is disabled: declare `[monitor.NAME]` with \

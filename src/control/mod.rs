@@ -46,7 +46,7 @@ pub use connections::ApiRoom;
 pub use fleet::RelayBeat;
 pub use fleet_events::FleetEvents;
 pub(crate) use fleet_events::Reading;
-pub(crate) use heartbeat::gate::BeatGate;
+pub(crate) use heartbeat::gate::{BeatGate, EndpointIndex, heartbeats};
 pub use heartbeat::{HeartbeatResponse, PutHeartbeat};
 pub use http::router;
 pub use journal::{Journal, JournalEvent, JournalStart, MAX_BEHIND, MAX_EVENTS, RECENT_TRANSITIONS};

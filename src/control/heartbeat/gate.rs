@@ -1,9 +1,10 @@
 //! Finds the heartbeat checks of an endpoint, and bounds how often heartbeats of it are taken. A heartbeat costs about
 //! the same whatever the model has: an index is made once for each model.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
+use crate::control::names::cache::is_of;
 use crate::model::{Answerable, Check, CheckId, CheckKey, Endpoint, HeartbeatSpec, Model, Moment};
 
 /// The time between two heartbeats of an endpoint in the long run. The shortest ttl is 100 ms; judgment: a service that
@@ -28,8 +29,8 @@ impl BeatGate {
     pub(crate) fn index(&self, model: &Arc<Model>) -> Arc<EndpointIndex> {
         let mut latest = lock(&self.0);
         match &*latest {
-            Some(index) if Arc::ptr_eq(&index.model, model) => Arc::clone(index),
-            Some(_) | None => Arc::clone(latest.insert(Arc::new(EndpointIndex::new(Arc::clone(model))))),
+            Some(index) if is_of(&index.model, model) => Arc::clone(index),
+            Some(_) | None => Arc::clone(latest.insert(Arc::new(EndpointIndex::new(model)))),
         }
     }
 }
@@ -37,7 +38,8 @@ impl BeatGate {
 /// The endpoints of a model by name.
 #[derive(Debug)]
 pub(crate) struct EndpointIndex {
-    model: Arc<Model>,
+    /// Weak: after a reload the model before is freed, whether or not there is another heartbeat.
+    model: Weak<Model>,
     /// Positions of endpoints, in the order of their names.
     by_name: Vec<u32>,
     /// For each endpoint, when its whole burst is free again (the theoretical arrival time of ITU-T I.371, GCRA).
@@ -45,16 +47,20 @@ pub(crate) struct EndpointIndex {
 }
 
 impl EndpointIndex {
-    fn new(model: Arc<Model>) -> EndpointIndex {
+    fn new(model: &Arc<Model>) -> EndpointIndex {
         let mut by_name: Vec<u32> = (0..model.endpoints.len() as u32).collect();
         by_name.sort_by_key(|position| &*model.endpoints[*position as usize].name);
         let free_at = Mutex::new(vec![Moment::START; by_name.len()]);
-        EndpointIndex { model, by_name, free_at }
+        EndpointIndex { model: Arc::downgrade(model), by_name, free_at }
     }
 
-    /// The endpoints of this name, one for each zone that has it, with their positions.
-    pub(crate) fn named(&self, name: &str) -> impl Iterator<Item = (u32, &Endpoint)> + Clone {
-        let endpoint = |position: u32| &self.model.endpoints[position as usize];
+    /// The endpoints of this name, one for each zone that has it, with their positions. `model` is that of the index.
+    pub(crate) fn named<'a>(
+        &'a self,
+        model: &'a Model,
+        name: &'a str,
+    ) -> impl Iterator<Item = (u32, &'a Endpoint)> + Clone {
+        let endpoint = |position: u32| &model.endpoints[position as usize];
         let begin = self.by_name.partition_point(|position| endpoint(*position).name.as_str() < name);
         let rest = self.by_name[begin..].iter().map(move |position| (*position, endpoint(*position)));
         rest.take_while(move |(_, endpoint)| endpoint.name == name)
@@ -70,19 +76,19 @@ impl EndpointIndex {
         *free_at = (*free_at).max(now) + INTERVAL;
         Ok(())
     }
+}
 
-    /// The heartbeat checks of an endpoint, each once.
-    pub(crate) fn heartbeats<'a>(&'a self, endpoint: &Endpoint) -> Vec<HeartbeatCheck<'a>> {
-        let mut found: Vec<HeartbeatCheck<'a>> = Vec::new();
-        let mut left: Vec<CheckId> = endpoint.answerables.iter().flat_map(Answerable::checks).collect();
-        while let Some(id) = left.pop() {
-            let Check { key, parts } = &self.model.checks[id.0 as usize];
-            left.extend(parts);
-            let is_new = found.iter().all(|(known, _)| *known != key);
-            found.extend(key.monitor.kind.heartbeat().filter(|_| is_new).map(|spec| (key, spec)));
-        }
-        found
+/// The heartbeat checks of an endpoint, each once.
+pub(crate) fn heartbeats<'a>(model: &'a Model, endpoint: &Endpoint) -> Vec<HeartbeatCheck<'a>> {
+    let mut found: Vec<HeartbeatCheck<'a>> = Vec::new();
+    let mut left: Vec<CheckId> = endpoint.answerables.iter().flat_map(Answerable::checks).collect();
+    while let Some(id) = left.pop() {
+        let Check { key, parts } = &model.checks[id.0 as usize];
+        left.extend(parts);
+        let is_new = found.iter().all(|(known, _)| *known != key);
+        found.extend(key.monitor.kind.heartbeat().filter(|_| is_new).map(|spec| (key, spec)));
     }
+    found
 }
 
 fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -114,11 +120,11 @@ mod tests {
         let (gate, model) = (BeatGate::default(), model());
         let index = gate.index(&model);
         for (name, count) in [("fra1", 1), ("nyc", 0), ("plain", 0)] {
-            let found: Vec<_> = index.named(name).collect();
+            let found: Vec<_> = index.named(&model, name).collect();
             let [(_, endpoint)] = found[..] else { panic!("{name}: {}", found.len()) };
-            assert_eq!((endpoint.name.as_str(), index.heartbeats(endpoint).len()), (name, count));
+            assert_eq!((endpoint.name.as_str(), heartbeats(&model, endpoint).len()), (name, count));
         }
-        assert!(["", "fra", "fra11", "z"].iter().all(|name| index.named(name).count() == 0));
+        assert!(["", "fra", "fra11", "z"].iter().all(|name| index.named(&model, name).count() == 0));
         assert!(Arc::ptr_eq(&index, &gate.index(&model)), "made once for a model");
         assert!(!Arc::ptr_eq(&index, &gate.index(&self::model())));
     }

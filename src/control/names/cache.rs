@@ -60,7 +60,7 @@ impl NameStateCache {
 }
 
 /// Whether both are of the same value. While there is a weak reference no other value gets the address.
-fn is_of<T: ?Sized>(weak: &Weak<T>, value: &Arc<T>) -> bool {
+pub(in crate::control) fn is_of<T: ?Sized>(weak: &Weak<T>, value: &Arc<T>) -> bool {
     std::ptr::addr_eq(weak.as_ptr(), Arc::as_ptr(value))
 }
 

@@ -8,11 +8,12 @@ use arc_swap::ArcSwap;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock;
-use crate::control::{BeatGate, RelayBeat};
+use crate::control::{BeatGate, EndpointIndex, RelayBeat, heartbeats};
 use crate::daemon::fleet::board::Board;
 use crate::fleet::BeatMessage;
 use crate::fleet::nats::Nats;
 use crate::health::{Beat, BeatSender, Sign};
+use crate::model::{CheckKey, HeartbeatSpec, Model, Moment};
 use crate::snapshot::Snapshot;
 
 /// Passes the heartbeats that this server receives on to the others.
@@ -57,22 +58,63 @@ impl BeatTask {
     fn take(&self, message: &BeatMessage) -> bool {
         let snapshot = self.snapshots.load();
         let index = self.gate.index(&snapshot.model);
-        let mut is_used = false;
-        for (position, endpoint) in index.named(&message.endpoint) {
-            let checks = index.heartbeats(endpoint).into_iter().filter(|(_, spec)| spec.zone == message.zone);
-            for (nth, (key, spec)) in checks.enumerate() {
-                let is_short = match message.sign {
-                    Sign::Alive { ttl } => ttl <= spec.longest,
-                    Sign::Goodbye => true,
-                };
-                // One message counts once for all checks of its endpoint.
-                if !is_short || (nth == 0 && index.take(position, clock::now()).is_err()) {
-                    break;
-                }
-                // Where too many wait, the service sends the next one soon.
-                is_used |= self.beats.send(&Beat { key: Arc::clone(key), sign: message.sign }).is_ok();
-            }
+        let checks = checks_for(&snapshot.model, &index, message, clock::now());
+        // Where too many wait, the service sends the next one soon.
+        let sent = checks.into_iter().map(|key| self.beats.send(&Beat { key, sign: message.sign }));
+        sent.filter(Result::is_ok).count() > 0
+    }
+}
+
+/// The checks that a heartbeat of another server is for. It counts once for its endpoint.
+fn checks_for(model: &Model, index: &EndpointIndex, message: &BeatMessage, now: Moment) -> Vec<Arc<CheckKey>> {
+    let is_for = |spec: &HeartbeatSpec| {
+        let is_short = match message.sign {
+            Sign::Alive { ttl } => ttl <= spec.longest,
+            Sign::Goodbye => true,
+        };
+        is_short && spec.zone == message.zone
+    };
+    let mut all = Vec::new();
+    for (position, endpoint) in index.named(model, &message.endpoint) {
+        let checks = heartbeats(model, endpoint).into_iter().filter(|(_, spec)| is_for(spec));
+        let checks: Vec<Arc<CheckKey>> = checks.map(|(key, _)| Arc::clone(key)).collect();
+        if !checks.is_empty() && index.take(position, now).is_ok() {
+            all.extend(checks);
         }
-        is_used
+    }
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::control::test_world;
+    use crate::model::{Check, Digested, Monitor, ProbeKind, ProbeTarget};
+
+    #[test]
+    fn a_heartbeat_counts_for_each_check_that_allows_its_ttl() {
+        // fra1 has two heartbeat checks: one of at most 5 s, and one of at most a minute.
+        let check = |secs| {
+            let longest = Duration::from_secs(secs);
+            let (zone, endpoint) = ("svc.example.".to_owned(), "fra1".to_owned());
+            let spec = HeartbeatSpec { zone, endpoint, ttl: longest, longest, phi: None };
+            let monitor = Digested::new(Monitor::new(ProbeKind::Heartbeat(spec)));
+            Check::new(Arc::new(CheckKey { monitor, target: ProbeTarget::Nowhere }))
+        };
+        let mut model = test_world::model();
+        (model.checks[0], model.checks[1]) = (check(5), check(60));
+        let model = Arc::new(model);
+        let index = BeatGate::default().index(&model);
+        let checks = |zone: &str, sign| {
+            let message = BeatMessage { zone: zone.to_owned(), endpoint: "fra1".to_owned(), sign };
+            checks_for(&model, &index, &message, Moment::START).len()
+        };
+        let alive = |secs| Sign::Alive { ttl: Duration::from_secs(secs) };
+        for (sign, count) in [(alive(5), 2), (alive(60), 1), (alive(61), 0), (Sign::Goodbye, 2)] {
+            assert_eq!(checks("svc.example.", sign), count, "{sign:?}");
+        }
+        assert_eq!(checks("other.example.", alive(5)), 0);
     }
 }
