@@ -119,19 +119,24 @@ async fn follow(server: &ApiServer, path: &str, follows: bool, printer: &mut Pri
             Ended::Whole if !follows => return Ok(()),
             Ended::Broken(why) if !follows => return Err(Failure(format!("the reply of {server} broke off: {why}"))),
             Ended::Whole => {}
+            Ended::Unreadable(why) => {
+                let later = "if the server has a later release, use the portolan of that release";
+                return Err(Failure(format!("{server} sent an event that can't be read: {why}; {later}")));
+            }
             Ended::Broken(why) => text::complain(&format!("portolan: the stream of {server} broke off: {why}")),
         }
-        reader = again(server, path, printer.last.as_deref()).await?;
+        reader = again(server, path, printer.last.as_deref(), reader.retry.unwrap_or(FIRST_DELAY)).await?;
     }
 }
 
-/// Opens the stream again after the last event. Ends when that works, or when the server will always refuse.
-async fn again(server: &ApiServer, path: &str, last: Option<&str>) -> Result<EventReader, Failure> {
-    let mut delay = FIRST_DELAY;
+/// Opens the stream again after the last event, for the first time after `first`. Ends when that works, or when the
+/// server will always refuse.
+async fn again(server: &ApiServer, path: &str, last: Option<&str>, first: Duration) -> Result<EventReader, Failure> {
+    let mut delay = first;
     let mut is_shown = false;
     loop {
         tokio::time::sleep(delay).await;
-        delay = (delay * 2).min(MAX_DELAY);
+        delay = (delay * 2).min(MAX_DELAY.max(first));
         let why = match server.open_events(path, last).await {
             Ok(Ok(reader)) => {
                 if is_shown {
@@ -156,6 +161,8 @@ enum Ended {
     Whole,
     /// The stream broke.
     Broken(String),
+    /// An event can't be read. It would come again.
+    Unreadable(String),
     /// Nobody reads the output any more.
     Nobody,
 }
@@ -182,7 +189,7 @@ impl Printer {
             };
             let line = match self.line(&message) {
                 Ok(line) => line,
-                Err(why) => return Ended::Broken(format!("an event that can't be read: {why}")),
+                Err(why) => return Ended::Unreadable(why),
             };
             let mut out = std::io::stdout().lock();
             if let Some(line) = line

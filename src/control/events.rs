@@ -25,6 +25,7 @@ use crate::control::access::Refusal;
 use crate::control::fleet_events::{FleetEvents, FleetSubscription, Reading};
 use crate::control::journal::{JournalEvent, Since, Subscription};
 use crate::control::problem::{problem, retry_after};
+use crate::control::request::{ErrorResponse, bad_request};
 use crate::control::state::ApiState;
 use crate::fleet::events::{ArchivedEvent, EventCursor};
 use crate::printable::escaped;
@@ -50,28 +51,36 @@ const UNREAD_RETRY: Duration = Duration::from_secs(2);
 /// `follow=false` until the last event of this moment. With `Last-Event-ID` or `since` the events after that one are
 /// sent first.
 pub(super) fn respond(state: &ApiState, client: IpAddr, headers: &HeaderMap, query: &EventsQuery) -> Response {
-    let last = headers.get(LAST_EVENT_ID).and_then(|id| id.to_str().ok());
-    let bad = |why: String| problem(StatusCode::BAD_REQUEST, why);
-    match query.fleet {
-        false => match query.local_start(last) {
-            Ok(since) => match seat(state, client) {
-                Ok(seat) => local(state, seat, &since, query.follow),
-                Err(refused) => *refused,
-            },
-            Err(why) => bad(why),
-        },
-        true => match (query.fleet_start(last), &state.fleet_events) {
-            (Ok(start), Some(events)) => match seat(state, client) {
-                Ok(seat) => of_fleet(state, seat, events, start, query.follow),
-                Err(refused) => *refused,
-            },
-            (Err(why), _) => bad(why),
-            (Ok(_), None) => problem(StatusCode::NOT_FOUND, "this node is no server of a fleet: leave out fleet=true"),
-        },
-    }
+    stream(state, client, headers, query).unwrap_or_else(|refused| *refused)
 }
 
-fn seat(state: &ApiState, client: IpAddr) -> Result<Arc<Seat>, Box<Response>> {
+fn stream(
+    state: &ApiState,
+    client: IpAddr,
+    headers: &HeaderMap,
+    query: &EventsQuery,
+) -> Result<Response, ErrorResponse> {
+    let last = headers.get(LAST_EVENT_ID).and_then(|id| id.to_str().ok());
+    if !query.fleet {
+        let since = query.local_start(last).map_err(bad_request)?;
+        return Ok(local(state, seat(state, client)?, &since, query.follow));
+    }
+    let start = query.fleet_start(last).map_err(bad_request)?;
+    let Some(events) = &state.fleet_events else {
+        let detail = "this node is no server of a fleet: leave out fleet=true";
+        return Err(Box::new(problem(StatusCode::NOT_FOUND, detail)));
+    };
+    let Reading { has_read, problem: away } = events.reading();
+    if !has_read {
+        let why = away.map_or(String::new(), |why| format!(": {}", escaped(&why)));
+        let detail = format!("this server has not read the events of the fleet yet{why}; try again soon");
+        return Err(Box::new(retry_after(problem(StatusCode::SERVICE_UNAVAILABLE, detail), UNREAD_RETRY)));
+    }
+    // A request that is refused must not displace a stream.
+    Ok(of_fleet(state, seat(state, client)?, (events, away), start, query.follow))
+}
+
+fn seat(state: &ApiState, client: IpAddr) -> Result<Arc<Seat>, ErrorResponse> {
     state.room.streams.admit(client, clock::now()).ok_or_else(|| {
         state.controls.access.refusals.count(Refusal::Streams);
         let most = state.room.streams.capacity();
@@ -94,25 +103,14 @@ fn local(state: &ApiState, seat: Arc<Seat>, since: &Since, follows: bool) -> Res
     respond_with(opening, client, |event: &JournalEvent| sse::Event::default().id(&event.id).data(json(event)))
 }
 
-/// Where a client of the fleet's events begins.
-enum FleetStart {
-    Now,
-    Oldest,
-    After(EventCursor),
-}
-
-fn of_fleet(state: &ApiState, seat: Arc<Seat>, events: &FleetEvents, start: FleetStart, follows: bool) -> Response {
-    let Reading { has_read, problem: away } = events.reading();
-    if !has_read {
-        let why = away.map_or(String::new(), |why| format!(": {}", escaped(&why)));
-        let detail = format!("this server has not read the events of the fleet yet{why}; try again soon");
-        return retry_after(problem(StatusCode::SERVICE_UNAVAILABLE, detail), UNREAD_RETRY);
-    }
-    let FleetSubscription { lost, mut cursor, missed, incoming } = match start {
-        FleetStart::Now => events.follow(None),
-        FleetStart::Oldest => events.follow(Some(EventCursor::default())),
-        FleetStart::After(cursor) => events.follow(Some(cursor)),
-    };
+fn of_fleet(
+    state: &ApiState,
+    seat: Arc<Seat>,
+    (events, away): (&FleetEvents, Option<String>),
+    start: Option<EventCursor>,
+    follows: bool,
+) -> Response {
+    let FleetSubscription { lost, mut cursor, missed, incoming } = events.follow(start);
     let mut opening = Vec::new();
     if let Some(why) = away {
         opening.push(sse::Event::default().event("away").data(json(&json!({ "why": escaped(&why) }))));

@@ -16,12 +16,16 @@ use crate::control::ProblemDetails;
 const SILENCE: Duration = Duration::from_secs(45);
 /// Longest line in octets: an event has a few hundred (judgment).
 const MAX_LINE: usize = 1 << 20;
+/// Longest wait that a server may ask for (judgment: twice what ours asks for).
+const MAX_RETRY: Duration = Duration::from_secs(60);
 
 /// An open stream. It ends when this is dropped.
 pub(in crate::cli) struct EventReader {
     body: Incoming,
     buffer: Vec<u8>,
     lines: VecDeque<String>,
+    /// How long the server wants a client to wait before it opens the stream again.
+    pub(in crate::cli) retry: Option<Duration>,
     connection: tokio::task::JoinHandle<()>,
 }
 
@@ -74,7 +78,7 @@ impl ApiServer {
         let status = response.status();
         let body = response.into_body();
         if status == StatusCode::OK {
-            return Ok(Ok(EventReader { body, buffer: Vec::new(), lines: VecDeque::new(), connection }));
+            return Ok(Ok(EventReader { body, buffer: Vec::new(), lines: VecDeque::new(), retry: None, connection }));
         }
         let body = Limited::new(body, MAX_BODY).collect().await.map_err(|error| invalid(&error))?;
         match self.result(status, None, String::from_utf8_lossy(&body.to_bytes()).into_owned())? {
@@ -103,6 +107,7 @@ impl EventReader {
                 "event" => message.event = value.to_owned(),
                 "id" => message.id = value.to_owned(),
                 "data" => message.data.push_str(value),
+                "retry" => self.retry = value.parse().ok().map(|ms| Duration::from_millis(ms).min(MAX_RETRY)),
                 // A comment, or something for browsers.
                 _ => {}
             }

@@ -2,7 +2,6 @@
 
 use serde::Deserialize;
 
-use crate::control::events::FleetStart;
 use crate::control::journal::Since;
 use crate::fleet::events::EventCursor;
 
@@ -46,13 +45,13 @@ impl EventsQuery {
         }
     }
 
-    /// The same for the events of the fleet.
-    pub(super) fn fleet_start(&self, last: Option<&str>) -> Result<FleetStart, String> {
+    /// The same for the events of the fleet. `None`: with the next event.
+    pub(super) fn fleet_start(&self, last: Option<&str>) -> Result<Option<EventCursor>, String> {
         let text = last.map(str::trim).filter(|id| !id.is_empty()).unwrap_or(self.since.trim());
         match text {
-            "" => Ok(FleetStart::Now),
-            "oldest" => Ok(FleetStart::Oldest),
-            text => EventCursor::parse(text).map(FleetStart::After).ok_or_else(|| {
+            "" => Ok(None),
+            "oldest" => Ok(Some(EventCursor::default())),
+            text => EventCursor::parse(text).map(Some).ok_or_else(|| {
                 format!("with fleet=true, since is NODE/NUMBER,NODE/NUMBER and so on, or `oldest`; found `{text}`")
             }),
         }
