@@ -79,12 +79,13 @@ pub(super) fn read_and_place(
 }
 
 /// A zone that distinguishes clients.
-struct Taker<'a> {
+struct Distinguishing<'a> {
     zone: &'a ZoneState,
     selectors: BTreeSet<usize>,
-    /// How many classes it distinguishes alone; one more than the most: too many.
+    /// How many classes it distinguishes alone; `MAX_CLASSES + 1`: more than that; 0: not counted,
+    /// see [`MOST_COUNTED`].
     classes: usize,
-    /// Whether it has an earlier version or none, so that leaving it out takes nothing away that is served.
+    /// Whether its files are not those of the version that is served, so that leaving them out takes nothing away.
     is_new: bool,
 }
 
@@ -99,14 +100,14 @@ fn blamed(sources: &ClientSources, read: &ReadZones, before: &ZoneHistory, all: 
         let known = before.version(&zone.apex).zip(zone.version.as_ref());
         let is_same = known.is_some_and(|(known, version)| Arc::ptr_eq(known, version));
         let is_new = zone.status == VersionStatus::Current && !is_same;
-        Some(Taker { zone, selectors, classes: 0, is_new })
+        Some(Distinguishing { zone, selectors, classes: 0, is_new })
     };
-    let mut takers: Vec<Taker<'_>> = by_zone.into_iter().filter_map(taker).collect();
+    let mut takers: Vec<Distinguishing<'_>> = by_zone.into_iter().filter_map(taker).collect();
     takers.sort_by(|a, b| (b.selectors.len(), &b.zone.apex).cmp(&(a.selectors.len(), &a.zone.apex)));
     for (at, taker) in takers.iter_mut().enumerate() {
         taker.classes = if at < MOST_COUNTED { alone(sources, read, &taker.selectors) } else { 0 };
     }
-    // Stable, so that of equal ones that with more selectors comes first.
+    // Stable: of equal ones, the one with more selectors stays first.
     takers.sort_by_key(|taker| (!taker.is_new, std::cmp::Reverse(taker.classes)));
     let fits = |without: usize| {
         let left: HashSet<usize> = takers[without..].iter().flat_map(|taker| taker.selectors.iter().copied()).collect();
@@ -128,7 +129,7 @@ fn blamed(sources: &ClientSources, read: &ReadZones, before: &ZoneHistory, all: 
     takers.into_iter().map(|taker| (taker.zone.apex.clone(), why(&taker, all))).collect()
 }
 
-fn why(taker: &Taker<'_>, all: bool) -> WhyLeftOut {
+fn why(taker: &Distinguishing<'_>, all: bool) -> WhyLeftOut {
     let message = match taker.classes {
         0 => "with the clients that this zone distinguishes, all zones have more than 65,535 classes of clients".into(),
         too_many if too_many > MAX_CLASSES => "this zone distinguishes more than 65,535 classes of clients".into(),
@@ -143,7 +144,7 @@ fn why(taker: &Taker<'_>, all: bool) -> WhyLeftOut {
 /// How many classes these selectors distinguish alone.
 fn alone(sources: &ClientSources, read: &ReadZones, selectors: &BTreeSet<usize>) -> usize {
     let is_by_nets = |selector: &Selector| {
-        let Selector { asns, countries, continents, regions, unknown, .. } = selector;
+        let Selector { groups: _, nets: _, asns, countries, continents, regions, unknown } = selector;
         asns.is_empty() && countries.is_empty() && continents.is_empty() && regions.is_empty() && !unknown
     };
     let mut sources = sources.clone();

@@ -35,20 +35,16 @@ pub(super) fn place(
         model.zones.iter().map(|zone| zone.ecs).map(|Ecs { v4, v6, .. }| (v4, v6)).collect();
     cutoffs.sort_unstable();
     cutoffs.dedup();
-    let sources = ClientSources {
+    let sources = || ClientSources {
         regions: model.regions.clone(),
         claims: settings.placing.claims.clone(),
         default: settings.placing.default,
-        databases,
-        cutoffs,
+        databases: databases.clone(),
+        cutoffs: cutoffs.clone(),
     };
-    match placing::place(sources.clone(), &model.clients.selectors, before) {
-        Ok(clients) => {
-            model.clients = clients;
-            Ok(())
-        }
-        Err(TooManyClasses) => Err(Unplaced::TooMany(sources)),
-    }
+    let located = placing::place(sources(), &model.clients.selectors, before);
+    model.clients = located.map_err(|TooManyClasses| Unplaced::TooMany(sources()))?;
+    Ok(())
 }
 
 /// Why clients can't be placed.

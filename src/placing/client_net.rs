@@ -50,12 +50,13 @@ pub fn mix(number: u64) -> u64 {
     z ^ (z >> 31)
 }
 
-/// Random numbers from a seed, the same on every machine (splitmix64): for tests and simulations.
+/// Random numbers from a seed, the same on every machine (splitmix64, Steele et al. 2014).
 #[derive(Debug, Clone)]
 pub struct SplitMix(pub u64);
 
 impl SplitMix {
     /// The next number.
+    #[inline]
     pub fn number(&mut self) -> u64 {
         let number = mix(self.0);
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);

@@ -1,6 +1,7 @@
 //! From model and world view to a snapshot. [`compile`] does all of it, on load and reload; [`refresh`] only what a
 //! changed view touches. Pure: the world and the time are arguments.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::model::{ClientClass, Facet, Model, PolicyId, WorldView, ZoneId};
@@ -133,7 +134,7 @@ pub(super) fn decide_again(next: &mut Snapshot, restored: &ModelMemory<'_>, poli
 
 /// Puts `new` in place of `old`, the cells of a policy, unless they are the same.
 fn replace(next: &mut Snapshot, policy: PolicyId, old: &PolicyCells, new: Arc<PolicyCells>) {
-    if new.len() == old.len() && new.iter().zip(old).all(|(new, old)| new.is_same(old)) {
+    if new.len() == old.len() && new.iter().zip(old).all(|(new, old)| new.has(&old.cells)) {
         return;
     }
     if !standings(&new).eq(standings(old)) {
@@ -209,15 +210,15 @@ fn cells<'a>(
 
 /// For the cell of each local class, the first that answers like it and is for clients that differ only by reach.
 fn first_alike(cells: &[Arc<Cell>], locals: &LocalClasses) -> Vec<LocalClass> {
-    let mut firsts: Vec<(LocalClass, LocalClass, &Cell)> = Vec::new();
+    let mut firsts: HashMap<LocalClass, Vec<(LocalClass, &Cell)>> = HashMap::new();
     let mut all = Vec::with_capacity(cells.len());
     for ((cell, of), at) in cells.iter().zip(&locals.but_for_reach).zip(0..) {
-        let known = firsts.iter().find(|(_, of_first, first)| of_first == of && first.answers_as(cell));
-        let first = known.map_or(LocalClass(at), |(class, ..)| *class);
+        let firsts = firsts.entry(*of).or_default();
+        let known = firsts.iter().find(|(_, first)| first.answers_as(cell)).map(|(class, _)| *class);
         if known.is_none() {
-            firsts.push((first, *of, cell));
+            firsts.push((LocalClass(at), cell));
         }
-        all.push(first);
+        all.push(known.unwrap_or(LocalClass(at)));
     }
     all
 }

@@ -107,11 +107,7 @@ impl PolicySpec {
 
     /// Every selector.
     pub(super) fn selectors(&self) -> impl Iterator<Item = &SelectorSpec> {
-        let members = self.pools.iter().flat_map(PoolSpec::members);
-        let fences = self.fences.iter().filter_map(|fence| fence.clients.as_ref());
-        let groups = self.groups.iter().filter_map(|group| group.clients.as_ref());
-        let whens = members.filter_map(|member| member.value.when.as_deref());
-        whens.chain(fences.map(|clients| &clients.value)).chain(groups)
+        self.clients().chain(self.groups.iter().filter_map(|group| group.clients.as_ref()))
     }
 
     /// A value of the name's own, or else of `[defaults]`.

@@ -151,10 +151,10 @@ fn four_times_the_content_takes_about_four_times_as_long() {
     /// Sixteen times would be the square; the rest is for a noisy machine.
     const MOST: u32 = 9;
     let mut slow = Vec::new();
-    for Kind { what, policy, .. } in KINDS {
+    for Kind { what, suggests_in, policy } in KINDS {
         let took = |n: usize| {
             let (took, found) = load(policy(n));
-            assert!(what.contains("fences") || what.contains("composites") || !found.is_empty(), "{what}: no problem");
+            assert!(suggests_in.is_none() || !found.is_empty(), "{what}: no problem");
             took
         };
         // The least of several: whatever else runs only adds to it.

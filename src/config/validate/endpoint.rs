@@ -29,6 +29,8 @@ pub(super) struct Checker<'a, 's> {
     judging: &'a Judging<'s>,
     /// Monitors whose missing port is reported already.
     portless: HashSet<&'s str>,
+    /// Whether each composite is bounded: see [`composite::is_bounded`].
+    bounded: HashMap<&'s str, bool>,
     /// The names of monitors that checks refer to. All share one text.
     names: HashMap<String, Arc<str>>,
 }
@@ -40,7 +42,7 @@ impl<'a, 's> Checker<'a, 's> {
         monitors: &'a mut Declared<'s, &'s MonitorSpec>,
     ) -> Checker<'a, 's> {
         let (zone, portless, names) = (spec.zone.value.to_string(), HashSet::new(), HashMap::new());
-        Checker { monitors, all: spec, zone, judging, portless, names }
+        Checker { monitors, all: spec, zone, judging, portless, bounded: HashMap::new(), names }
     }
 
     /// The endpoint as the model has it. Its checks are added to the builder.
@@ -117,7 +119,9 @@ impl<'a, 's> Checker<'a, 's> {
     ) -> Option<CheckId> {
         let probe_port = spec.probe.as_ref().and_then(|probe| probe.value.1);
         if let Some(keys) = monitor.composite() {
-            if within.is_none() && !composite::is_bounded(monitor, self.all) {
+            let all = self.all;
+            let of_all = || composite::is_bounded(monitor, all);
+            if within.is_none() && !*self.bounded.entry(&monitor.name.value).or_insert_with(of_all) {
                 // `composite` reports it.
                 return None;
             }

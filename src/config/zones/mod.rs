@@ -143,9 +143,10 @@ impl Reader<'_> {
         let texts = || Texts::of_directory(self.dir.shown, self.dir.real);
         let separate = || self.problems.separate();
         let mut candidates: Vec<Candidate> = Vec::new();
+        let mut read = shares::ReadOctets::default();
         for name in names.iter().filter(|name| name.ends_with(POLICY)) {
             candidates.push(self.dir.policy(name, texts(), nets, separate()));
-            shares::settle_read(&mut candidates, nets);
+            shares::settle_read(&mut candidates, &mut read, nets);
         }
         let mut parts = HashSet::new();
         for candidate in &mut candidates {
@@ -160,7 +161,7 @@ impl Reader<'_> {
         let first_alone = candidates.len();
         for name in names.iter().filter(|name| name.ends_with(MASTER) && is_own(name, &parts)) {
             candidates.push(self.dir.static_zone(name, texts(), separate()));
-            shares::settle_read(&mut candidates, nets);
+            shares::settle_read(&mut candidates, &mut read, nets);
         }
         // Only now it is known which files are included by others.
         parts.extend(candidates[first_alone..].iter().flat_map(|candidate| candidate.files.iter().cloned()));

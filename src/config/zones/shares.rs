@@ -5,7 +5,7 @@
 //! Candidates are counted in the order of their names, each after all its files are read. So the same files have the
 //! same result on every server.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::hash::{BuildHasher as _, Hash as _, Hasher as _};
 use std::path::Path;
 
@@ -21,12 +21,37 @@ use crate::source::{MAX_LOAD, Place, files};
 /// good version of a zone takes its selectors too, so without this bound one zone could have all of them.
 const MAX_SELECTORS_OF_ZONE: usize = MAX_SELECTORS / 8 * 7;
 
+/// The octets of the candidates that are not left out.
+#[derive(Debug, Default)]
+pub(super) struct ReadOctets {
+    all: u64,
+    /// Those of each candidate, with its position.
+    of_each: BTreeSet<(u64, usize)>,
+}
+
+impl ReadOctets {
+    fn add(&mut self, octets: u64, at: usize) {
+        self.all += octets;
+        self.of_each.insert((octets, at));
+    }
+
+    fn remove(&mut self, octets: u64, at: usize) {
+        if self.of_each.remove(&(octets, at)) {
+            self.all -= octets;
+        }
+    }
+}
+
 /// Leaves out the largest candidates until the octets and the nets of all are within their bounds. It is called after
-/// each candidate, so that never more than one of them is in memory beyond the bounds.
-pub(super) fn settle_read(candidates: &mut [Candidate], nets: &mut NetFiles) {
-    while candidates.iter().map(|candidate| candidate.octets).sum::<u64>() > MAX_LOAD {
-        let Some(at) = largest(candidates, |candidate| candidate.octets) else { return };
-        let (has, most) = (files::octets(candidates[at].octets), files::octets(MAX_LOAD));
+/// each candidate, which is the last one, so that never more than one of them is in memory beyond the bounds.
+pub(super) fn settle_read(candidates: &mut [Candidate], read: &mut ReadOctets, nets: &mut NetFiles) {
+    if let Some((at, last)) = candidates.iter().enumerate().next_back() {
+        read.add(last.octets, at);
+    }
+    while read.all > MAX_LOAD {
+        let Some((octets, at)) = read.of_each.last().copied() else { return };
+        read.remove(octets, at);
+        let (has, most) = (files::octets(octets), files::octets(MAX_LOAD));
         let message =
             format!("the files of this zone have {has}, the most of all zones, which together have over {most}");
         leave_out(candidates, at, nets, None, (message, "split it, or remove records that nobody needs"));
@@ -38,27 +63,27 @@ pub(super) fn settle_read(candidates: &mut [Candidate], nets: &mut NetFiles) {
         let message =
             format!("the files of this zone have {has} nets, the most of all zones, which together have over {most}");
         let place = policy(&candidates[at]).and_then(|spec| spec.net_file()).cloned();
+        read.remove(candidates[at].octets, at);
         leave_out(candidates, at, nets, place, (message, "name larger nets"));
     }
 }
 
 /// The same for exclusive names and selectors. It is called once, after all candidates are read.
 pub(super) fn settle_policies(candidates: &mut [Candidate], nets: &mut NetFiles) {
-    let exclusive = |candidate: &Candidate| policy(candidate).map_or(0, |spec| spec.exclusive_names().count() as u64);
-    while candidates.iter().map(exclusive).sum::<u64>() > MAX_EXCLUSIVE as u64 {
-        let Some(at) = largest(candidates, exclusive) else { return };
-        let message = format!(
-            "{} names of this zone are exclusive, the most of all zones, which together have over {MAX_EXCLUSIVE}",
-            exclusive(&candidates[at])
-        );
-        let place = policy(&candidates[at]).and_then(|spec| spec.exclusive_names().next()).cloned();
-        leave_out(
-            candidates,
-            at,
-            nets,
-            place,
-            (message, "let names that move together be CNAMEs of one exclusive name"),
-        );
+    let exclusive = |candidate: &Candidate| policy(candidate).map_or(0, |spec| spec.exclusive_names().count());
+    let mut all_exclusive: usize = candidates.iter().map(exclusive).sum();
+    if all_exclusive > MAX_EXCLUSIVE {
+        let mut most_first: Vec<(usize, usize)> =
+            candidates.iter().map(exclusive).zip(0..).filter(|(count, _)| *count > 0).collect();
+        // Of equal ones the last goes first.
+        most_first.sort_unstable_by(|a, b| b.cmp(a));
+        for (count, at) in most_first {
+            if all_exclusive <= MAX_EXCLUSIVE {
+                break;
+            }
+            all_exclusive -= count;
+            leave_out_exclusive(candidates, (at, count), nets);
+        }
     }
     if candidates.iter().filter_map(policy).map(|spec| spec.clients().count()).sum::<usize>() <= MAX_SELECTORS_OF_ZONE {
         return;
@@ -82,6 +107,16 @@ pub(super) fn settle_policies(candidates: &mut [Candidate], nets: &mut NetFiles)
         leave_out(candidates, at, nets, place, (message, "let names share pools and fences"));
         selectors[at].clear();
     }
+}
+
+/// Leaves out the candidate at this position, which has so many exclusive names.
+fn leave_out_exclusive(candidates: &mut [Candidate], (at, count): (usize, usize), nets: &mut NetFiles) {
+    let message = format!(
+        "{count} names of this zone are exclusive, the most of all zones, which together have over {MAX_EXCLUSIVE}"
+    );
+    let place = policy(&candidates[at]).and_then(|spec| spec.exclusive_names().next()).cloned();
+    let hint = "let names that move together be CNAMEs of one exclusive name";
+    leave_out(candidates, at, nets, place, (message, hint));
 }
 
 fn policy(candidate: &Candidate) -> Option<&PolicySpec> {
@@ -139,7 +174,6 @@ fn selectors_of((at, candidate): (usize, &Candidate)) -> HashSet<u64> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
     use std::path::PathBuf;
 
     use super::*;
@@ -196,10 +230,11 @@ mod tests {
             orders.push(figures.iter().rev().copied().collect());
             for order in orders {
                 let (mut nets, mut candidates) = (NetFiles::default(), Vec::new());
+                let mut read = ReadOctets::default();
                 for figure in &order {
                     candidates
                         .push(Candidate { octets: mib(*figure), ..candidate(&format!("z{figure}."), "", &mut nets) });
-                    settle_read(&mut candidates, &mut nets);
+                    settle_read(&mut candidates, &mut read, &mut nets);
                 }
                 let stay: BTreeSet<u64> = candidates.iter().map(|of| of.octets >> 20).filter(|of| *of > 0).collect();
                 assert_eq!(stay, expected, "{order:?}");
@@ -228,7 +263,7 @@ mod tests {
         big.net_files.extend([shared.clone(), large.clone()]);
         let few: Vec<PathBuf> = own.net_files.iter().chain(&big.net_files).cloned().collect();
         let mut candidates = vec![big, own];
-        settle_read(&mut candidates, &mut nets);
+        settle_read(&mut candidates, &mut ReadOctets::default(), &mut nets);
         assert!(!nets.is_over());
         assert_eq!(nets.count_of(&candidates[1].net_files), 12, "what another zone names stays");
         assert_eq!(nets.count_of(&BTreeSet::from([large])), 0);
