@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
@@ -31,8 +32,8 @@ const MAX_EVENTS: usize = 256;
 /// How long the start waits until every server knows every vantage (judgment: a bucket and a report take two
 /// seconds). After it the demo goes on, and `status` shows who is missing.
 const MEET_WITHIN: Duration = Duration::from_secs(15);
-/// How often that is looked at.
-const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// How often the start checks that (judgment: nobody sees 50 ms).
+const CHECK_EVERY: Duration = Duration::from_millis(50);
 
 /// The other servers of the demo's fleet, and its NATS server.
 pub(crate) struct DemoFleet {
@@ -105,9 +106,13 @@ impl DemoNats {
         let pass = |(at, (_, node)): (usize, &(&str, RunningNode))| {
             let (to, mut of_node) = (to.clone(), node.events());
             tokio::spawn(async move {
-                while let Ok(event) = of_node.recv().await {
-                    // A full channel loses this line of the output only.
-                    let _ = to.try_send((at + 1, event));
+                loop {
+                    match of_node.recv().await {
+                        // A full channel loses this line of the output only.
+                        Ok(event) => drop(to.try_send((at + 1, event))),
+                        Err(RecvError::Lagged(_)) => {}
+                        Err(RecvError::Closed) => return,
+                    }
                 }
             })
         };
@@ -151,6 +156,10 @@ impl DemoFleet {
 
     /// Notes an event of a server; 0 is the first one. Returns a line once all servers have it.
     pub(crate) fn note(&mut self, server: usize, event: &JournalEvent) -> Option<String> {
+        // A reload is of no endpoint, and of one server.
+        if event.endpoint.is_empty() {
+            return None;
+        }
         let what = format!("{} -> {}", event.endpoint, event.to);
         let took = self.spread.note(server, &what, clock::now())?;
         Some(format!("{what}: on all {} servers, the last one {} ms after the first", REGIONS.len(), took.as_millis()))
@@ -176,7 +185,7 @@ async fn wait_until_met(first: &RunningNode, others: &[(&'static str, RunningNod
     let have_met = || std::iter::once(first).chain(others.iter().map(|(_, node)| node)).all(knows_all_regions);
     let met = async {
         while !have_met() {
-            tokio::time::sleep(LOOK_EVERY).await;
+            tokio::time::sleep(CHECK_EVERY).await;
         }
     };
     if tokio::time::timeout(MEET_WITHIN, met).await.is_err() {
