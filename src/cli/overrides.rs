@@ -208,6 +208,9 @@ pub(super) fn effect(state: &str) -> &str {
 
 /// A table of the overrides. `now` is in Unix seconds.
 pub(super) fn table(all: &[OverrideReport], now: f64) -> String {
+    /// Positions of columns that are left out where they say nothing.
+    const SERVERS: usize = 4;
+    const ZONES: usize = 5;
     if all.is_empty() {
         return "no overrides\n".to_owned();
     }
@@ -227,20 +230,16 @@ pub(super) fn table(all: &[OverrideReport], now: f64) -> String {
         head.remove(column);
         rows.iter_mut().for_each(|row| drop(row.remove(column)));
     };
-    // From the right to the left.
+    // From the right, so that positions stay valid.
     if all.iter().all(|row| row.zones.is_none()) {
-        remove(5);
+        remove(ZONES);
     }
     if all.iter().all(|row| row.fleet.is_none()) {
-        remove(4);
+        remove(SERVERS);
     }
     let mut shown = text::table(&head, &rows);
-    for (row, spread) in all.iter().filter_map(|row| Some((row, row.fleet.as_ref()?))) {
-        if !spread.shared {
-            let _ = writeln!(shown, "{} is not yet shared with the fleet", row.target);
-        } else if !spread.missing.is_empty() {
-            let _ = writeln!(shown, "{} is not in force yet at {}", row.target, listed(spread.missing.clone()));
-        }
+    for (row, why) in all.iter().filter_map(|row| Some((row, row.fleet.as_ref()?.problem()?))) {
+        let _ = writeln!(shown, "{} is {why}", row.target);
     }
     let unsaved: Vec<String> =
         all.iter().filter(|row| row.on_disk == Some(false)).map(|row| row.target.clone()).collect();

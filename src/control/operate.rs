@@ -232,16 +232,12 @@ async fn apply(state: &ApiState, change: OverrideChange) -> Result<OverridesResp
     let AppliedChange { targets, served, saved, shared } = applied;
     let [old, new] = served;
     let counted = state.costly.spawn(move || moved(&old, &new));
-    let (warning, shared) = tokio::join!(save_warning(saved), sharing_problem(shared));
+    let (warning, (shared, not_shared)) = tokio::join!(save_warning(saved), share_result(shared));
     let report = |entry: Option<std::sync::Arc<Override>>| entry.map(|entry| OverrideReport::from(&*entry));
     let of_target =
         |TargetChange { target, before, now }| TargetOverride { target, now: report(now), before: report(before) };
     let overrides = targets.into_iter().map(of_target).collect();
     let (moved, on_disk) = (counted.await.unwrap_or_default(), warning.is_none());
-    let (shared, not_shared) = match shared {
-        None => (None, None),
-        Some(problem) => (Some(problem.is_none()), problem),
-    };
     Ok(OverridesResponse { overrides, moved, on_disk, warning, shared, not_shared })
 }
 
@@ -261,16 +257,17 @@ pub(super) async fn save_warning(saved: oneshot::Receiver<Result<(), String>>) -
 /// Longest wait for the fleet. Judgment: a quorum over continents takes half a second, and a person waits for it.
 const SHARE_WITHIN: Duration = Duration::from_secs(2);
 
-/// Waits until the fleet has a change, at most for [`SHARE_WITHIN`]. `None` without a fleet; otherwise why the fleet
-/// does not have it yet, if that is so.
-async fn sharing_problem(shared: Option<SharedOutcome>) -> Option<Option<String>> {
-    let why = match tokio::time::timeout(SHARE_WITHIN, shared?).await {
-        Ok(Ok(Ok(()))) => return Some(None),
+/// Waits until the fleet has a change, at most for [`SHARE_WITHIN`]. Returns `shared` and `not_shared` of the response.
+async fn share_result(shared: Option<SharedOutcome>) -> (Option<bool>, Option<String>) {
+    let Some(shared) = shared else { return (None, None) };
+    let why = match tokio::time::timeout(SHARE_WITHIN, shared).await {
+        Ok(Ok(Ok(()))) => return (Some(true), None),
         Ok(Ok(Err(why))) => why,
         Ok(Err(_)) => "the server is stopping".to_owned(),
         Err(_) => format!("NATS has not confirmed it within {} s", SHARE_WITHIN.as_secs()),
     };
-    Some(Some(format!("not yet shared: {why}; it is in force on this server, and the fleet gets it as soon as it can")))
+    let later = "it is in force on this server, and the fleet gets it as soon as it can";
+    (Some(false), Some(format!("not yet shared: {why}; {later}")))
 }
 
 fn override_error(error: OverrideError) -> Response {

@@ -361,6 +361,17 @@ pub struct OverrideSpread {
     pub missing: Vec<String>,
 }
 
+impl OverrideSpread {
+    /// Where the override is not in force yet; `None`: all servers serve it.
+    pub fn problem(&self) -> Option<String> {
+        match (self.shared, self.missing.is_empty()) {
+            (false, _) => Some("not yet shared with the fleet".to_owned()),
+            (true, false) => Some(format!("not in force yet at {}", self.missing.join(", "))),
+            (true, true) => None,
+        }
+    }
+}
+
 impl From<&Override> for OverrideReport {
     fn from(entry: &Override) -> OverrideReport {
         OverrideReport {

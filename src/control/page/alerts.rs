@@ -106,15 +106,6 @@ fn of_names(alerts: &mut Alerts, names: &[NameReport]) {
     }
 }
 
-/// Where an override is not in force yet.
-fn spread_text(spread: &OverrideSpread) -> String {
-    match (spread.shared, spread.missing.is_empty()) {
-        (false, _) => " (not yet shared with the fleet)".to_owned(),
-        (true, false) => format!(" (not in force yet at {})", spread.missing.join(", ")),
-        (true, true) => String::new(),
-    }
-}
-
 /// What operators and the policy files took out of service, once for each target.
 fn overrides(alerts: &mut Alerts, status: &Status) {
     let endpoints = || status.zones.iter().flat_map(|zone| &zone.endpoints);
@@ -127,7 +118,8 @@ fn overrides(alerts: &mut Alerts, status: &Status) {
             Some(region) => format!("region {region}"),
             None => target.to_owned(),
         };
-        let spread = entry.fleet.as_ref().map_or(String::new(), spread_text);
+        let spread = entry.fleet.as_ref().and_then(OverrideSpread::problem);
+        let spread = spread.map_or(String::new(), |why| format!(" ({why})"));
         alerts.push((Level::Warning, format!("{what} is {}{spread}", override_text(entry))));
     }
     let by_file = |endpoint: &&EndpointStatus| endpoint.state.is_some() && endpoint.overridden.is_none();

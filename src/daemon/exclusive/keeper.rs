@@ -77,6 +77,8 @@ pub(crate) struct Keeper {
     agenda: Agenda,
     /// The leases, as they were when their names were looked at last.
     views: HashMap<Name, LeaseView>,
+    /// Whether they differ from those that were passed on.
+    is_changed: bool,
     /// The time of the newest view whose verdicts are known to the machines.
     learned_at: Option<Moment>,
     /// The newest revision of each key.
@@ -118,6 +120,7 @@ impl Keeper {
             policies: Vec::new(),
             agenda: Agenda::default(),
             views: HashMap::new(),
+            is_changed: true,
             learned_at: None,
             revisions: HashMap::new(),
             read_at: None,
@@ -214,7 +217,7 @@ impl Keeper {
             self.obey_machine(&key, now);
             self.agenda.forget(&key);
             if let Some(name) = self.names.remove(&key) {
-                self.views.remove(&name.owner);
+                self.is_changed |= self.views.remove(&name.owner).is_some();
             }
         }
         self.agenda.touch_all();
@@ -263,8 +266,6 @@ impl Keeper {
     /// Does what the machines want that something happened to, or that are due, and passes on what became of the
     /// leases.
     fn round(&mut self, now: Moment) {
-        let is_first = self.views.is_empty();
-        let mut is_changed = false;
         for key in self.agenda.take(now, self.names.keys()) {
             self.obey_machine(&key, now);
             let Some(name) = self.names.get(&key) else { continue };
@@ -273,13 +274,13 @@ impl Keeper {
             if view.as_ref() == self.views.get(&name.owner) {
                 continue;
             }
-            is_changed = true;
+            self.is_changed = true;
             match view {
                 Some(view) => _ = self.views.insert(name.owner.clone(), view),
                 None => _ = self.views.remove(&name.owner),
             }
         }
-        if is_changed || is_first {
+        if std::mem::take(&mut self.is_changed) {
             self.pass_on();
         }
     }

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use crate::clock;
 use crate::control::command::SharedOutcome;
 use crate::control::overrides::Book;
-use crate::daemon::overrides::sharing::{FleetBook, Sharing, canonical};
+use crate::daemon::overrides::sharing::{FleetBook, Sharing, canonical, change_of};
 use crate::daemon::overrides::{Draft, DraftCause, Drafter, OverrideEdit, Overrides};
 use crate::daemon::state::StateDir;
-use crate::fleet::overrides::{FleetOverride, OverrideEffect, OverrideMerge, SavedMerge, TimedOverride, millis_of};
+use crate::fleet::overrides::{OverrideEffect, OverrideMerge, SavedMerge, TimedOverride, millis_of};
 use crate::model::{Model, Moment, Override};
 use crate::source::Problem;
 
@@ -34,7 +34,8 @@ impl Overrides {
             for entry in self.book.load().entries() {
                 let left = entry.until.map(|until| ((until - self.clock.unix(now)) * 1e3).round() as i64);
                 let end = left.map(|left| millis_of(now) + left);
-                merge.restore_undated(undated(entry, node), end, millis_of(now));
+                let change = change_of(entry, OverrideEffect::Set(entry.state), &entry.who, node);
+                merge.restore_undated(change, end, millis_of(now));
             }
             merge
         });
@@ -74,21 +75,6 @@ impl Overrides {
     }
 }
 
-/// A change without a known time.
-fn undated(entry: &Override, node: &str) -> FleetOverride {
-    let mut zones = entry.zones.as_deref().map(<[_]>::to_vec);
-    zones.iter_mut().for_each(|zones| zones.sort_unstable());
-    FleetOverride {
-        id: clock::entropy(),
-        target: entry.target.clone(),
-        zones,
-        effect: OverrideEffect::Set(entry.state),
-        who: entry.who.clone(),
-        why: entry.why.clone(),
-        node: node.to_owned(),
-    }
-}
-
 impl Drafter {
     /// The overrides as the fleet has them; `None` without a fleet. There is no edit if they are in force.
     pub(crate) fn fleet(&self, model: &Model) -> Option<Draft> {
@@ -119,7 +105,8 @@ impl Drafter {
             edits.push(OverrideEdit { before: Some(entry.clone()), now: None, who: sharing.cleared_by(&key) });
         }
         // There are never more than a book may have.
-        let book = Book::of(next).ok()?;
+        let refused = |why: &String| tracing::error!(why, "the overrides of the fleet can't be served");
+        let book = Book::of(next).inspect_err(refused).ok()?;
         let is_reordered = book != *self.book;
         let cause = DraftCause::Fleet { ids: Arc::new(ids), highest, is_reordered };
         let at_unix = self.clock.unix(now);

@@ -137,15 +137,7 @@ impl Sharing {
                 (None, None) => continue,
             };
             let left = of.until.filter(|_| edit.now.is_some()).map(|until| until - clock.unix(now));
-            let change = FleetOverride {
-                id: clock::entropy(),
-                target: of.target.clone(),
-                zones: sorted(of.zones.as_deref()),
-                effect,
-                who: who.clone(),
-                why: of.why.clone(),
-                node: self.node.to_string(),
-            };
+            let change = change_of(of, effect, who, &self.node);
             let end = left.map(|left| millis_of(now) + (left * 1e3).round() as i64);
             let id = change.id;
             changes.push((shared.merge.change(change, end, millis_of(now)), id));
@@ -359,6 +351,19 @@ impl Shared {
 fn marked(mut receiver: watch::Receiver<()>) -> watch::Receiver<()> {
     receiver.mark_changed();
     receiver
+}
+
+/// The change of an override that this server made.
+pub(super) fn change_of(of: &Override, effect: OverrideEffect, who: &str, node: &str) -> FleetOverride {
+    FleetOverride {
+        id: clock::entropy(),
+        target: of.target.clone(),
+        zones: sorted(of.zones.as_deref()),
+        effect,
+        who: who.to_owned(),
+        why: of.why.clone(),
+        node: node.to_owned(),
+    }
 }
 
 /// The zones of an override in the order of keys.

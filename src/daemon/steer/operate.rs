@@ -80,19 +80,15 @@ impl Steer {
         if !draft.is_change() {
             return;
         }
-        let resolved = self.overrides.resolved();
-        let (edits, _) = self.overrides.apply(draft);
-        self.serve_again();
+        self.publish_draft(draft);
         // A failure is in the log; after a restart the time is over too.
         drop(self.overrides.save(&self.state_dir));
-        self.report_edits(&edits, &resolved);
     }
 
     /// Serves the overrides as the fleet has them, by a draft. What is shared is saved also where nothing else changes.
     pub(super) fn apply_fleet(&mut self, draft: Draft) {
-        let (is_change, resolved) = (draft.is_change(), self.overrides.resolved());
-        if is_change {
-            self.publish_draft(draft, &resolved);
+        if draft.is_change() {
+            self.publish_draft(draft);
         } else {
             drop(self.overrides.apply(draft));
         }
@@ -101,10 +97,11 @@ impl Steer {
     }
 
     /// Serves a draft that nobody waits for.
-    fn publish_draft(&mut self, draft: Draft, before: &Resolved) {
+    fn publish_draft(&mut self, draft: Draft) {
+        let before = self.overrides.resolved();
         let (edits, _) = self.overrides.apply(draft);
         self.serve_again();
-        self.report_edits(&edits, before);
+        self.report_edits(&edits, &before);
     }
 
     /// Reports a change of the overrides to log and journal; `before` has the override of each endpoint before it.

@@ -251,11 +251,6 @@ impl OverrideMerge {
         is_first || self.changes.len() != count
     }
 
-    /// Whether the bucket was read since the start.
-    pub fn is_complete(&self) -> bool {
-        self.complete_at.is_some()
-    }
-
     /// What has to be written now, at most `most` values. Each is under way until [`OverrideMerge::written`].
     pub fn writes(&mut self, most: usize, now: i64) -> Vec<OverrideWrite> {
         if self.complete_at.is_none() || most == 0 {
@@ -264,15 +259,14 @@ impl OverrideMerge {
         let mut writes = Vec::new();
         for (key, known) in &self.changes {
             let is_old = known.timed.ended_at().is_some_and(|at| now.saturating_sub(at) > millis(FORGET_AFTER));
-            let value = match (&known.stored, is_old) {
-                (None, _) => Some(value::to_json(&known.timed, now)),
-                (Some(_), true) => None,
-                (Some(_), false) => continue,
-            };
+            if !known.is_pending() && !is_old {
+                continue;
+            }
             let slot = self.slots.entry(key.clone()).or_default();
             if !slot.may_write(now) {
                 continue;
             }
+            let value = known.is_pending().then(|| value::to_json(&known.timed, now));
             if value.as_ref().is_some_and(|value| value.len() > value::MAX_VALUE) {
                 // No server would read it: it stays pending.
                 slot.failed(now);

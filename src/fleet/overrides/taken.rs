@@ -8,6 +8,7 @@ use ring::digest::{SHA256, digest};
 use serde::{Deserialize, Serialize};
 
 use crate::fleet::overrides::millis;
+use crate::model::MAX_NODE_NAME;
 use crate::printable::is_unprintable;
 
 /// How often a server publishes it when nothing changes (judgment: the same as the other signs of life of a fleet).
@@ -20,8 +21,6 @@ const FORGET_AFTER: Duration = Duration::from_secs(3600);
 const MAX_SERVERS: usize = 256;
 /// Largest message, in octets: it has fixed fields, and room for those of a later release.
 const MAX_MESSAGE: usize = 1024;
-/// Longest name of a server, in octets.
-const MAX_NAME: usize = 255;
 /// The version of the messages.
 const VERSION: u32 = 1;
 
@@ -81,7 +80,7 @@ impl TakenBook {
     /// Takes a message of a server. `false`: it was not used, because there are too many servers or its name is none.
     pub fn note(&mut self, server: &str, message: TakenMessage, now: i64) -> bool {
         self.servers.retain(|_, (_, at)| now.saturating_sub(*at) <= millis(FORGET_AFTER));
-        let is_name = !server.is_empty() && server.len() <= MAX_NAME && !server.chars().any(is_unprintable);
+        let is_name = !server.is_empty() && server.len() <= MAX_NODE_NAME && !server.chars().any(is_unprintable);
         if !is_name || (self.servers.len() >= MAX_SERVERS && !self.servers.contains_key(server)) {
             return false;
         }
