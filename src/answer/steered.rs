@@ -94,13 +94,13 @@ impl<'q> Answering<'q> {
     pub(super) fn cell(&mut self, zone: ZoneId, steered: &SteeredNode, facet: Facet) -> Option<&'q Cell> {
         let of_facet = self.snapshot.facet(steered.policy, facet)?;
         let Some(tables) = of_facet.tables.as_deref() else { return of_facet.cells.first().map(|cell| &**cell) };
-        let position = match self.client {
-            Some(position) if std::ptr::eq(position.tables, tables) => position,
+        let located = match self.client {
+            Some(located) if std::ptr::eq(located.tables, tables) => located,
             Some(_) | None => self.locate_client(zone, tables),
         };
-        self.client = Some(position);
-        self.scope = self.scope.max(position.prefix_len);
-        of_facet.cell(position.class).map(|cell| &**cell)
+        self.client = Some(located);
+        self.scope = self.scope.max(located.prefix_len);
+        of_facet.cell(located.class).map(|cell| &**cell)
     }
 
     /// Draws from a cell of [`Answering::cell`]. The scope of the reply gets longer where affinity uses the

@@ -92,7 +92,7 @@ fn of_events(events: &EventsReport) -> String {
 fn of_overrides(overrides: &OverridesReport, is_connected: bool) -> String {
     let OverridesReport { problem, pending, refused, refused_why, servers, .. } = overrides;
     let mut shown = String::new();
-    // Without a connection that is no news.
+    // Without a connection the line about NATS has it already.
     if let Some(problem) = problem.as_ref().filter(|_| is_connected) {
         let _ = writeln!(shown, "OVERRIDES: {problem}");
     }

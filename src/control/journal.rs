@@ -80,7 +80,6 @@ impl RecentEvents {
     /// The next number is the one after `number`.
     fn skip_to(&mut self, number: u64) {
         self.last = number;
-        self.begun = number;
         if self.visible.is_empty() {
             self.floor = number;
         }
@@ -143,6 +142,7 @@ impl Journal {
         let Some(held) = recent.held.take() else { return };
         if last > recent.last {
             recent.skip_to(last);
+            recent.begun = last;
         }
         held.into_iter().for_each(|event| self.number(&mut recent, event));
     }

@@ -196,29 +196,29 @@ mod tests {
     #[test]
     fn while_a_vantage_floods_the_others_are_read_one_by_one() {
         let mut guard = FloodGuard::default();
-        for subject in ["r.b", "r.a", "r.evil"] {
+        for subject in ["r.b", "r.a", "r.flooder"] {
             guard.count(subject, 100, true, at(0));
         }
         assert_eq!((guard.advance(0, at(250)), guard.subjects(at(250))), (vec![], ReportSubjects::All));
         // Most of a flood is not accepted.
-        flood(&mut guard, "r.evil", false, at(300));
-        assert_eq!(guard.advance(0, at(500)), [FloodChange::Began(Some("r.evil".to_owned()), EXCLUDED_FOR[0])]);
+        flood(&mut guard, "r.flooder", false, at(300));
+        assert_eq!(guard.advance(0, at(500)), [FloodChange::Began(Some("r.flooder".to_owned()), EXCLUDED_FOR[0])]);
         let others = ReportSubjects::Only(vec!["r.a".to_owned(), "r.b".to_owned()]);
         assert_eq!(guard.subjects(at(500)), others);
         // What was in the queue prolongs nothing.
-        flood(&mut guard, "r.evil", false, at(600));
+        flood(&mut guard, "r.flooder", false, at(600));
         assert_eq!((guard.advance(0, at(750)), guard.subjects(at(750))), (vec![], others));
-        assert_eq!(guard.advance(0, at(60_500)), [FloodChange::Ended(Some("r.evil".to_owned()))]);
+        assert_eq!(guard.advance(0, at(60_500)), [FloodChange::Ended(Some("r.flooder".to_owned()))]);
         assert_eq!(guard.subjects(at(60_500)), ReportSubjects::All);
     }
 
     #[test]
     fn each_further_flood_is_excluded_for_longer_until_there_was_none_for_long() {
         let mut guard = FloodGuard::default();
-        guard.count("r.evil", 100, true, at(0));
+        guard.count("r.flooder", 100, true, at(0));
         let (mut now, mut times) = (at(0), Vec::new());
         for _ in 0..7 {
-            flood(&mut guard, "r.evil", true, now);
+            flood(&mut guard, "r.flooder", true, now);
             let began = guard.advance(0, now);
             let [FloodChange::Began(_, time)] = &began[..] else { panic!("{began:?}") };
             times.push(time.as_secs());
@@ -227,8 +227,8 @@ mod tests {
         }
         assert_eq!(times, [60, 120, 240, 480, 960, 960, 960]);
         now = now + FORGIVEN_AFTER;
-        flood(&mut guard, "r.evil", true, now);
-        assert_eq!(guard.advance(0, now), [FloodChange::Began(Some("r.evil".to_owned()), EXCLUDED_FOR[0])]);
+        flood(&mut guard, "r.flooder", true, now);
+        assert_eq!(guard.advance(0, now), [FloodChange::Began(Some("r.flooder".to_owned()), EXCLUDED_FOR[0])]);
     }
 
     #[test]
@@ -244,11 +244,11 @@ mod tests {
     #[test]
     fn where_messages_were_lost_a_sample_of_the_flood_is_enough() {
         let mut guard = FloodGuard::default();
-        for subject in ["r.a", "r.evil"] {
+        for subject in ["r.a", "r.flooder"] {
             (0..20).for_each(|_| guard.count(subject, 100, true, at(0)));
         }
         assert_eq!(guard.advance(MANY_LOST + 1, at(250)), [], "many vantages that sent at once after a break");
-        (0..80).for_each(|_| guard.count("r.evil", 1, false, at(300)));
+        (0..80).for_each(|_| guard.count("r.flooder", 1, false, at(300)));
         assert_eq!(guard.advance(MANY_LOST + 1, at(1250)).len(), 1);
         (0..80).for_each(|_| guard.count("r.a", 1, true, at(1300)));
         assert_eq!(guard.advance(MANY_LOST + 1, at(1500)), [], "nothing was lost since");

@@ -23,7 +23,7 @@ const CHANGED_PART: u32 = 8;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(in crate::health) struct PathMean {
     mean: Option<Duration>,
-    /// The last measurements in µs, the newest first; those above are shorter than an hour. 0: there is none.
+    /// The last measurements in µs, the newest first; one above 71 minutes counts as that. 0: there is none.
     recent: [u32; RECENT],
 }
 
@@ -43,9 +43,9 @@ impl PathMean {
             None => &mut known[..],
         };
         let count = known.len();
-        let median = median(known);
+        let median = median_of(known);
         known.iter_mut().for_each(|micros| *micros = micros.abs_diff(median));
-        let (deviation, median) = (micros(self::median(known)), micros(median));
+        let (deviation, median) = (from_micros(median_of(known)), from_micros(median));
         self.mean = Some(match self.mean {
             None => median,
             Some(mean) => {
@@ -67,12 +67,12 @@ impl PathMean {
 }
 
 /// Of an even number the smaller one of the two in the middle. Sorts `all`, which has at least one.
-fn median(all: &mut [u32]) -> u32 {
+fn median_of(all: &mut [u32]) -> u32 {
     all.sort_unstable();
     all.get(all.len().saturating_sub(1) / 2).copied().unwrap_or_default()
 }
 
-fn micros(micros: u32) -> Duration {
+fn from_micros(micros: u32) -> Duration {
     Duration::from_micros(micros.into())
 }
 

@@ -265,7 +265,7 @@ impl ThreadCounters {
 
     /// Counts a TLS or QUIC handshake that was not done, and its connection.
     pub fn handshake_lost(&self, transport: Transport, why: DropReason) {
-        let is_refused = why.index() == DropReason::Refused.index();
+        let is_refused = matches!(why, DropReason::Refused);
         self.handshake(transport, if is_refused { HandshakeResult::Refused } else { HandshakeResult::Failed });
         self.dropped(why, 1);
     }

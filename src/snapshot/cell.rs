@@ -16,7 +16,7 @@ use std::sync::Arc;
 use rdata::Rdata;
 
 use crate::model::{Facet, MAX_ANSWERS, Model, Policy};
-use crate::placing::mix;
+use crate::placing::SplitMix;
 use crate::steering::{AnswerSource, Decision, Distribution, NameKind};
 use crate::wire::PREPARED_HEAD;
 
@@ -343,7 +343,7 @@ impl Draw {
     fn begin(entropy: u64, net: Option<u64>) -> Draw {
         Draw {
             picks: Picks { indexes: [0; MAX_ANSWERS], len: 0 },
-            chance: Chance(entropy),
+            chance: Chance(SplitMix(entropy)),
             draws: 0,
             net,
             has_blank: false,
@@ -351,14 +351,12 @@ impl Draw {
     }
 }
 
-/// A stream of numbers from one seed (splitmix64, Steele et al. 2014): a reply needs several, the query has one.
-struct Chance(u64);
+/// The random numbers of one reply: it needs several, the query has one.
+struct Chance(SplitMix);
 
 impl Chance {
     fn next(&mut self) -> u64 {
-        let number = mix(self.0);
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        number
+        self.0.number()
     }
 
     /// A number below `bound`, which is not 0, by multiply-shift (Lemire 2019); its bias is under bound / 2^64.

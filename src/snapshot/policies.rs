@@ -33,11 +33,6 @@ impl FacetCells {
         self.cells.get(usize::from(class.0)).or(self.cells.first())
     }
 
-    /// Whether both hold the same cells, not merely equal ones.
-    pub(crate) fn is_same(&self, other: &FacetCells) -> bool {
-        self.has(&other.cells)
-    }
-
     /// Whether it holds these cells, not merely equal ones.
     pub(crate) fn has(&self, cells: &[Arc<Cell>]) -> bool {
         let mut pairs = self.cells.iter().zip(cells);

@@ -219,13 +219,13 @@ impl Empty<'_> {
     /// Gives what `other` gives of the endpoints that `admit` lets through, if it gives anything.
     fn try_other(&self, other: MemberRef, admit: Admit, decision: &mut Decision, prospects: &mut Prospects) -> bool {
         let scene = &self.scene;
+        let sieved = sieve(scene, other, admit);
         if admit == Admit::Up
-            && scene.has_one_out_of_reach(&sieve(scene, other, admit))
+            && scene.has_one_out_of_reach(&sieved)
             && self.try_other(other, Admit::WithinReach, decision, prospects)
         {
             return true;
         }
-        let sieved = sieve(scene, other, admit);
         prospects.considered.extend(&sieved.considered);
         prospects.inside.extend(&sieved.inside);
         let mut choice = choice::choose(scene, other, &sieved);

@@ -163,7 +163,7 @@ impl ReceiveTask {
                 Some(time) => tracing::warn!(
                     sender,
                     seconds = time.as_secs(),
-                    "a flood of reports: it is not read for this time, and no vantage that is new is"
+                    "a flood of reports: this sender is not read for these seconds, new vantages neither"
                 ),
                 None => tracing::info!(sender, "reports are read again after a flood"),
             }

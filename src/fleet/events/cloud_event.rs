@@ -7,6 +7,8 @@ use std::time::{Duration, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 
 use crate::fleet::nats::token;
+use crate::model::MAX_NODE_NAME;
+use crate::printable::cut;
 
 /// The version of the specification.
 const SPEC_VERSION: &str = "1.0";
@@ -20,8 +22,6 @@ pub const BATCH: &str = "application/cloudevents-batch+json";
 pub const MAX_NUMBER: u64 = (1 << 53) - 1;
 /// Longest text of an event that is accepted, in octets: four times the longest reason of an operator (judgment).
 const MAX_TEXT: usize = 8192;
-/// Longest name of a node, in octets, as the settings allow it.
-const MAX_NODE: usize = 255;
 /// The last second of the year 9999, which is the last that RFC 3339 can write.
 const LAST_SECOND: u64 = 253_402_300_799;
 
@@ -90,7 +90,7 @@ impl EventId {
         let (node, number) = text.rsplit_once('/')?;
         let is_number = !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit());
         let number = number.parse().ok().filter(|number| is_number && (1..=MAX_NUMBER).contains(number))?;
-        let is_node = !node.is_empty() && node.len() <= MAX_NODE && !node.chars().any(char::is_control);
+        let is_node = !node.is_empty() && node.len() <= MAX_NODE_NAME && !node.chars().any(char::is_control);
         is_node.then(|| EventId { node: node.into(), number })
     }
 }
@@ -149,10 +149,7 @@ impl EventData {
         let EventData { endpoint, zone, from, to, why, who, generation: _, monitor } = self;
         let optional = [endpoint, zone, who, monitor].into_iter().flatten();
         for text in [from, to, why].into_iter().chain(optional) {
-            let fits = text.char_indices().map(|(at, _)| at).take_while(|at| *at <= MAX_TEXT).last().unwrap_or(0);
-            if text.len() > MAX_TEXT {
-                text.truncate(fits);
-            }
+            text.truncate(cut(text, MAX_TEXT).len());
         }
     }
 }

@@ -189,6 +189,19 @@ impl Nats {
         self.state.clone()
     }
 
+    /// Waits until the connection is made again; `seen`: how often it had been made. `None`: it has ended. A message
+    /// that NATS refuses changes the status too, and is not reported here.
+    pub async fn connected_again(status: &mut watch::Receiver<ConnectionStatus>, seen: &mut u64) -> Option<()> {
+        loop {
+            status.changed().await.ok()?;
+            let now = status.borrow_and_update().clone();
+            if now.is_connected && now.connections != *seen {
+                *seen = now.connections;
+                return Some(());
+            }
+        }
+    }
+
     /// The NATS server that this node is connected to: its name or `HOST:PORT`.
     pub fn server(&self) -> Option<String> {
         let info = self.client.try_server_info().filter(|_| self.state.borrow().is_connected)?;

@@ -43,8 +43,7 @@ impl Subjects {
 
     /// Who published on this subject; `None` if it is not one of reports.
     pub fn sender(&self, subject: &str) -> Option<Vantage> {
-        let rest = subject.strip_prefix("portolan.")?.strip_prefix(self.cluster.as_str())?;
-        let (region, node) = rest.strip_prefix(".report.")?.split_once('.')?;
+        let (region, node) = self.rest(subject, "report")?.split_once('.')?;
         Some(Vantage { name: name_of(node)?.into(), region: name_of(region)?.into() })
     }
 
@@ -70,8 +69,7 @@ impl Subjects {
 
     /// The server whose events are published on this subject; `None` if it is not one of events.
     pub fn event_node(&self, subject: &str) -> Option<String> {
-        let rest = subject.strip_prefix("portolan.")?.strip_prefix(self.cluster.as_str())?;
-        name_of(rest.strip_prefix(".event.")?)
+        name_of(self.rest(subject, "event")?)
     }
 
     /// The name of the stream of events: `portolan_CLUSTER_events`.
@@ -91,13 +89,18 @@ impl Subjects {
 
     /// The server of such a subject; `None` if it is another subject.
     pub fn taken_by(&self, subject: &str) -> Option<String> {
-        let rest = subject.strip_prefix("portolan.")?.strip_prefix(self.cluster.as_str())?;
-        name_of(rest.strip_prefix(".taken.")?)
+        name_of(self.rest(subject, "taken")?)
     }
 
     /// The name of a bucket: `portolan_CLUSTER_targets`.
     pub fn bucket(&self, kind: &str) -> String {
         format!("portolan_{}_{kind}", self.cluster)
+    }
+
+    /// What follows `portolan.CLUSTER.KIND.` in a subject; `None` if it is another one.
+    fn rest<'s>(&self, subject: &'s str, kind: &str) -> Option<&'s str> {
+        let rest = subject.strip_prefix("portolan.")?.strip_prefix(self.cluster.as_str())?;
+        rest.strip_prefix('.')?.strip_prefix(kind)?.strip_prefix('.')
     }
 
     /// The beginning of the subjects on which replies to a node arrive. It is its own, so that permissions can keep

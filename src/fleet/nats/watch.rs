@@ -20,7 +20,7 @@ use crate::clock;
 use crate::fleet::nats::bucket::{Bucket, BucketInfo, BucketKind};
 use crate::fleet::nats::bucket_event::{BucketEntry, BucketEvent, StoredTime, millis_of_stamp};
 use crate::fleet::nats::jetstream::{ApiError, BatchPart, NOT_FOUND, UNUSABLE, batch_part};
-use crate::fleet::nats::{ConnectionStatus, NatsSubscription};
+use crate::fleet::nats::{ConnectionStatus, Nats, NatsSubscription};
 use crate::model::Moment;
 
 /// The events of a bucket. The watch ends when this is dropped.
@@ -320,29 +320,19 @@ impl Watcher {
     ) -> Result<Woken, Ended> {
         let until = clock::now() + wait;
         tokio::time::sleep(LEAST_PAUSE).await;
-        loop {
-            let left = until.since(clock::now());
-            tokio::select! {
-                () = tokio::time::sleep(left) => return Ok(Woken::Due),
-                () = self.events.closed() => return Err(Ended),
-                changed = connection.changed() => match changed {
-                    // A message that NATS refuses changes the status too.
-                    Ok(()) => {
-                        let status = connection.borrow_and_update().clone();
-                        if status.is_connected && status.connections != self.connections {
-                            self.connections = status.connections;
-                            return Ok(Woken::Connected);
-                        }
-                    }
-                    Err(_) => return Err(Ended),
-                },
-                // An error is the end of the connection, which `announced` reports.
-                Ok(()) = own_writes.changed() => return Ok(Woken::Due),
-                message = announced.next() => match message {
-                    Some(_) => return self.look_soon(announced).await.map(|()| Woken::Due),
-                    None => return Err(Ended),
-                },
-            }
+        tokio::select! {
+            () = tokio::time::sleep(until.since(clock::now())) => Ok(Woken::Due),
+            () = self.events.closed() => Err(Ended),
+            again = Nats::connected_again(connection, &mut self.connections) => match again {
+                Some(()) => Ok(Woken::Connected),
+                None => Err(Ended),
+            },
+            // An error is the end of the connection, which `announced` reports.
+            Ok(()) = own_writes.changed() => Ok(Woken::Due),
+            message = announced.next() => match message {
+                Some(_) => self.look_soon(announced).await.map(|()| Woken::Due),
+                None => Err(Ended),
+            },
         }
     }
 

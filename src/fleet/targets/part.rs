@@ -15,7 +15,7 @@ use serde_json::value::Value as Json;
 
 use crate::fleet::targets::check::{check_of, monitor_from_json};
 use crate::fleet::targets::{check_hash, hash};
-use crate::model::{CheckKey, Digested, MAX_ZONE_CHECKS, Monitor};
+use crate::model::{CheckKey, Digested, MAX_NODE_NAME, MAX_ZONE_CHECKS, Monitor};
 
 /// The version of parts. Another one is refused.
 const VERSION: u32 = 2;
@@ -28,8 +28,6 @@ const MAX_TEXTS: usize = 8 << 20;
 
 /// Most checks of all zones.
 pub(super) const MAX_CHECKS: usize = MAX_ZONE_CHECKS;
-/// Longest name of a region or a node, as in the settings.
-pub(super) const MAX_NAME: usize = 255;
 
 /// One check of a zone, as it is written.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -218,7 +216,7 @@ impl Readable {
             Some(number) => Some(self.regions.get(number).ok_or("a region that is not there")?),
             None => None,
         };
-        if region.is_some_and(|region| region.len() > MAX_NAME) {
+        if region.is_some_and(|region| region.len() > MAX_NODE_NAME) {
             return Err("a region with a long name");
         }
         *texts += self.lengths.get(monitor).ok_or("a monitor that is not there")?;

@@ -7,9 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::fleet::nats::token;
 use crate::fleet::targets::check::{monitor_to_json, shared};
-use crate::fleet::targets::part::{self, LeftOut, MAX_CHECKS, MAX_NAME, TargetEntry, digest};
+use crate::fleet::targets::part::{self, LeftOut, MAX_CHECKS, TargetEntry, digest};
 use crate::fleet::targets::share::share;
-use crate::model::{Answerable, CheckId, CheckKey, Digested, Model, Monitor, Zone};
+use crate::model::{Answerable, CheckId, CheckKey, Digested, MAX_NODE_NAME, Model, Monitor, Zone};
 use crate::wire::code::rtype;
 
 /// The version of manifests. Another one is refused. Parts have a version of their own: a server of another release
@@ -233,7 +233,7 @@ impl ZoneManifest {
         if read.parts.len() > MAX_PARTS || read.checks > MAX_CHECKS {
             return Err("too many checks");
         }
-        if read.node.len() > MAX_NAME || !read.parts.iter().all(is_digest) {
+        if read.node.len() > MAX_NODE_NAME || !read.parts.iter().all(is_digest) {
             return Err("not a manifest");
         }
         Ok(read)

@@ -60,6 +60,7 @@ impl Prober {
         let control = self.settings.control.clone();
         let control: Vec<(&Arc<CheckKey>, usize)> = control.iter().map(|key| (key, 0)).collect();
         self.controls = self.slots_of(&control, &mut adoption);
+        adoption.wanted.extend(&self.controls);
         self.plan = plan;
         self.remove_others(&adoption.wanted).await;
         // The regions may have other numbers now. The next report finds the silent ones again.
@@ -103,10 +104,8 @@ impl Prober {
 
     /// Ends the checks that are not wanted any more.
     async fn remove_others(&mut self, wanted: &HashSet<SlotId, FixedState>) {
-        let is_control = |slot: &SlotId| self.controls.contains(slot);
-        let is_other = |(_, slot): &(&Arc<CheckKey>, &SlotId)| !wanted.contains(slot) && !is_control(slot);
-        let others = self.slots.iter().filter(is_other).map(|(key, slot)| (Arc::clone(key), *slot));
-        let others: Vec<(Arc<CheckKey>, SlotId)> = others.collect();
+        let others = self.slots.iter().filter(|(_, slot)| !wanted.contains(*slot));
+        let others: Vec<(Arc<CheckKey>, SlotId)> = others.map(|(key, slot)| (Arc::clone(key), *slot)).collect();
         for part in others.chunks(PART) {
             for (key, slot) in part {
                 self.schedule.remove(*slot);

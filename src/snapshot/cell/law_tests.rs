@@ -14,6 +14,7 @@ use crate::model::{
     Pool, PoolId, Steering, WorldView, ZoneId,
 };
 use crate::placing::ClientNet;
+use crate::placing::mix;
 use crate::steering::{AnswerSource, Memory, decide, key_of};
 
 const WEIGHTED: Steering = Steering::Weighted;

@@ -13,7 +13,7 @@ use std::ops::Range;
 
 use super::Chance;
 use crate::model::MAX_ENDPOINTS;
-use crate::placing::mix;
+use crate::placing::{SplitMix, mix};
 use crate::steering::PathStep;
 
 /// The tree of one tier, in order of depth, the root first.
@@ -102,7 +102,7 @@ impl Race {
                     if (first..first + count).any(|member| !self.nodes[usize::from(member)].by_net) {
                         return None;
                     }
-                    at = self.soonest(first..first + count, net, &mut Chance(0));
+                    at = self.soonest(first..first + count, net, &mut Chance(SplitMix(0)));
                 }
             }
         }

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 
+use crate::printable::cut;
 use crate::source::{Problem, Severity};
 
 /// Most errors, and most warnings, of one file that are listed. A file of another kind may have an error in each of a
@@ -25,8 +26,7 @@ const LONGEST: usize = 1000;
 /// The beginning of a text that is too long for a message.
 pub(super) fn shortened(mut text: String) -> String {
     if text.len() > LONGEST {
-        let end = (0..=LONGEST).rev().find(|at| text.is_char_boundary(*at)).unwrap_or_default();
-        text.truncate(end);
+        text.truncate(cut(&text, LONGEST).len());
         text.push_str("...");
     }
     text

@@ -36,7 +36,9 @@ pub(crate) fn did_you_mean<'a>(written: &str, known: impl IntoIterator<Item = &'
     let mut first = Vec::new();
     let near =
         similar(written, known.into_iter().inspect(|name| first.extend((first.len() <= LISTED).then_some(*name))));
-    near.or_else(|| (1..=LISTED).contains(&first.len()).then(|| format!("there is {}", listed(&first))))
+    // Where the comparisons ran out, there are more than these.
+    let is_whole = || LEFT.get() > 0 && (1..=LISTED).contains(&first.len());
+    near.or_else(|| is_whole().then(|| format!("there is {}", listed(&first))))
 }
 
 /// ``did you mean `x`?`` if one of `known` is similar to the name.

@@ -52,7 +52,7 @@ impl ReadEvents {
     async fn read_on(&self) {
         let stream = EventStream::of(&self.nats);
         let Some(mut announced) = stream.announced().await else { return };
-        let mut connection = self.nats.changes();
+        let (mut connection, mut seen) = (self.nats.changes(), self.nats.status().connections);
         let mut place = Place::default();
         loop {
             let read = self.read(&stream, &mut place).await;
@@ -73,10 +73,10 @@ impl ReadEvents {
                     Some(_) => self.look_soon(&stream, &mut place, &mut announced).await,
                     None => return,
                 },
-                changed = connection.changed() => match changed {
+                again = Nats::connected_again(&mut connection, &mut seen) => match again {
                     // What is there now may be another stream.
-                    Ok(()) => place.looked_at = None,
-                    Err(_) => return,
+                    Some(()) => place.looked_at = None,
+                    None => return,
                 },
             }
         }
