@@ -45,6 +45,12 @@ pub fn unix_seconds() -> f64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
 }
 
+/// Nanoseconds since 1970 UTC; 0 if the system's clock is before that, and the greatest number from the year 2554 on.
+pub fn unix_nanos() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+}
+
 /// Seconds since 1970 UTC by the wall clock of the process's first look, plus the monotonic time since then: nobody can
 /// set it while the process runs. It is as wrong as the wall clock was at the start.
 pub fn steady_unix_seconds() -> f64 {

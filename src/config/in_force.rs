@@ -58,6 +58,7 @@ impl Settings {
             ("fleet", self.fleet != other.fleet),
             ("tls", files(self) != files(other)),
             ("limits", self.limits != other.limits),
+            ("dnstap", self.dnstap != other.dnstap),
             ("run.user", self.user != other.user),
             ("state.dir", self.operators.state_dir != other.operators.state_dir),
         ];

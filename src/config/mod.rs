@@ -12,6 +12,7 @@ mod classes;
 mod client_lists;
 mod client_settings;
 mod clients;
+mod dnstap;
 mod fields;
 mod guard;
 mod in_force;
@@ -43,6 +44,7 @@ mod tests;
 
 pub use certificate::{Certificate, CertificateError, Tls};
 pub use client_settings::ClientSettings;
+pub use dnstap::Dnstap;
 pub use guard::Guard;
 pub use limits::Limits;
 pub use load::{InForce, LoadOptions, Loaded, again, load, load_after, log_format, reload, settings_alone, start};

@@ -14,6 +14,7 @@ use serde_json::{Value as Json, json};
 
 use crate::config::certificate::{self, Tls, TlsKeys};
 use crate::config::client_settings::{ClientKeys, ClientSettings};
+use crate::config::dnstap::{self, Dnstap, DnstapKeys};
 use crate::config::fields::Fields;
 use crate::config::guard::{self, ChaosKeys, CookieKeys, Guard, RrlKeys};
 use crate::config::keys::{KeyKind as _, Table, duration, keys, name, named, table, text};
@@ -67,6 +68,8 @@ pub struct Settings {
     pub operators: Operators,
     /// How many connections of clients there may be.
     pub limits: Limits,
+    /// The query log; `None`: there is none.
+    pub dnstap: Option<Dnstap>,
     /// The user that the server becomes when it is started as root: a name or a number. `None`: a default.
     pub user: Option<String>,
     /// The format of the log; `None` if the settings don't choose one.
@@ -105,6 +108,7 @@ keys! {
         run: RunKeys = table();
         limits: LimitKeys = table();
         log: LogKeys = table();
+        dnstap: DnstapKeys = table();
         vantage: VantageKeys = table();
         fleet: FleetKeys = table();
         clients: ClientKeys = table();
@@ -181,6 +185,7 @@ fn settings(keys: SettingsKeys, shown: &Path, has_file: bool, problems: &mut Pro
         guard: guard::read(value(keys.cookies), value(keys.rrl), value(keys.chaos), base, problems),
         operators,
         limits: value(keys.limits).map_or_else(Limits::default, Limits::from),
+        dnstap: keys.dnstap.and_then(|at| dnstap::read(at, base, problems)),
         user: value(keys.run).and_then(|keys| value(keys.user)),
         log: value(keys.log).and_then(|keys| value(keys.format)),
         regions,

@@ -70,7 +70,7 @@ impl RunningNode {
         let Prepared { vantages, watched, state_dir, saved, sockets, shares, .. } = prepared;
         let SavedState { mut overrides, leases: restored, last_reports, steering_files, last_event, mut events } =
             saved;
-        let Sockets { mut server, certificates, encrypted, api } = sockets;
+        let Sockets { mut server, certificates, encrypted, query_log, api } = sockets;
         let Limits { connections, quic_connections, api_connections } = shares.connections;
         let [connections, quic_connections] = [connections, quic_connections].map(Seats::new);
         let octets = WaitingOctets::new(shares.waiting_octets);
@@ -170,6 +170,7 @@ impl RunningNode {
             rooms: rooms.to_vec(),
             access: access.clone(),
             disk: state_dir.disk(),
+            query_log,
         };
         let render = Arc::new(move |board: &NameStateCache| sources.render(board));
         let state =

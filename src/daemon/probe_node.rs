@@ -177,6 +177,7 @@ impl ProbeNode {
             access,
             disk,
             fleet: Some(fleet.reader()),
+            query_log: None,
         };
         let render = Arc::new(move |board: &NameStateCache| sources.render(board));
         let journal = Arc::new(Journal::new(&settings.node, MAX_BEHIND, 0));

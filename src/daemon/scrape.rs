@@ -10,7 +10,7 @@ use crate::control::names::NameStateCache;
 use crate::control::unsaved::DiskState;
 use crate::control::{ApiAccess, ReloadStatus};
 use crate::daemon::state::StateWrites;
-use crate::server::{Certificates, Counters};
+use crate::server::{Certificates, Counters, QueryLogState};
 use crate::snapshot::Snapshot;
 use crate::telemetry::{ListenerRoom, Metrics, Scrape};
 
@@ -26,6 +26,7 @@ pub(crate) struct Sources {
     pub(crate) access: Arc<ApiAccess>,
     pub(crate) disk: Arc<DiskState>,
     pub(crate) fleet: Option<ReadFleet>,
+    pub(crate) query_log: Option<Arc<QueryLogState>>,
 }
 
 impl Sources {
@@ -43,6 +44,7 @@ impl Sources {
             rooms: &self.rooms,
             refusals: &self.access.refusals,
             unsaved: &self.disk.unsaved(clock::now()),
+            query_log: self.query_log.as_deref(),
             fleet: self.fleet.as_ref().map(|read| read()).as_ref(),
         })
     }

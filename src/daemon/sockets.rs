@@ -7,7 +7,7 @@ use rustls::sign::CertifiedKey;
 
 use crate::config::{Listen, Settings, Tls};
 use crate::daemon::StartError;
-use crate::server::{BindError, Certificates, Encrypted, Server};
+use crate::server::{BindError, Certificates, Encrypted, QueryLogState, Server};
 
 /// The sockets, bound.
 pub(super) struct Sockets {
@@ -15,6 +15,8 @@ pub(super) struct Sockets {
     pub(super) certificates: Option<Arc<Certificates>>,
     /// The addresses of each encrypted transport.
     pub(super) encrypted: Vec<(Encrypted, Vec<SocketAddr>)>,
+    /// What is known of the query log, if there is one.
+    pub(super) query_log: Option<Arc<QueryLogState>>,
     /// The listener of the HTTP API, not blocking.
     pub(super) api: TcpListener,
 }
@@ -31,7 +33,8 @@ impl Sockets {
         let address = settings.listen.http;
         let api = TcpListener::bind(address).and_then(|api| api.set_nonblocking(true).map(|()| api));
         let api = api.map_err(|error| StartError::Bind("http", BindError::of_tcp(error, address)))?;
-        Ok(Sockets { server, certificates, encrypted, api })
+        let query_log = settings.dnstap.clone().map(|dnstap| server.log_queries(dnstap, &settings.node));
+        Ok(Sockets { server, certificates, encrypted, query_log, api })
     }
 }
 

@@ -2,10 +2,15 @@
 //! is their only writer, so that counting is a plain load and store. The streams, whose tasks move between threads,
 //! have one set and add atomically. `telemetry` reads the [`Totals`], at any time and from any thread.
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
 use crate::answer::{Outcome, Reject, Reply, Transport};
+use crate::server::answer_times::{AnswerTimes, TimeTotals};
 use crate::server::handshake::HandshakeResult;
 
 /// Response codes up to 23 (BADCOOKIE), the greatest that this server sends, have a counter each; those above share
@@ -47,11 +52,13 @@ pub enum DropReason {
     Refused,
     /// A reply over the rate limit.
     RateLimited,
+    /// No message of a client, but a message of the query log that its reader did not take in time.
+    Dnstap,
 }
 
 impl DropReason {
     /// All of them, in the order of their numbers.
-    pub const ALL: [DropReason; 13] = [
+    pub const ALL: [DropReason; 14] = [
         DropReason::Rejected(Reject::Short),
         DropReason::Rejected(Reject::Response),
         DropReason::Rejected(Reject::PortZero),
@@ -65,6 +72,7 @@ impl DropReason {
         DropReason::NoOctets,
         DropReason::Refused,
         DropReason::RateLimited,
+        DropReason::Dnstap,
     ];
 
     /// Its name on metrics.
@@ -81,6 +89,7 @@ impl DropReason {
             DropReason::NoOctets => "no_octets",
             DropReason::Refused => "refused",
             DropReason::RateLimited => "rate_limited",
+            DropReason::Dnstap => "dnstap",
         }
     }
 
@@ -97,6 +106,7 @@ impl DropReason {
             DropReason::NoOctets => Reject::ALL.len() + 7,
             DropReason::Refused => Reject::ALL.len() + 8,
             DropReason::RateLimited => Reject::ALL.len() + 9,
+            DropReason::Dnstap => Reject::ALL.len() + 10,
         }
     }
 }
@@ -127,6 +137,8 @@ pub struct Totals {
     pub connections: Vec<(Transport, u64, u64)>,
     /// TLS and QUIC handshakes by transport and result, with zeroes.
     pub handshakes: Vec<(Transport, HandshakeResult, u64)>,
+    /// How long answers took, of a sample, by transport; none of transports without one.
+    pub answer_times: Vec<(Transport, TimeTotals)>,
 }
 
 /// The counters of one UDP thread, or of all streams.
@@ -142,6 +154,7 @@ pub struct ThreadCounters {
     /// Connections that were accepted, and that ended.
     connections: [[AtomicU64; 2]; Transport::ALL.len()],
     handshakes: [[AtomicU64; HandshakeResult::ALL.len()]; Transport::ALL.len()],
+    answer_times: [AnswerTimes; Transport::ALL.len()],
     /// How many chunks of `picks` are allocated, from the first on.
     chunks: AtomicUsize,
     picks: Box<[OnceLock<Box<[AtomicU64]>>]>,
@@ -205,6 +218,13 @@ impl Counters {
                 totals.handshakes.push((transport, result, count));
             }
         }
+        for transport in Transport::ALL {
+            let mut times = TimeTotals::default();
+            threads.iter().for_each(|thread| times.add(&thread.answer_times[transport as usize]));
+            if times.all() > 0 {
+                totals.answer_times.push((transport, times));
+            }
+        }
         for reason in DropReason::ALL {
             totals.dropped.push((reason, sum(&|thread| thread.dropped[reason.index()].load(Relaxed))));
         }
@@ -226,6 +246,7 @@ impl ThreadCounters {
             truncated: Default::default(),
             connections: Default::default(),
             handshakes: Default::default(),
+            answer_times: Default::default(),
             chunks: AtomicUsize::new(0),
             picks: (0..CHUNKS).map(|_| OnceLock::new()).collect(),
         }
@@ -272,6 +293,11 @@ impl ThreadCounters {
 
     fn handshake(&self, transport: Transport, result: HandshakeResult) {
         self.bump(&self.handshakes[transport as usize][result as usize], 1);
+    }
+
+    /// Counts how long an answer took: one of a sample.
+    pub fn answer_took(&self, transport: Transport, time: Duration) {
+        self.answer_times[transport as usize].record(time);
     }
 
     /// Counts what got no reply.
@@ -347,97 +373,4 @@ impl Drop for OpenConnection {
 
 fn new_chunk() -> Box<[AtomicU64]> {
     (0..CHUNK).map(|_| AtomicU64::new(0)).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::answer::Tallies;
-
-    fn reply(rcode: u16, ids: &[u32]) -> Outcome {
-        let mut tallies = Tallies::default();
-        ids.iter().for_each(|&id| tallies.add(id));
-        Outcome::Reply(Reply { len: 12, rcode, tallies, ..Reply::default() })
-    }
-
-    #[test]
-    fn every_reason_has_a_number_and_a_name_of_its_own() {
-        for (at, reason) in DropReason::ALL.into_iter().enumerate() {
-            assert_eq!(reason.index(), at, "{reason:?}");
-            assert_eq!(
-                DropReason::ALL.iter().filter(|other| other.as_str() == reason.as_str()).count(),
-                1,
-                "{reason:?}"
-            );
-        }
-    }
-
-    #[test]
-    fn totals_add_up_threads_that_ended_too() {
-        let counters = Counters::new();
-        for _ in 0..3 {
-            let thread = counters.thread();
-            thread.outcome(Transport::Udp, &reply(0, &[1, 4097]));
-            thread.outcome(Transport::Udp, &reply(3, &[]));
-            thread.outcome(Transport::Tcp, &reply(4095, &[1]));
-            thread.outcome(Transport::Udp, &Outcome::Silence(Reject::Response));
-            thread.queue_drops(7);
-        }
-        let totals = counters.totals();
-        assert_eq!(totals.queries, [(Transport::Udp, 0, 3), (Transport::Udp, 3, 3), (Transport::Tcp, OTHER_RCODE, 3)]);
-        assert_eq!(totals.dropped.iter().map(|(_, count)| count).sum::<u64>(), 3);
-        assert_eq!(totals.dropped[Reject::Response as usize], (DropReason::Rejected(Reject::Response), 3));
-        assert_eq!((totals.picks[1], totals.picks[4097], totals.picks.len()), (6, 3, 4098));
-        assert_eq!(totals.queue_drops, 21);
-    }
-
-    #[test]
-    fn reserved_picks_have_their_memory_and_an_id_beyond_all_bounds_is_let_go() {
-        let counters = Counters::new();
-        let thread = counters.thread();
-        thread.reserve_picks(CHUNK + 1);
-        assert!(thread.picks[1].get().is_some() && thread.picks[2].get().is_none());
-        thread.reserve_picks(1);
-        thread.reserve_picks(usize::MAX);
-        thread.outcome(Transport::Udp, &reply(0, &[u32::MAX]));
-        assert!(counters.totals().picks.is_empty());
-    }
-
-    #[test]
-    fn what_is_truncated_and_who_answers_is_counted_and_open_connections_are_what_did_not_end() {
-        let counters = Counters::new();
-        let thread = counters.shared();
-        let cut = Reply { len: 12, zone: Some(7), is_truncated: true, ..Reply::default() };
-        thread.outcome(Transport::Udp, &Outcome::Reply(cut));
-        let first = thread.connection(Transport::Tls);
-        let second = thread.connection(Transport::Tls);
-        drop(first);
-        let totals = counters.totals();
-        assert_eq!((totals.picks[7], totals.truncated[0]), (1, (Transport::Udp, 1)));
-        assert_eq!(
-            totals.connections,
-            Transport::ALL[1..]
-                .iter()
-                .map(|of| match of {
-                    Transport::Tls => (*of, 2, 1),
-                    _ => (*of, 0, 0),
-                })
-                .collect::<Vec<_>>()
-        );
-        drop(second);
-        assert_eq!(counters.totals().connections[1], (Transport::Tls, 2, 0));
-    }
-
-    #[test]
-    fn shared_counters_lose_nothing_to_each_other() {
-        let counters = Counters::new();
-        let shared = counters.shared();
-        std::thread::scope(|scope| {
-            for _ in 0..4 {
-                scope.spawn(|| (0..10_000).for_each(|_| shared.outcome(Transport::Tcp, &reply(0, &[0]))));
-            }
-        });
-        assert_eq!(counters.totals().queries, [(Transport::Tcp, 0, 40_000)]);
-        assert_eq!(counters.totals().picks, [40_000]);
-    }
 }

@@ -2,9 +2,11 @@
 //! nothing. [`Server::bind`] binds the ports early, so that the ready line can name them; nothing is answered before
 //! [`Server::start`]. Only the daemon (and the demo) calls this.
 
+mod answer_times;
 mod batch;
 mod certificates;
 pub mod counters;
+mod dnstap;
 mod encrypted;
 mod handshake;
 mod limits;
@@ -15,8 +17,10 @@ mod streams;
 mod tests;
 mod udp;
 
+pub use answer_times::TimeTotals;
 pub use certificates::Certificates;
 pub use counters::{Counters, DropReason, OTHER_RCODE, ThreadCounters, Totals};
+pub use dnstap::QueryLogState;
 pub use encrypted::Encrypted;
 pub use handshake::HandshakeResult;
 pub use limits::StreamLimits;
@@ -34,8 +38,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::answer::{Outcome, RawQuery, answer, answer_truncated};
 use crate::clock;
+use crate::config::Dnstap;
 use crate::model::Moment;
 use crate::snapshot::Snapshot;
+use dnstap::{LogBatch, PlannedLog, RunningLog};
 use encrypted::EncryptedListener;
 use rrl::{RateDecision, RateLimiter};
 use socket::BoundSockets;
@@ -55,6 +61,7 @@ pub struct Server {
     bound: Vec<BoundSockets>,
     encrypted: Vec<EncryptedListener>,
     limits: StreamLimits,
+    planned_log: Option<PlannedLog>,
     running: Option<RunningServer>,
 }
 
@@ -64,6 +71,7 @@ struct RunningServer {
     threads: Vec<JoinHandle<()>>,
     streams_stop: CancellationToken,
     streams: Vec<tokio::task::JoinHandle<()>>,
+    query_log: Option<RunningLog>,
 }
 
 impl Server {
@@ -87,7 +95,7 @@ impl Server {
         }
         let addresses = bound.iter().map(|bound| bound.address).collect();
         let limits = StreamLimits::default();
-        Ok(Server { addresses, bound, encrypted: Vec::new(), limits, running: None })
+        Ok(Server { addresses, bound, encrypted: Vec::new(), limits, planned_log: None, running: None })
     }
 
     /// Binds the ports of an encrypted transport; returns the addresses, in order, with the real ports. Call it before
@@ -108,6 +116,13 @@ impl Server {
     /// Sets the limits of the streams. Call it before [`Server::start`].
     pub fn limit_streams(&mut self, limits: StreamLimits) {
         self.limits = limits;
+    }
+
+    /// Plans a query log under the name `node`. Call it before [`Server::start`].
+    pub fn log_queries(&mut self, dnstap: Dnstap, node: &str) -> Arc<QueryLogState> {
+        let state = Arc::new(QueryLogState::default());
+        self.planned_log = Some(PlannedLog { dnstap, node: node.to_owned(), state: state.clone() });
+        state
     }
 
     /// The bound addresses, in the order of [`Server::bind`], with the real ports.
@@ -146,11 +161,16 @@ impl Server {
         let bound = std::mem::take(&mut self.bound);
         let encrypted = std::mem::take(&mut self.encrypted);
         let running = self.running.get_or_insert_with(RunningServer::new);
-        let context = streams::StreamContext::new(for_streams, counters.shared(), &self.limits);
+        if let Some(planned) = self.planned_log.take() {
+            running.query_log = Some(RunningLog::start(planned, counters.shared())?);
+        }
+        let log = running.query_log.as_ref().map(|running| running.log.clone());
+        let context = streams::StreamContext::new(for_streams, counters.shared(), &self.limits, log.clone());
         for BoundSockets { udp, tcp, .. } in bound {
             for socket in udp {
                 discard_early(&socket)?;
-                running.spawn_worker(socket, answerer(), counters.thread())?;
+                let log = log.as_ref().map(|log| log.batch(socket.local_addr().ok()));
+                running.spawn_worker(socket, answerer(), counters.thread(), log)?;
             }
             discard_early_connections(&tcp);
             let _context = runtime.enter();
@@ -181,7 +201,12 @@ impl Server {
             let _ = task.await;
         }
         let threads = std::mem::take(&mut running.threads);
-        let _ = tokio::task::spawn_blocking(move || threads.into_iter().for_each(|thread| drop(thread.join()))).await;
+        let query_log = running.query_log.take();
+        let ending = move || {
+            threads.into_iter().for_each(|thread| drop(thread.join()));
+            query_log.map(RunningLog::stop)
+        };
+        let _ = tokio::task::spawn_blocking(ending).await;
     }
 }
 
@@ -192,16 +217,23 @@ impl RunningServer {
             threads: Vec::new(),
             streams_stop: CancellationToken::new(),
             streams: Vec::new(),
+            query_log: None,
         }
     }
 
-    fn spawn_worker<A>(&mut self, socket: UdpSocket, answerer: A, counters: Arc<ThreadCounters>) -> io::Result<()>
+    fn spawn_worker<A>(
+        &mut self,
+        socket: UdpSocket,
+        answerer: A,
+        counters: Arc<ThreadCounters>,
+        log: Option<LogBatch>,
+    ) -> io::Result<()>
     where
         A: Answerer + Send + 'static,
     {
         let stop = self.threads_stop.clone();
         let name = format!("udp-{}", self.threads.len());
-        let worker = move || udp::serve(socket, answerer, &counters, &stop);
+        let worker = move || udp::serve(socket, answerer, &counters, log, &stop);
         self.threads.push(thread::Builder::new().name(name).spawn(worker)?);
         Ok(())
     }

@@ -8,8 +8,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use super::answer_times::Sampler;
 use super::batch::{Batch, REPLY_ROOM, Wait};
 use super::counters::{DropReason, ThreadCounters};
+use super::dnstap::LogBatch;
 use crate::answer::{MAX_UDP_REPLY, Outcome, RawQuery, Transport};
 use crate::clock;
 use crate::model::Moment;
@@ -44,21 +46,35 @@ pub(crate) trait Answerer {
 }
 
 /// Serves `socket` until `stop` is set and the datagrams received before are answered. Does not return otherwise.
-pub(crate) fn serve(socket: UdpSocket, mut answerer: impl Answerer, counters: &ThreadCounters, stop: &Arc<AtomicBool>) {
+/// Queries that are answered or withheld go into `log`.
+pub(crate) fn serve(
+    socket: UdpSocket,
+    mut answerer: impl Answerer,
+    counters: &ThreadCounters,
+    mut log: Option<LogBatch>,
+    stop: &Arc<AtomicBool>,
+) {
     let mut batch = Batch::new(socket);
+    let mut sampler = Sampler::new();
     answerer.refresh(counters);
     while !stop.load(Ordering::Acquire) {
-        round(&mut batch, Wait::ForOne, &mut answerer, counters);
+        round(&mut batch, Wait::ForOne, &mut answerer, counters, (log.as_mut(), &mut sampler));
     }
     for _ in 0..LAST_BATCHES {
-        if round(&mut batch, Wait::No, &mut answerer, counters) == 0 {
+        if round(&mut batch, Wait::No, &mut answerer, counters, (log.as_mut(), &mut sampler)) == 0 {
             break;
         }
     }
 }
 
 /// Receives, answers, sends and counts one batch; returns how many datagrams were received.
-fn round(batch: &mut Batch, wait: Wait, answerer: &mut impl Answerer, counters: &ThreadCounters) -> usize {
+fn round(
+    batch: &mut Batch,
+    wait: Wait,
+    answerer: &mut impl Answerer,
+    counters: &ThreadCounters,
+    (mut log, sampler): (Option<&mut LogBatch>, &mut Sampler),
+) -> usize {
     let received = match batch.receive(wait) {
         Ok(received) => received,
         Err(_) => {
@@ -71,6 +87,9 @@ fn round(batch: &mut Batch, wait: Wait, answerer: &mut impl Answerer, counters: 
         return 0;
     }
     let (now, unix_secs) = (clock::now(), clock::unix_seconds() as u64 as u32);
+    if let Some(log) = &mut log {
+        log.begin(clock::unix_nanos());
+    }
     let cut = batch.answer_each(|packet, source, out| {
         let ask = RawQuery { packet, source, transport: Transport::Udp, entropy: clock::entropy(), unix_secs };
         let outcome = match answer_or_fault(|| answerer.answer(&ask, now, &mut out[..MAX_UDP_REPLY]), counters)? {
@@ -81,15 +100,31 @@ fn round(batch: &mut Batch, wait: Wait, answerer: &mut impl Answerer, counters: 
             }
             UdpOutcome::Withheld => {
                 counters.dropped(DropReason::RateLimited, 1);
+                if let Some(log) = &mut log {
+                    log.query(&ask);
+                }
                 return None;
             }
         };
         counters.outcome(Transport::Udp, &outcome);
         match outcome {
-            Outcome::Reply(reply) => Some(reply.len),
+            Outcome::Reply(reply) => {
+                if let Some(log) = &mut log {
+                    log.query(&ask);
+                    log.reply(&ask, &out[..reply.len]);
+                }
+                Some(reply.len)
+            }
             Outcome::Silence(_) => None,
         }
     });
+    if sampler.is_measured() {
+        let each = clock::now().since(now) / u32::try_from(received).unwrap_or(u32::MAX);
+        counters.answer_took(Transport::Udp, each);
+    }
+    if let Some(log) = log {
+        log.end();
+    }
     let sent = batch.send();
     for (reason, count) in [(DropReason::TooLong, cut), (DropReason::Unsent, sent.failed as u64)] {
         if count > 0 {

@@ -119,6 +119,8 @@ families! {
     QUERIES Counter "portolan_queries_total" ["transport" "rcode"]
         "Replies, by transport and response code.";
     ZONE_QUERIES Counter "portolan_zone_queries_total" ["zone"] "Replies from a zone.";
+    ANSWER_SECONDS Histogram "portolan_answer_seconds" ["transport"]
+        "How long the server worked on an answer: of one in 64 batches (UDP, the mean of the batch) or messages.";
     TRUNCATED Counter "portolan_truncated_total" ["transport"]
         "Replies that were sent truncated, including those over the rate limit.";
     CONNECTIONS Counter "portolan_connections_total" ["transport"] "Connections of DNS clients that were accepted.";
@@ -130,7 +132,11 @@ families! {
     WAITING Gauge "portolan_waiting_bytes" ["listener"]
         "Octets of replies and requests that wait, without the first 4 KiB of each connection.";
     WAITING_LIMIT Gauge "portolan_waiting_bytes_limit" ["listener"] "How many octets may wait.";
-    DROPPED Counter "portolan_dropped_total" ["reason"] "Messages that got no reply, by reason.";
+    DROPPED Counter "portolan_dropped_total" ["reason"]
+        "Messages that got no reply, by reason; with the reason dnstap: messages that the query log lost.";
+    DNSTAP_OPEN Gauge "portolan_dnstap_open" [] "Whether the query log can be written; only with [dnstap].";
+    DNSTAP_WRITTEN Counter "portolan_dnstap_written_total" []
+        "Messages that were written to the query log; only with [dnstap].";
     SLIPPED Counter "portolan_slipped_total" []
         "Replies over the rate limit that were sent truncated, so that the client retries over TCP.";
     RECV_QUEUE_DROPS Counter "portolan_recv_queue_drops_total" []

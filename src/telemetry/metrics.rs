@@ -12,7 +12,7 @@ use crate::control::names::NameState;
 use crate::control::unsaved::UnsavedFile;
 use crate::control::{RefusalCounters, ReloadStatus};
 use crate::model::{Health, Model};
-use crate::server::Totals;
+use crate::server::{QueryLogState, Totals};
 use crate::snapshot::{Snapshot, Transition};
 use crate::telemetry::families as family;
 use crate::telemetry::rooms::ListenerRoom;
@@ -99,6 +99,8 @@ pub struct Scrape<'a> {
     pub refusals: &'a RefusalCounters,
     /// The files of the state directory that are not on the disk as they should be.
     pub unsaved: &'a [UnsavedFile],
+    /// The query log; `None`: there is none.
+    pub query_log: Option<&'a QueryLogState>,
     /// The state of the fleet; `None`: this node is alone.
     pub fleet: Option<&'a FleetReport>,
 }
@@ -154,6 +156,7 @@ impl Metrics {
             rooms,
             refusals,
             unsaved,
+            query_log,
             fleet,
         } = *scrape;
         let mut text = Exposition::default();
@@ -166,6 +169,9 @@ impl Metrics {
         leases::write(&mut text, snapshot);
         world::write(&mut text, snapshot);
         traffic::write(&mut text, totals, snapshot);
+        if let Some(log) = query_log {
+            traffic::write_query_log(&mut text, log);
+        }
         rooms::write(&mut text, rooms);
         if let Some(end) = certificate_ends_at {
             text.single(&family::CERT_EXPIRY, end);

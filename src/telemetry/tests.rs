@@ -12,7 +12,7 @@ use crate::control::test_world::{model, snapshot, transition};
 use crate::control::unsaved::UnsavedFile;
 use crate::control::{Refusal, RefusalCounters, ReloadStatus};
 use crate::model::{Doubt, Hold};
-use crate::server::{DropReason, HandshakeResult, Totals};
+use crate::server::{DropReason, HandshakeResult, QueryLogState, TimeTotals, Totals};
 use crate::snapshot::Snapshot;
 use crate::telemetry::families::{self, Family};
 use crate::telemetry::{ListenerRoom, Metrics, ProbeResult, Scrape};
@@ -27,6 +27,7 @@ fn totals() -> Totals {
         truncated: vec![(Transport::Udp, 8)],
         connections: vec![(Transport::Tls, 9, 2)],
         handshakes: vec![(Transport::Tls, HandshakeResult::Refused, 11)],
+        answer_times: vec![(Transport::Udp, TimeTotals::default())],
     }
 }
 
@@ -51,6 +52,7 @@ fn scraped(metrics: &Metrics, snapshot: &Snapshot) -> Vec<String> {
         rooms: &[ListenerRoom { listener: "dns", seats: Seats::new(512), octets: Some(WaitingOctets::new(1000)) }],
         refusals: &refusals,
         unsaved: &unsaved,
+        query_log: Some(&QueryLogState::default()),
         fleet: Some(&fleet()),
     });
     text.lines().map(str::to_owned).collect()

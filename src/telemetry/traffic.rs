@@ -6,7 +6,7 @@ use foldhash::fast::FixedState;
 
 use crate::answer::Transport;
 use crate::model::{Model, ZoneId};
-use crate::server::Totals;
+use crate::server::{QueryLogState, Totals};
 use crate::snapshot::{Snapshot, TallyRun, TallyTable};
 use crate::telemetry::families as family;
 use crate::telemetry::text::{Exposition, Samples};
@@ -30,6 +30,10 @@ pub(super) fn write(text: &mut Exposition, totals: &Totals, snapshot: &Snapshot)
     for (id, zone) in (0..).map(ZoneId).zip(&model.zones) {
         let counter = snapshot.zones.counter(id).and_then(|id| totals.picks.get(id as usize));
         samples.sample(&[&zone.apex.to_string()], counter.copied().unwrap_or(0));
+    }
+    let mut samples = text.family(&family::ANSWER_SECONDS);
+    for (transport, times) in &totals.answer_times {
+        samples.histogram(&[transport.as_str()], times.up_to(), times.all(), times.seconds());
     }
     let mut samples = text.family(&family::TRUNCATED);
     for (transport, count) in &totals.truncated {
@@ -55,6 +59,12 @@ pub(super) fn write(text: &mut Exposition, totals: &Totals, snapshot: &Snapshot)
     text.single(&family::RECV_QUEUE_DROPS, totals.queue_drops);
     let mut samples = text.family(&family::ANSWERS);
     write_answers(&mut samples, totals, tallies, model);
+}
+
+/// Writes the state of the query log.
+pub(super) fn write_query_log(text: &mut Exposition, log: &QueryLogState) {
+    text.single(&family::DNSTAP_OPEN, u8::from(log.is_open()));
+    text.single(&family::DNSTAP_WRITTEN, log.written());
 }
 
 /// Writes how often each endpoint was in a reply, by zone, name and endpoint. Counters with equal labels are added up;

@@ -3,6 +3,7 @@
 use super::{Default, Json, Key, KeyGroup as _};
 use crate::config::certificate::TlsKeys;
 use crate::config::client_settings::ClientKeys;
+use crate::config::dnstap::DnstapKeys;
 use crate::config::guard::{ChaosKeys, CookieKeys, RrlKeys};
 use crate::config::limits::LimitKeys;
 use crate::config::log::LogKeys;
@@ -48,6 +49,7 @@ fn settings_keys() -> Vec<Key> {
         ("run", RunKeys::keys()),
         ("limits", LimitKeys::keys()),
         ("log", LogKeys::keys()),
+        ("dnstap", DnstapKeys::keys()),
         ("vantage", VantageKeys::keys()),
         ("fleet", FleetKeys::keys()),
         ("clients", ClientKeys::keys()),

@@ -24,8 +24,10 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use super::answer_times::Sampler;
 use super::certificates::Certificates;
 use super::counters::{DropReason, ThreadCounters};
+use super::dnstap::QueryLog;
 use super::limits::StreamLimits;
 use super::udp::answer_or_fault;
 use crate::admission::{Displacement, Handshakes, Seats, WaitingOctets};
@@ -70,6 +72,7 @@ pub(crate) struct StreamContext {
     seats: Seats,
     octets: WaitingOctets,
     handshakes: Handshakes,
+    log: Option<QueryLog>,
 }
 
 /// What became of a message.
@@ -86,9 +89,15 @@ enum Answered<T> {
 
 impl StreamContext {
     /// The listeners that get clones of this share one limit of connections.
-    pub(crate) fn new(answer: Arc<AnswerFn>, counters: Arc<ThreadCounters>, limits: &StreamLimits) -> StreamContext {
+    /// Messages that are answered go into `log`.
+    pub(crate) fn new(
+        answer: Arc<AnswerFn>,
+        counters: Arc<ThreadCounters>,
+        limits: &StreamLimits,
+        log: Option<QueryLog>,
+    ) -> StreamContext {
         let (seats, octets) = (limits.connections.clone(), limits.octets.clone());
-        StreamContext { answer, counters, seats, octets, handshakes: Handshakes::default() }
+        StreamContext { answer, counters, seats, octets, handshakes: Handshakes::default(), log }
     }
 
     /// The same with other seats.
@@ -112,18 +121,26 @@ impl StreamContext {
         thread_local! {
             /// Room for the longest reply, one a thread: it is used only between two awaits.
             static REPLY: RefCell<Box<[u8]>> = RefCell::new(vec![0; LONGEST].into());
+            static SAMPLER: RefCell<Sampler> = const { RefCell::new(Sampler::new()) };
         }
         let unix_secs = clock::unix_seconds() as u64 as u32;
         let ask = RawQuery { packet, source, transport, entropy: clock::entropy(), unix_secs };
         REPLY.with_borrow_mut(|room| {
+            let begun = SAMPLER.with_borrow_mut(Sampler::is_measured).then(clock::now);
             let Some(outcome) = answer_or_fault(|| (self.answer)(&ask, room), &self.counters) else {
                 return Answered::Silence;
             };
+            if let Some(begun) = begun {
+                self.counters.answer_took(transport, clock::now().since(begun));
+            }
             let taken = match &outcome {
                 Outcome::Silence(_) => Answered::Silence,
                 Outcome::Reply(reply) => {
                     let len = reply.len.min(LONGEST);
                     let Some(taken) = take(&room[..len]) else { return Answered::NoRoom { len } };
+                    if let Some(log) = &self.log {
+                        log.exchange(&ask, &room[..len], clock::unix_nanos());
+                    }
                     Answered::Reply(taken)
                 }
             };

@@ -43,7 +43,7 @@ fn connect_over(transport: Transport, room: usize) -> Scene {
 fn connect_within(limits: &StreamLimits, transport: Transport, room: usize) -> Scene {
     let (client, server) = duplex(room);
     let (counters, stop) = (Counters::new(), CancellationToken::new());
-    let context = StreamContext::new(Arc::new(echo), counters.shared(), limits);
+    let context = StreamContext::new(Arc::new(echo), counters.shared(), limits, None);
     let source: SocketAddr = ([192, 0, 2, 1], 4242).into();
     let seat = context.seats.admit(source.ip(), clock::now());
     let accepted = NewConnection { stream: server, source, seat, abort: Abort::default() };

@@ -26,7 +26,7 @@ struct Connected {
 async fn connected() -> Connected {
     let (client, server) = duplex(1 << 16);
     let (counters, source) = (Counters::new(), SocketAddr::from(([192, 0, 2, 1], 4242)));
-    let context = StreamContext::new(Arc::new(echo), counters.shared(), &StreamLimits::default());
+    let context = StreamContext::new(Arc::new(echo), counters.shared(), &StreamLimits::default(), None);
     let seat = context.seats.admit(source.ip(), clock::now());
     let accepted = NewConnection { stream: server, source, seat, abort: Abort::default() };
     let serving_it = tokio::spawn(converse(accepted, context, CancellationToken::new()));
@@ -101,7 +101,7 @@ fn the_media_type_is_recognised_in_any_case_and_with_parameters() {
 /// A connection whose room for requests is all taken, with its client.
 fn crowded() -> (Arc<Client>, Reservation) {
     let (counters, source) = (Counters::new(), SocketAddr::from(([192, 0, 2, 1], 4242)));
-    let context = StreamContext::new(Arc::new(echo), counters.shared(), &StreamLimits::default());
+    let context = StreamContext::new(Arc::new(echo), counters.shared(), &StreamLimits::default(), None);
     let seat = context.seats.admit(source.ip(), clock::now());
     let client = Arc::new(Client::new(source, context, &seat));
     let all = client.octets.requests.try_reserve(1 << 20).unwrap();

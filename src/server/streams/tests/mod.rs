@@ -86,7 +86,7 @@ impl Scene {
             counted.fetch_add(1, Relaxed);
             echo(ask, out)
         };
-        let context = StreamContext::new(Arc::new(answer), counters.shared(), &limits);
+        let context = StreamContext::new(Arc::new(answer), counters.shared(), &limits, None);
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         let bound = Encrypted::ALL.map(|what| EncryptedListener::bind(what, any, certificates.clone()).unwrap());
         let addresses = [bound[0].address, bound[1].address, bound[2].address];
