@@ -2,7 +2,8 @@
 //! the snapshot. Each request for `/metrics` writes all of them anew, so that the values are exact, and series of zones
 //! and endpoints that a reload removed are gone.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -15,37 +16,18 @@ use crate::model::{Health, Model};
 use crate::server::{QueryLogState, Totals};
 use crate::snapshot::{Snapshot, Transition};
 use crate::telemetry::families as family;
+use crate::telemetry::recorder::{EventRecorder, ProbeResult};
 use crate::telemetry::rooms::ListenerRoom;
 use crate::telemetry::text::Exposition;
 use crate::telemetry::{files, fleet, leases, names, process, rooms, traffic, world};
 
-/// Upper bounds of a probe's duration in seconds: from loopback to the longest sensible timeout.
-const PROBE_BUCKETS: [f64; 13] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0];
-
-/// The result of a probe, for its counter.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum ProbeResult {
-    /// The endpoint answered as the monitor expects.
-    Success,
-    /// Anything else.
-    Failure,
-}
-
-impl ProbeResult {
-    /// Its name on metrics.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            ProbeResult::Success => "success",
-            ProbeResult::Failure => "failure",
-        }
-    }
-}
-
 /// The counts that no other module has. Threads that probe and steer count here, and a scrape runs with a lower
-/// priority than they do: so it copies the counts under the lock, and writes them without it.
+/// priority than they do: so it copies the transitions under the lock, and writes them without it.
 #[derive(Debug, Default)]
 pub struct Metrics {
-    counted: Mutex<Counted>,
+    events: EventRecorder,
+    /// Writes of the last known health: successes and failures.
+    health_written: [AtomicU64; 2],
     /// A scrape has another reference to the table while it writes.
     transitions: Mutex<Arc<TransitionCounts>>,
 }
@@ -55,28 +37,6 @@ type TransitionCounts = HashMap<Arc<str>, HashMap<Arc<str>, [u64; HEALTHS.len()]
 
 /// The order of [`TransitionCounts`].
 const HEALTHS: [Health; 3] = [Health::Up, Health::Down, Health::Unknown];
-
-#[derive(Debug, Clone, Default)]
-struct Counted {
-    /// By vantage, kind and result.
-    probes: BTreeMap<(String, &'static str, ProbeResult), u64>,
-    /// How long probes took, by vantage and kind.
-    probe_times: BTreeMap<(String, &'static str), Times>,
-    /// Reloads since the start: successes and failures.
-    reloads: [u64; 2],
-    /// Writes of the last known health: successes and failures.
-    health_written: [u64; 2],
-}
-
-/// Durations by their upper bound.
-#[derive(Debug, Clone, Default)]
-struct Times {
-    /// How many were at most each of [`PROBE_BUCKETS`].
-    counts: [u64; PROBE_BUCKETS.len()],
-    all: u64,
-    /// In seconds.
-    sum: f64,
-}
 
 /// The values that a scrape reads besides [`Metrics`], all of one moment.
 pub struct Scrape<'a> {
@@ -113,9 +73,7 @@ impl Metrics {
 
     /// Counts a probe of `kind` by `vantage` that took `took`.
     pub fn probe_ended(&self, vantage: &str, kind: &'static str, result: ProbeResult, took: Duration) {
-        let mut counted = self.counted();
-        counted.probe_times.entry((vantage.to_owned(), kind)).or_default().add(took);
-        *counted.probes.entry((vantage.to_owned(), kind, result)).or_default() += 1;
+        self.events.probe_ended(vantage, kind, result, took);
     }
 
     /// Counts a transition of an endpoint's own health.
@@ -131,17 +89,17 @@ impl Metrics {
 
     /// Counts a reload of the files.
     pub fn reload_ended(&self, ok: bool) {
-        self.counted().reloads[usize::from(!ok)] += 1;
+        self.events.reload_ended(ok);
     }
 
     /// Counts a write of the last known health.
     pub fn health_written(&self, ok: bool) {
-        self.counted().health_written[usize::from(!ok)] += 1;
+        self.health_written[usize::from(!ok)].fetch_add(1, Relaxed);
     }
 
     /// Writes of the last known health: successes and failures.
     pub fn health_writes(&self) -> [u64; 2] {
-        self.counted().health_written
+        [0, 1].map(|result: usize| self.health_written[result].load(Relaxed))
     }
 
     /// All metrics in the text format of Prometheus.
@@ -176,8 +134,11 @@ impl Metrics {
         if let Some(end) = certificate_ends_at {
             text.single(&family::CERT_EXPIRY, end);
         }
-        let counted = self.counted().clone();
-        counted.write(&mut text, state_writes);
+        let health_writes = self.health_writes();
+        let [of_state, of_health] = [state_writes, health_writes];
+        write_outcomes(&mut text, &family::STATE_WRITES, [of_state[0] + of_health[0], of_state[1] + of_health[1]]);
+        write_outcomes(&mut text, &family::HEALTH_WRITES, health_writes);
+        text.append(&self.events.text());
         self.write_transitions(&mut text, &snapshot.model);
         let mut refused = text.family(&family::API_REFUSED);
         for (refusal, count) in refusals.all() {
@@ -224,10 +185,6 @@ impl Metrics {
         });
     }
 
-    fn counted(&self) -> MutexGuard<'_, Counted> {
-        self.counted.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn transitions(&self) -> MutexGuard<'_, Arc<TransitionCounts>> {
         self.transitions.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -236,33 +193,6 @@ impl Metrics {
 /// The value of a key, which is added where it is new.
 fn entry<'t, T: Default>(table: &'t mut HashMap<Arc<str>, T>, key: &str) -> &'t mut T {
     table.entry(key.into()).or_default()
-}
-
-impl Times {
-    fn add(&mut self, took: Duration) {
-        let seconds = took.as_secs_f64();
-        let reached = self.counts.iter_mut().zip(PROBE_BUCKETS).filter(|(_, bound)| seconds <= *bound);
-        reached.for_each(|(count, _)| *count += 1);
-        self.all += 1;
-        self.sum += seconds;
-    }
-}
-
-impl Counted {
-    fn write(&self, text: &mut Exposition, mut state_writes: [u64; 2]) {
-        state_writes.iter_mut().zip(self.health_written).for_each(|(all, health)| *all += health);
-        write_outcomes(text, &family::STATE_WRITES, state_writes);
-        write_outcomes(text, &family::RELOADS, self.reloads);
-        write_outcomes(text, &family::HEALTH_WRITES, self.health_written);
-        let mut probes = text.family(&family::PROBES);
-        for ((vantage, kind, result), count) in &self.probes {
-            probes.sample(&[vantage, kind, result.as_str()], count);
-        }
-        let mut times = text.family(&family::PROBE_SECONDS);
-        for ((vantage, kind), Times { counts, all, sum }) in &self.probe_times {
-            times.histogram(&[vantage, kind], PROBE_BUCKETS.into_iter().zip(*counts), *all, *sum);
-        }
-    }
 }
 
 /// Writes a counter of successes and failures.

@@ -8,6 +8,7 @@ pub mod log;
 pub mod metrics;
 mod names;
 mod process;
+mod recorder;
 mod rooms;
 #[cfg(test)]
 mod tests;
@@ -15,5 +16,6 @@ mod text;
 mod traffic;
 mod world;
 
-pub use metrics::{Metrics, ProbeResult, Scrape};
+pub use metrics::{Metrics, Scrape};
+pub use recorder::ProbeResult;
 pub use rooms::ListenerRoom;

@@ -22,6 +22,14 @@ impl Exposition {
         self.family(family).sample(&[], value);
     }
 
+    /// Appends families that were written elsewhere, without empty lines.
+    pub(super) fn append(&mut self, families: &str) {
+        for line in families.lines().filter(|line| !line.is_empty()) {
+            self.text.push_str(line);
+            self.text.push('\n');
+        }
+    }
+
     /// The whole text.
     pub(super) fn finish(self) -> String {
         self.text
