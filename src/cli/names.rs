@@ -116,6 +116,7 @@ mod tests {
             preferred: notes.is_empty(),
             classes,
             notes: notes.iter().map(ToString::to_string).collect(),
+            measured: None,
         }
     }
 

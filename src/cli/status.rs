@@ -398,6 +398,8 @@ mod tests {
                 error: Some("no space".into()),
             }],
             fleet: None,
+            server: None,
+            regions: vec![],
         };
         let event = JournalEvent {
             id: "ns1/7".into(),

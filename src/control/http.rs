@@ -18,15 +18,15 @@ use crate::control::explain::{Client, ExplainError, explain};
 use crate::control::problem::problem;
 use crate::control::serve::ApiRoutes;
 use crate::control::state::{ApiState, Readiness};
-use crate::control::{events, failback, gate, heartbeat, names, operate, page, request_log, simulate, status};
+use crate::control::{events, failback, gate, heartbeat, history, names, operate, page, request_log, simulate, status};
 
 /// The media type of Prometheus text (exposition format 0.0.4).
 const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 const JSON_TYPE: &str = "application/json";
 
-/// Headers of every response. The page loads nothing but its own files. No other page may frame it, and no browser
-/// may guess a content type.
+/// Headers of every response. The page has a policy of its own. No other page may frame anything, and no browser may
+/// guess a content type.
 const GUARDS: [(HeaderName, HeaderValue); 4] = [
     (
         header::CONTENT_SECURITY_POLICY,
@@ -42,8 +42,6 @@ pub fn router(state: ApiState) -> ApiRoutes {
     let (room, access) = (state.room.clone(), state.controls.access.clone());
     let router = Router::new()
         .route("/", get(page::index))
-        .route("/page.css", get(page::style))
-        .route("/page.js", get(page::script))
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
@@ -52,6 +50,7 @@ pub fn router(state: ApiState) -> ApiRoutes {
         .route("/v1/explain", get(explain_json))
         .route("/v1/simulate", post(simulate::respond))
         .route("/v1/names", get(names::respond))
+        .route("/v1/history", get(history::respond::respond))
         .route("/v1/events", get(follow_events))
         .route("/v1/overrides", get(operate::list).put(operate::put_all).delete(operate::clear_all))
         .route("/v1/overrides/{*target}", put(operate::put).delete(operate::clear))
@@ -103,6 +102,7 @@ async fn status_json(Shared(state): Shared<ApiState>) -> Response {
         let mut status = status::status(&own.snapshots.load_full(), &own.reload.load(), now);
         status.complete(&own.controls.disk, own.controls.spread.as_ref(), now);
         status.fleet = own.fleet.as_ref().map(|read| read());
+        status.server = Some(own.server_report(now));
         json(&status)
     };
     match state.texts.status.result(&state.costly, text).await {
@@ -207,8 +207,8 @@ fn status_of(error: &ExplainError) -> StatusCode {
 
 async fn not_found(uri: Uri) -> Response {
     let detail = format!(
-        "nothing at {}; there are /, /healthz, /readyz, /metrics, /v1/status, /v1/names, /v1/explain, \
-         /v1/events, /v1/overrides, /v1/failback/NAME, /v1/heartbeat/ENDPOINT, /v1/reload and /v1/simulate",
+        "nothing at {}; there are /, /healthz, /readyz, /metrics, /v1/status, /v1/names, /v1/history, \
+         /v1/explain, /v1/events, /v1/overrides, /v1/failback/NAME, /v1/heartbeat/ENDPOINT, /v1/reload and /v1/simulate",
         uri.path()
     );
     problem(StatusCode::NOT_FOUND, detail)

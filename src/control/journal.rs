@@ -93,6 +93,11 @@ impl Journal {
         Journal::from(node, behind, JournalStart { last, ..JournalStart::default() })
     }
 
+    /// The node whose events they are.
+    pub fn node(&self) -> &str {
+        &self.node
+    }
+
     /// A log of `node` that goes on after `start`.
     pub fn from(node: &str, behind: usize, start: JournalStart) -> Journal {
         let JournalStart { last, events, is_written, is_held } = start;

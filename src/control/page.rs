@@ -1,8 +1,12 @@
-//! The status page at `/`. The server renders it from the data of `/v1/status` and `/v1/names`, so it works without
-//! JavaScript. The script fetches the page again on every transition and every few seconds, and replaces the part
-//! that changes. Problems come first, as text and in colour. All text from files is escaped.
+//! The page at `/`: one text with its style sheet and its script, which are files of `web`. The script reads the calls
+//! of the API that everybody may use: `/v1/status`, `/v1/names`, `/v1/history`, `/v1/explain`, `/v1/simulate`, and the
+//! stream `/v1/events`. It inserts what it reads as text only.
+//!
+//! For browsers without scripts, and for programs that read text, the page has a board in `noscript`, which the server
+//! renders: problems, names, and the endpoints of each region. All text from files is escaped.
 
 mod alerts;
+mod assembly;
 mod names;
 mod regions;
 #[cfg(test)]
@@ -28,22 +32,12 @@ const SHOWN_NAMES: usize = 50;
 pub(super) async fn index(Shared(state): Shared<ApiState>) -> Response {
     let own = state.clone();
     match state.texts.page.result(&state.costly, move || Bytes::from(page_data(&own).page())).await {
-        Ok(page) => Html(page).into_response(),
+        Ok(page) => ([(header::CONTENT_SECURITY_POLICY, assembly::POLICY.clone())], Html(page)).into_response(),
         Err(error) => *error,
     }
 }
 
-/// `GET /page.css`.
-pub(super) async fn style() -> Response {
-    ([(header::CONTENT_TYPE, "text/css; charset=utf-8")], include_str!("web/page.css")).into_response()
-}
-
-/// `GET /page.js`.
-pub(super) async fn script() -> Response {
-    ([(header::CONTENT_TYPE, "text/javascript; charset=utf-8")], include_str!("web/page.js")).into_response()
-}
-
-/// The data of the page.
+/// The data of the board.
 struct PageData {
     status: Status,
     /// The regions, in the order of the files.
@@ -68,7 +62,7 @@ fn page_data(state: &ApiState) -> PageData {
 
 impl PageData {
     fn page(&self) -> String {
-        include_str!("web/page.html").replacen("<!-- board -->", &self.board(), 1)
+        assembly::page(&self.board())
     }
 
     /// The part that changes: problems, names, then a section for each region that has endpoints.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Basis, Endpoint, Model, RegionId, WorldView};
+use crate::model::{Basis, Endpoint, Model, Region, RegionId, WorldView};
 
 /// An endpoint as the vantages of one region see it, by its own monitor.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -19,6 +19,23 @@ pub struct RegionReport {
     /// `false` while the endpoint is up and most of the region's vantages can't reach it: it is not given to the
     /// clients of that region, while there is something else for them.
     pub reachable: bool,
+}
+
+/// A region and its place.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PlaceReport {
+    /// Its name.
+    pub name: String,
+    /// Latitude, -90 to 90, and longitude, -180 to 180; absent if the settings have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub location: Option<[f64; 2]>,
+}
+
+impl PlaceReport {
+    pub(super) fn of(region: &Region) -> PlaceReport {
+        let location = region.location.map(|at| [at.latitude, at.longitude]);
+        PlaceReport { name: region.name.clone(), location }
+    }
 }
 
 /// Of each region that measured an endpoint or can't reach it.

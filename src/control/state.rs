@@ -8,6 +8,7 @@ use axum::body::Bytes;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 
+use crate::clock;
 use crate::control::access::ApiAccess;
 use crate::control::command::{Command, LeaseOrder};
 use crate::control::connections::ApiRoom;
@@ -15,12 +16,14 @@ use crate::control::costly::{CallLimits, Costly, SharedWork};
 use crate::control::fleet::{ReadFleet, RelayBeat, SpreadReports};
 use crate::control::fleet_events::FleetEvents;
 use crate::control::heartbeat::gate::BeatGate;
+use crate::control::history::History;
 use crate::control::journal::Journal;
 use crate::control::names::cache::NameStateCache;
 use crate::control::overrides::Book;
 use crate::control::status::ReloadStatus;
 use crate::control::unsaved::DiskState;
 use crate::health::BeatSender;
+use crate::model::Moment;
 use crate::snapshot::Snapshot;
 
 /// What the HTTP handlers read. Cheap to clone; all clones share the same data.
@@ -38,6 +41,9 @@ pub struct ApiState {
     pub(crate) fleet: Option<ReadFleet>,
     /// The events of all servers; `None`: this node is no server of a fleet.
     pub(crate) fleet_events: Option<Arc<FleetEvents>>,
+    pub(crate) history: Arc<History>,
+    /// When this process began to serve the API: on the monotonic clock, and in Unix seconds.
+    pub(super) began: (Moment, f64),
     pub(super) costly: Costly,
     pub(super) simulations: Costly,
     pub(super) beat_gate: Arc<BeatGate>,
@@ -119,6 +125,8 @@ impl ApiState {
             room,
             fleet,
             fleet_events,
+            history: Arc::default(),
+            began: (clock::now(), clock::unix_seconds()),
             costly,
             simulations,
             beat_gate: Arc::default(),
@@ -141,6 +149,11 @@ impl ApiState {
     /// The same for a server of a fleet.
     pub fn with_fleet_events(self, fleet_events: Option<Arc<FleetEvents>>) -> ApiState {
         ApiState { fleet_events, ..self }
+    }
+
+    /// The same with the numbers of the last hour that a task adds to.
+    pub fn with_history(self, history: Arc<History>) -> ApiState {
+        ApiState { history, ..self }
     }
 
     /// The same with room for other numbers of connections and octets.

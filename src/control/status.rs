@@ -11,7 +11,8 @@ use crate::config::{VersionStatus, ZoneState};
 use crate::control::fleet::{FleetReport, SpreadReports};
 use crate::control::leases::{LeaseReport, leases};
 use crate::control::overrides::OverrideReport;
-use crate::control::regions::{RegionReport, basis_text, millis, regions};
+use crate::control::regions::{PlaceReport, RegionReport, basis_text, millis, regions};
+use crate::control::server::ServerReport;
 use crate::control::unsaved::{DiskState, UnsavedFile};
 use crate::model::{
     AdminState, AnswerRdata, Answerable, CheckId, Endpoint, EndpointId, Evidence, Model, Moment, VantageState,
@@ -38,6 +39,12 @@ pub struct Status {
     /// The fleet that this node belongs to; absent if it is alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fleet: Option<FleetReport>,
+    /// This server. Only in the response of the API.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server: Option<ServerReport>,
+    /// The regions, in the order of the settings.
+    #[serde(default)]
+    pub regions: Vec<PlaceReport>,
 }
 
 /// One zone.
@@ -317,6 +324,8 @@ pub fn status(snapshot: &Snapshot, reload: &ReloadStatus, now: Moment) -> Status
         reload: reload.report(),
         unsaved: Vec::new(),
         fleet: None,
+        server: None,
+        regions: model.regions.iter().map(PlaceReport::of).collect(),
     }
 }
 

@@ -11,6 +11,7 @@ mod event_number;
 mod exclusive;
 mod fleet;
 mod health_file;
+mod history;
 mod identity;
 mod limits;
 mod node;

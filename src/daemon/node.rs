@@ -14,7 +14,7 @@ use crate::clock;
 use crate::config::Limits;
 use crate::control::command::MAX_WAITING;
 use crate::control::names::NameStateCache;
-use crate::control::{self, ApiAccess, Controls, Journal, JournalEvent, JournalStart, MAX_BEHIND};
+use crate::control::{self, ApiAccess, Controls, History, Journal, JournalEvent, JournalStart, MAX_BEHIND};
 use crate::control::{Readiness, ReloadStatus};
 use crate::daemon::StartError;
 use crate::daemon::certificate;
@@ -25,6 +25,7 @@ use crate::daemon::event_number;
 use crate::daemon::exclusive::{ExclusiveNames, NodeParts, restored_leases};
 use crate::daemon::fleet::{Fleet, PlanMerge, ServerSide, VantageSide};
 use crate::daemon::health_file::write_reports;
+use crate::daemon::history;
 use crate::daemon::identity::Identities;
 use crate::daemon::overrides::Sharing;
 use crate::daemon::prepare::{NodeSpec, Prepared, SavedState};
@@ -176,6 +177,8 @@ impl RunningNode {
         let state =
             control::ApiState::new(snapshots.clone(), journal.clone(), is_ready, reload.clone(), render, controls);
         let state = state.with_fleet_events(fleet.as_ref().and_then(Fleet::events));
+        let history = Arc::new(History::default());
+        let state = state.with_history(history.clone());
         let state = state.with_room(room).with_fleet(read_fleet).with_costly_calls_on(runtimes.report.handle().clone());
         let api = runtimes.control.within(|| TcpListener::from_std(api)).map_err(StartError::System)?;
         let api = runtimes.control.spawn(control::serve(api, control::router(state), stop.clone()));
@@ -237,6 +240,8 @@ impl RunningNode {
             tasks.push(runtimes.low.spawn(writing));
             tasks.push(runtimes.low.spawn(write_events(journal.clone(), state_dir.clone(), events, stop.clone())));
         }
+        let sampling = history::sample(history, snapshots.clone(), counters.clone(), stop.clone());
+        tasks.push(runtimes.low.spawn(sampling));
         tasks.push(runtimes.steer.spawn(steer.run(stop.clone())));
         if let (Some(tls), Some(certificates)) = (settings.tls.clone(), certificates) {
             tasks.push(runtimes.low.spawn(certificate::keep(tls, certificates, stop.clone())));

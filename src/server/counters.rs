@@ -188,6 +188,12 @@ impl Counters {
         counters
     }
 
+    /// How many replies were sent. It costs much less than [`Counters::totals`].
+    pub fn replies(&self) -> u64 {
+        let threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        threads.iter().flat_map(|thread| thread.queries.iter().flatten()).map(|count| count.load(Relaxed)).sum()
+    }
+
     /// Adds up all threads.
     pub fn totals(&self) -> Totals {
         let threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner).clone();

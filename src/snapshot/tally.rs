@@ -58,6 +58,11 @@ impl TallyTable {
         first
     }
 
+    /// The first id of a run that was added.
+    pub fn find(&self, run: &TallyRun) -> Option<u32> {
+        self.firsts.get(run).copied()
+    }
+
     /// What `id` counts. Several ids can have equal labels (a policy that changed and changed back): add their counts.
     pub fn labels(&self, id: u32) -> Option<TallyLabels<'_>> {
         // A run without endpoints has the same first id as the next run: the last run with this id has the endpoints.

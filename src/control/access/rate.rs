@@ -26,7 +26,7 @@ impl CallCost {
     /// What a call costs; `None` for calls that cost next to nothing or need a token.
     pub(in crate::control) fn of(path: &str) -> Option<CallCost> {
         match path {
-            "/healthz" | "/readyz" | "/page.css" | "/page.js" => None,
+            "/healthz" | "/readyz" => None,
             "/v1/explain" => Some(CallCost::Explain),
             "/v1/events" => Some(CallCost::Events),
             "/v1/simulate" => Some(CallCost::Simulate),

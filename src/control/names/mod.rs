@@ -13,7 +13,7 @@ mod sentence;
 mod tests;
 
 pub use cache::{NameState, NameStateCache};
-pub use report::{ClassReport, NameReport};
+pub use report::{ClassReport, MeasuredEndpoint, MeasuredSplit, NameReport};
 pub(crate) use reporter::Reporter;
 pub(super) use respond::respond;
 pub use rows::{AnswerRow, merge};

@@ -22,6 +22,27 @@ pub struct NameReport {
     pub classes: Vec<ClassReport>,
     /// Why some clients do not get what the policy prefers, in sentences; empty while all do.
     pub notes: Vec<String>,
+    /// How often each endpoint was in a reply in the last minutes; absent before that was measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub measured: Option<MeasuredSplit>,
+}
+
+/// How often each endpoint was in a reply for a name, to all clients and for all types.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MeasuredSplit {
+    /// The measured time in seconds.
+    pub over_s: u64,
+    /// The endpoints that were in a reply, with how often.
+    pub answers: Vec<MeasuredEndpoint>,
+}
+
+/// One endpoint of a [`MeasuredSplit`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MeasuredEndpoint {
+    /// The endpoint.
+    pub endpoint: String,
+    /// How many replies it was in.
+    pub count: u64,
 }
 
 /// What one class of clients gets for one type.

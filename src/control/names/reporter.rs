@@ -3,11 +3,12 @@
 use std::sync::{Arc, OnceLock};
 
 use crate::control::explain;
+use crate::control::history::SplitWindow;
 use crate::control::names::cache::{self, ClassPreference, NameState};
-use crate::control::names::report::{ClassReport, NameReport};
+use crate::control::names::report::{ClassReport, MeasuredEndpoint, MeasuredSplit, NameReport};
 use crate::control::names::sentence::{Sentences, names};
 use crate::model::{Moment, SteeredName, WorldView, ZoneId};
-use crate::snapshot::{Cell, Snapshot};
+use crate::snapshot::{Cell, Snapshot, TallyRun};
 use crate::steering::AnswerSource;
 use crate::steering::preference;
 
@@ -19,12 +20,18 @@ pub(crate) struct Reporter {
     /// A world in which every endpoint is up. Computed when the first name needs it.
     ideal: OnceLock<WorldView>,
     now: Moment,
+    split: SplitWindow,
 }
 
 impl Reporter {
     /// A reporter on a snapshot. `states` are the states of its policies.
     pub(crate) fn new(snapshot: Arc<Snapshot>, states: Vec<NameState>, now: Moment) -> Reporter {
-        Reporter { snapshot, states, ideal: OnceLock::new(), now }
+        Reporter { snapshot, states, ideal: OnceLock::new(), now, split: SplitWindow::default() }
+    }
+
+    /// The same with what was counted in the last minutes.
+    pub(crate) fn with_split(self, split: SplitWindow) -> Reporter {
+        Reporter { split, ..self }
     }
 
     /// The position of each steered name, in the order of the files: its zone, and its index in the zone.
@@ -67,7 +74,19 @@ impl Reporter {
             }
         }
         let notes = sentences.of(&steered.label, &classes);
-        NameReport { zone: self.zone(zone), name: steered.label.clone(), eligible, on_empty, preferred, classes, notes }
+        let (zone, name, measured) = (self.zone(zone), steered.label.clone(), self.measured(zone, steered));
+        NameReport { zone, name, eligible, on_empty, preferred, classes, notes, measured }
+    }
+
+    fn measured(&self, zone: ZoneId, steered: &SteeredName) -> Option<MeasuredSplit> {
+        let (model, time) = (&*self.snapshot.model, self.split.time()?);
+        let ids = &model.policy(steered.policy).endpoints;
+        let endpoints: Vec<Arc<str>> = ids.iter().map(|id| model.endpoint(*id).name.as_str().into()).collect();
+        let run = TallyRun { zone: self.zone(zone).into(), name: steered.label.as_str().into(), endpoints };
+        let counts = self.split.counted(self.snapshot.tallies.find(&run)?, run.endpoints.len());
+        let answers = run.endpoints.iter().zip(counts).filter(|(_, count)| *count > 0);
+        let answers = answers.map(|(endpoint, count)| MeasuredEndpoint { endpoint: endpoint.to_string(), count });
+        Some(MeasuredSplit { over_s: time.as_secs(), answers: answers.collect() })
     }
 
     fn class(

@@ -1,6 +1,6 @@
 //! `GET /v1/names`: an array with each steered name. It is made and sent in pieces, so that 100,000 names need no
-//! more memory than a few. `?zone=`, `?name=` and `?preferred=` select names; `?limit=` is the largest number of
-//! them.
+//! more memory than a few. `?zone=`, `?name=`, `?search=` (a part of the full name) and `?preferred=` select names;
+//! `?limit=` is the largest number of them.
 
 use axum::body::{Body, Bytes};
 use axum::extract::rejection::QueryRejection;
@@ -30,6 +30,8 @@ pub(in crate::control) struct NamesQuery {
     zone: Option<String>,
     name: Option<String>,
     preferred: Option<bool>,
+    /// A part of the full name.
+    search: Option<String>,
     limit: Option<usize>,
 }
 
@@ -42,7 +44,7 @@ pub(in crate::control) async fn respond(
         Ok(Query(query)) => query,
         Err(error) => {
             let why = error.body_text();
-            let detail = format!("expected any of ?zone=&name=&preferred=true|false&limit=NUMBER; {why}");
+            let detail = format!("expected any of ?zone=&name=&search=&preferred=true|false&limit=NUMBER; {why}");
             return problem(StatusCode::BAD_REQUEST, detail);
         }
     };
@@ -54,7 +56,7 @@ pub(in crate::control) async fn respond(
     let found = state.costly.run(move || {
         let snapshot = state.snapshots.load_full();
         let states = state.names.states(&snapshot);
-        let reporter = Reporter::new(snapshot, states, clock::now());
+        let reporter = Reporter::new(snapshot, states, clock::now()).with_split(state.history.split());
         let positions: Vec<_> =
             reporter.positions().filter(|position| query.matches(&reporter, *position)).take(query.limit()).collect();
         NamesText { reporter, positions, next: Some(0), longest: 0, _share: share }
@@ -77,8 +79,12 @@ impl NamesQuery {
             |wanted: &str, known: &str| wanted.trim_end_matches('.').eq_ignore_ascii_case(known.trim_end_matches('.'));
         let is_zone = |zone: &String| is_same(zone, &reporter.zone(position.0));
         let is_name = |wanted: &String| is_same(wanted, &name.label) || is_same(wanted, &name.owner.to_string());
+        let has = |part: &String| {
+            name.owner.to_string().to_ascii_lowercase().contains(&part.trim().to_ascii_lowercase())
+        };
         self.zone.as_ref().is_none_or(is_zone)
             && self.name.as_ref().is_none_or(is_name)
+            && self.search.as_ref().is_none_or(has)
             && self.preferred.is_none_or(|preferred| reporter.state(position).preferred == preferred)
     }
 }

@@ -30,6 +30,7 @@ fn totals_add_up_threads_that_ended_too() {
     }
     let totals = counters.totals();
     assert_eq!(totals.queries, [(Transport::Udp, 0, 3), (Transport::Udp, 3, 3), (Transport::Tcp, OTHER_RCODE, 3)]);
+    assert_eq!(counters.replies(), 9);
     assert_eq!(totals.dropped.iter().map(|(_, count)| count).sum::<u64>(), 3);
     assert_eq!(totals.dropped[Reject::Response as usize], (DropReason::Rejected(Reject::Response), 3));
     assert_eq!((totals.picks[1], totals.picks[4097], totals.picks.len()), (6, 3, 4098));

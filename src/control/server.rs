@@ -1,0 +1,40 @@
+//! This server in the JSON of the API: its name, its version, how long it runs, and its queries.
+
+use serde::{Deserialize, Serialize};
+
+use crate::clock;
+use crate::control::history::TrafficReport;
+use crate::control::state::ApiState;
+use crate::model::Moment;
+
+/// The server that responds.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ServerReport {
+    /// The name of the node.
+    pub node: String,
+    /// The version of the program.
+    pub version: String,
+    /// Its time now, in Unix seconds.
+    pub at: f64,
+    /// Since when it runs, in Unix seconds.
+    pub started: f64,
+    /// How long it runs, in seconds.
+    pub uptime_s: u64,
+    /// Its queries; absent on a node that answers none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traffic: Option<TrafficReport>,
+}
+
+impl ApiState {
+    pub(super) fn server_report(&self, now: Moment) -> ServerReport {
+        let (began, started) = self.began;
+        ServerReport {
+            node: self.journal.node().to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            at: clock::unix_seconds(),
+            started,
+            uptime_s: now.since(began).as_secs(),
+            traffic: self.history.traffic(),
+        }
+    }
+}

@@ -1,0 +1,68 @@
+// Explain as a form. The address of the page has the question, so that it can be sent to a colleague.
+
+const explainForm = find("#explain form");
+
+function reasons(list) {
+  return list.map((reason) => `${reason.endpoint}: ${reason.why}`).join("; ");
+}
+
+function explanation(found) {
+  const shares = found.answers.map((answer) =>
+    [answer.endpoint ?? "zone file", answer.rdata, percent(answer.probability)]);
+  const stages = found.stages.map((stage) => [
+    stage.stage, `${stage.in} in, ${stage.out} out`, reasons(stage.dropped),
+    [stage.note, reasons(stage.kept)].filter(Boolean).join("; "),
+  ]);
+  const why = [
+    ["Class", found.class, found.class_why], ["TTL", `${found.ttl} s`, found.ttl_why],
+    ["Scope", `/${found.scope}`, found.scope_why],
+  ];
+  return [
+    make("p", {}, make("strong", {}, `${found.name} ${found.type}`), ` for ${found.client || "any client"}`,
+      found.stale ? badge("warning", "stale: the last good answer") : null),
+    make("dl", { class: "why" }, why.map(([label, value, reason]) => make("div", {}, make("dt", {}, label),
+      make("dd", {}, `${value} `, make("span", { class: "soft" }, reason ?? ""))))),
+    table(["Endpoint", "Record", "Probability"], shares),
+    table(["Stage", "Endpoints", "Dropped", "Kept, and why"], stages),
+  ];
+}
+
+/** A sentence instead of a result. */
+function refusal(error) {
+  const isAway = error.name === "TimeoutError" || error instanceof TypeError;
+  return make("p", { class: "refused" }, isAway ? "no answer from the server" : error.message);
+}
+
+async function explain() {
+  const fields = explainForm.elements;
+  const [name, type, client] = ["name", "type", "client"].map((field) => fields[field].value.trim());
+  const query = new URLSearchParams({ name, type });
+  if (client) query.set(store.places?.has(client) ? "region" : "client", client);
+  setAddress("explain", new URLSearchParams({ name, type, client }));
+  const shown = find("#explanation");
+  try {
+    fill(shown, explanation(await call(`/v1/explain?${query}`)));
+  } catch (error) {
+    fill(shown, refusal(error));
+  }
+}
+
+explainForm.addEventListener("submit", (event) => {
+  event.preventDefault();
+  explain();
+});
+
+onRoute("explain", (query) => {
+  if (!query.get("name")) return;
+  ["name", "type", "client"].forEach((field) => {
+    explainForm.elements[field].value = query.get(field) ?? (field === "type" ? "A" : "");
+  });
+  explain();
+});
+
+onChange(() => {
+  rebuild(find("#all-names"), store.names.map(fullName), () =>
+    store.names.map((name) => make("option", { value: fullName(name) })));
+  const regions = [...store.places.keys()];
+  rebuild(find("#regions"), regions, () => regions.map((value) => make("option", { value })));
+});
