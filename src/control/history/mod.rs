@@ -23,7 +23,7 @@ use crate::snapshot::Snapshot;
 pub use report::{HistoryReport, SeriesReport, TrafficReport};
 use ring::Ring;
 use series::SeriesTable;
-pub(in crate::control) use split::SplitWindow;
+pub(crate) use split::SplitWindow;
 
 /// Time between two samples (judgment: a chart of an hour is a few hundred pixels wide).
 pub const STEP: Duration = Duration::from_secs(10);

@@ -12,7 +12,7 @@ const TURN: Duration = Duration::from_secs(120);
 
 /// Copies of the counters of answers. Cheap to clone.
 #[derive(Debug, Clone, Default)]
-pub(in crate::control) struct SplitWindow {
+pub(crate) struct SplitWindow {
     /// The copy to compare with, and the one that replaces it.
     older: Option<CountersAt>,
     newer: Option<CountersAt>,

@@ -58,7 +58,8 @@ function adapt(form) {
 
 function orderOf(form) {
   const { target, why } = form.elements;
-  return { action: actionOf(form), target: target.value.trim(), why: why.value.trim(), lasting: form.elements.for.value.trim() };
+  const [name, reason, time] = [target, why, form.elements.for].map((input) => input.value.trim());
+  return { action: actionOf(form), target: name, why: reason, lasting: time };
 }
 
 const sentence = ({ action, target, lasting }) =>

@@ -5,7 +5,9 @@ const CHART = { width: 640, height: 150, left: 44, bottom: 18, top: 8 };
 const MOST_LINES = 8; // More colours can't be told apart; the others are in the table of the API.
 const COLOURS = MOST_LINES;
 
-const charts = { by: "region", report: null };
+const LEAST_SAMPLES = 30; // A server that runs for a minute has no use for an empty hour.
+
+const charts = { by: "region", report: null, samples: 0 };
 
 function labelOf(series, by) {
   const of = by === "region" ? (series.region ?? "without a region") : series.endpoint;
@@ -39,7 +41,8 @@ function lineOf(values, x, y) {
 }
 
 function niceTop(most) {
-  const power = 10 ** Math.floor(Math.log10(Math.max(most, 1e-6)));
+  if (most <= 0) return 1;
+  const power = 10 ** Math.floor(Math.log10(most));
   return [1, 2, 5, 10].map((step) => step * power).find((top) => top >= most) ?? most;
 }
 
@@ -50,10 +53,12 @@ function frame(title, top, unit, body, legend, note) {
     draw("path", { class: "grid", d: `M${left} ${y(value)}H${width}` }),
     draw("text", { class: "tick", x: left - 6, y: y(value) + 4, "text-anchor": "end" }, `${shortNumber(value)}${unit}`),
   ]);
-  const times = ["1 h ago", "30 min", "now"].map((words, at) => draw("text", {
+  const minutes = Math.max(1, Math.round((charts.samples * charts.report.step_s) / 60));
+  const words = [`${minutes} min ago`, `${Math.round(minutes / 2)} min`, "now"];
+  const times = words.map((each, at) => draw("text", {
     class: "tick", x: left + ((width - left) * at) / 2, y: height - 3,
     "text-anchor": ["start", "middle", "end"][at],
-  }, words));
+  }, each));
   const svg = draw("svg", { class: "chart", viewBox: `0 0 ${width} ${height}`, role: "img",
     "aria-label": `${title}. The list below has the newest values.` }, lines.flat(), times, body);
   return make("figure", {}, make("figcaption", {}, title, note ? make("small", {}, ` ${note}`) : null), svg,
@@ -77,7 +82,7 @@ function legendOf(all, show) {
 }
 
 function lineChart(title, all, unit, show, note = "") {
-  const top = niceTop(Math.max(1e-6, ...all.flatMap(({ values }) => values.filter((value) => value !== null))));
+  const top = niceTop(Math.max(0, ...all.flatMap(({ values }) => values.filter((value) => value !== null))));
   const lines = all.map(({ values }, at) => draw("path", {
     class: `line line${at % COLOURS}`, d: lineOf(values, xOf(values.length), yOf(top)),
   }));
@@ -110,14 +115,19 @@ function shareChart(title, all, note) {
 function drawCharts() {
   const { report, by } = charts;
   if (!report) return;
-  const named = report.series.map((series) => ({ label: labelOf(series, by), kind: series.kind, values: series.values }));
+  const all = [report.qps, ...report.series.map(({ values }) => values)];
+  const firsts = all.map((values) => values.findIndex((value) => value !== null)).filter((at) => at >= 0);
+  charts.samples = Math.max(LEAST_SAMPLES, report.qps.length - Math.min(report.qps.length, ...firsts));
+  const recent = (values) => values.slice(-charts.samples);
+  const named = report.series.map((series) => (
+    { ...series, values: recent(series.values), label: labelOf(series, by) }));
   const answers = largest(named.filter(({ kind }) => kind === "answers"));
   const rtts = named.filter(({ kind, values }) => kind === "rtt" && values.some((value) => value !== null));
   const shown = rtts.slice(0, MOST_LINES);
   const left = rtts.length + report.left_out - shown.length;
   const note = left > 0 ? `${left} more: choose a region or find an endpoint` : "";
   fill(find("#charts .charts"),
-    lineChart("Queries a second", [{ label: "this server", values: report.qps }], "", rate),
+    lineChart("Queries a second", [{ label: "this server", values: recent(report.qps) }], "", rate),
     answers.some(({ values }) => values.some((value) => value > 0))
       ? shareChart("Share of the answers", answers, "") : make("p", { class: "soft" }, "No answers yet."),
     shown.length ? lineChart("Round-trip time", shown, " ms", rtt, note)

@@ -26,7 +26,7 @@ function change(node, attributes) {
 }
 
 function add(node, children) {
-  for (const child of children.flat()) {
+  for (const child of children.flat(Infinity)) {
     if (child === null || child === undefined || child === false) continue;
     node.append(child instanceof Node ? child : printable(child));
   }
@@ -146,7 +146,6 @@ const matchesMotion = matchMedia("(prefers-reduced-motion: reduce)");
 function flash(node) {
   if (matchesMotion.matches) return;
   node.classList.remove("changed");
-  // Reading a size makes the browser forget the animation that ran.
-  void node.getBoundingClientRect();
-  node.classList.add("changed");
+  // A frame without the class ends the animation that ran.
+  requestAnimationFrame(() => requestAnimationFrame(() => node.classList.add("changed")));
 }

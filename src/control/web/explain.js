@@ -2,8 +2,15 @@
 
 const explainForm = find("#explain form");
 
+const MOST_REASONS = 6; // Of each stage; the others are behind a click.
+
 function reasons(list) {
-  return list.map((reason) => `${reason.endpoint}: ${reason.why}`).join("; ");
+  const lines = list.map(({ endpoint, why }) => make("li", {}, make("strong", {}, endpoint), `: ${why}`));
+  const shown = lines.slice(0, MOST_REASONS);
+  const rest = lines.slice(MOST_REASONS);
+  const more = rest.length
+    ? make("details", {}, make("summary", {}, `${rest.length} more`), make("ul", {}, rest)) : null;
+  return make("div", {}, make("ul", {}, shown), more);
 }
 
 function explanation(found) {
@@ -11,7 +18,7 @@ function explanation(found) {
     [answer.endpoint ?? "zone file", answer.rdata, percent(answer.probability)]);
   const stages = found.stages.map((stage) => [
     stage.stage, `${stage.in} in, ${stage.out} out`, reasons(stage.dropped),
-    [stage.note, reasons(stage.kept)].filter(Boolean).join("; "),
+    make("div", {}, stage.note ?? "", reasons(stage.kept)),
   ]);
   const why = [
     ["Class", found.class, found.class_why], ["TTL", `${found.ttl} s`, found.ttl_why],

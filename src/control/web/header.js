@@ -11,6 +11,8 @@ function spark(values) {
   return draw("svg", attributes, draw("path", { d: line }));
 }
 
+const isDrilled = ({ drill }) => Boolean(drill) && !drill.restored_at;
+
 function fact(label, value, state = "") {
   return { label, value, state };
 }
@@ -26,9 +28,10 @@ function facts() {
   const last = isLast ? ", last known" : "";
   const list = [
     fact("Endpoints", `${up} of ${endpoints.length} up${last}`, endpoints.length ? upState : ""),
-    fact("Names", away ? `${away} not as preferred` : "as preferred", away ? "warning" : "up"),
+    fact("Names", `${away ? `${away} not as preferred` : "as preferred"}${last}`, away || isLast ? "warning" : "up"),
   ];
   if (out) list.push(fact("Overridden", count(out, "endpoint"), "drained"));
+  if (isDrilled(status)) list.push(fact("Drill", `${status.drill.drill} ${status.drill.target}`, "drained"));
   if (server?.traffic) list.push(fact("Queries a second", rate(server.traffic.qps)));
   list.push(fact("Generation", `${status.generation}${status.reload.ok ? "" : ", files refused"}`,
     status.reload.ok ? "" : "down"));
@@ -65,7 +68,7 @@ onChange(() => {
   sync(find("#facts"), facts(), (each) => each.label, makeFact, updateFact);
   sync(find("#vantages"), status.vantages, (each) => each.name, () => make("li"), updateVantage);
   const isBlind = status.vantages.length > 0 && status.vantages.every((vantage) => vantage.state !== "up");
-  change(document.body, { "data-blind": isBlind ? "1" : null });
+  change(document.body, { "data-blind": isBlind ? "1" : null, "data-drill": isDrilled(status) ? "1" : null });
 });
 
 /** Whether the server answers; on every refresh and every second. */

@@ -52,7 +52,8 @@ function seenFrom(from, region) {
     }
   }
   rtts.sort((a, b) => a - b);
-  const state = !of.all ? "unknown" : of.up === of.all ? "up" : of.up ? "warning" : "down";
+  const seen = !of.all ? "unknown" : of.up === of.all ? "up" : of.up ? "warning" : "down";
+  const state = store.silentRegions.includes(from) ? "last" : seen;
   return { rtt: rtts[Math.floor(rtts.length / 2)], state, isSeen: of.all > 0 };
 }
 
@@ -172,13 +173,14 @@ function chooseRegion({ name }) {
 function drawArc(arc, hasLabel, taken, scale) {
   const { path, at } = curve(arc);
   const group = draw("g", { class: `arc ${arc.state}` });
-  const words = `${arc.from.name} to ${arc.to.name}: ${rtt(arc.rtt) || "no RTT"}, ${arc.state}`;
-  group.append(draw("title", {}, words), draw("path", { d: path, "stroke-width": 1.6 * scale,
+  const words = Object.fromEntries(LEGEND);
+  const title = `${arc.from.name} to ${arc.to.name}: ${rtt(arc.rtt) || "no RTT"}, ${words[arc.state]}`;
+  group.append(draw("title", {}, title), draw("path", { d: path, "stroke-width": 1.6 * scale,
     "stroke-dasharray": arc.state === "up" ? null : `${5 * scale} ${4 * scale}` }));
   const key = `${arc.from.name} ${arc.to.name}`;
   if (worldMap.states.has(key) && worldMap.states.get(key) !== arc.state) flash(group);
   worldMap.states.set(key, arc.state);
-  const text = arc.state === "down" ? "✕" : rtt(arc.rtt);
+  const text = { down: "✕", last: MARKS.last }[arc.state] ?? rtt(arc.rtt);
   if (hasLabel && text) {
     const width = text.length * 6.6 * scale;
     const box = { x: at.x, y: at.y - 7 * scale, left: at.x - width / 2, width, height: 14 * scale, anchor: "middle" };

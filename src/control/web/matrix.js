@@ -3,6 +3,9 @@
 
 const ROWS_AT_ONCE = 40; // Of each region. A button shows further ones.
 
+// Regions with a problem come first.
+const WORST = ["down", "unknown", "warning", "drained", "last", "up"];
+
 const opened = new Set();
 
 /** What a region sees of an endpoint: a state, an RTT, and why it is not up. */
@@ -86,8 +89,9 @@ function updateGroup(body, { region, shown }, from) {
 
 function updateHead(row, region, width) {
   const { name, state, words, up, endpoints } = region;
-  rebuild(row, [name, state, words, up, endpoints.length, width], () => make("th", { colspan: width, scope: "rowgroup" },
-    make("strong", {}, name || "without a region"), " ", badge(state, words), ` ${up} of ${endpoints.length} up`));
+  rebuild(row, [name, state, words, up, endpoints.length, width], () =>
+    make("th", { colspan: width, scope: "rowgroup" }, make("strong", {}, name || "without a region"), " ",
+      badge(state, words), ` ${up} of ${endpoints.length} up`));
   change(row, { class: "head" });
 }
 
@@ -109,10 +113,11 @@ onChange(() => {
     from.map((name) => make("th", { scope: "col" }, `From ${name}`)),
   ]);
   const isWell = (endpoint) => Number(endpoint.isWell);
+  const badness = ({ region }) => WORST.indexOf(region.state);
   const groups = store.regions.map((region) => {
     const shown = region.endpoints.filter(isShown).sort((a, b) => isWell(a) - isWell(b));
     return { region, shown };
-  }).filter(({ shown }) => shown.length > 0);
+  }).filter(({ shown }) => shown.length > 0).sort((a, b) => badness(a) - badness(b));
   sync(find("#matrix table"), groups, ({ region }) => region.name, () => make("tbody"),
     (body, group) => updateGroup(body, group, from));
   const number = groups.reduce((sum, { shown }) => sum + shown.length, 0);

@@ -22,7 +22,7 @@ function answerRows(name) {
     row.types.add(of.type);
     rows.set(key, row);
   }
-  return [...rows.values()];
+  return [...rows.values()].sort((a, b) => Number(a.of.preferred) - Number(b.of.preferred));
 }
 
 /** The measured share of each endpoint; null where too little was measured. */
@@ -69,7 +69,7 @@ function nameRow({ name, row, isFirst, isOnly }) {
   const first = isFirst
     ? [make("a", { href: `#names?${new URLSearchParams({ q: full })}` }, full), " ",
       make("a", { class: "aside", href: `#explain?${query}`, "aria-label": `Explain ${full}` }, "explain")]
-    : [make("span", { class: "hidden" }, full)];
+    : [make("span", { class: "repeated" }, full)];
   const measured = measuredShares(name);
   const lines = answerLines(row, isOnly ? measured : null);
   const note = isOnly || !isFirst || !measured ? null

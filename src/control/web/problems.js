@@ -55,6 +55,13 @@ function overrideProblems(endpoints) {
   );
 }
 
+/** A rehearsal that runs: what it has lost is not lost. */
+function drillProblems({ drill }) {
+  if (!isDrilled({ drill })) return [];
+  const { drill: kind, target, who, ends_at: ends, phase } = drill;
+  return [["drained", `drill: ${kind} ${target} by ${who}, ${phase}, until ${moment(ends)}. What it has lost is well`]];
+}
+
 function downRegions(regions) {
   const all = regions.filter((region) => region.name && region.state === "down");
   return all.map(({ name, endpoints }) => ["down", `region ${name} is down: ${count(endpoints.length, "endpoint")}`]);
@@ -67,7 +74,7 @@ function problems() {
   const { status, names, endpoints, regions } = store;
   const all = [
     ...vantageProblems(status), ...fileProblems(status), ...downRegions(regions), ...nameProblems(names),
-    ...overrideProblems(endpoints),
+    ...drillProblems(status), ...overrideProblems(endpoints),
   ];
   return all.sort(([a], [b]) => LEVELS.indexOf(a) - LEVELS.indexOf(b));
 }

@@ -6,7 +6,8 @@ const MOST_SHIFTS = 40; // Rows of the table, those that move most.
 const simulateForm = find("#simulate form");
 
 function simulated() {
-  const checked = [...simulateForm.querySelectorAll("input[name=region]:checked")].map(({ value }) => `region:${value}`);
+  const boxes = [...simulateForm.querySelectorAll("input[name=region]:checked")];
+  const checked = boxes.map(({ value }) => `region:${value}`);
   const typed = simulateForm.elements.targets.value.split(/[\s,]+/).filter(Boolean);
   return [...checked, ...typed];
 }
@@ -29,8 +30,8 @@ function unansweredList({ unanswered, unanswered_left_out: more, unanswered_shar
     isAll ? "for all clients" : `for clients in ${classes.join(", ")}`));
   const left = unanswered.length - lines.length + (more ?? 0);
   if (left > 0) lines.push(make("li", {}, `and ${left} more`));
-  return make("div", { class: "loss" }, make("p", {}, make("strong", {}, `${percent(share)} of the questions would get no answer:`)),
-    make("ul", {}, lines));
+  const words = `${percent(share)} of the questions would get no answer:`;
+  return make("div", { class: "loss" }, make("p", {}, make("strong", {}, words)), make("ul", {}, lines));
 }
 
 function shiftRows(report) {
@@ -48,12 +49,13 @@ function effect(report) {
   const rows = shiftRows(report);
   const over = report.exceeded.map(({ endpoint, qps, capacity }) => make("li", {}, make("strong", {}, endpoint),
     ` would get ${rate(qps)} queries a second and can take ${rate(capacity)}`));
+  const overTitle = make("p", {}, make("strong", {}, "Over their capacity:"));
   return [
-    make("p", {}, report.moved === null || report.moved === undefined ? "" : `${percent(report.moved)} of the questions would be answered by another endpoint.`),
+    make("p", {}, `${percent(report.moved ?? 0)} of the questions would be answered by another endpoint.`),
     unansweredList(report),
-    over.length ? make("div", { class: "loss" }, make("p", {}, make("strong", {}, "Over their capacity:")), make("ul", {}, over)) : null,
+    over.length ? make("div", { class: "loss" }, overTitle, make("ul", {}, over)) : null,
     report.stale.after > report.stale.before
-      ? make("p", { class: "warning" }, `${percent(report.stale.after)} of the answers would be the last good ones.`) : null,
+      ? make("p", { class: "warning" }, `${percent(report.stale.after)} of the answers would be the last good.`) : null,
     rows.length ? table(["Endpoint", "Region", "Share now", "Share then", "Queries a second", "Capacity"], rows)
       : make("p", {}, "No share would move."),
     ...report.notes.map((note) => make("p", { class: "soft" }, note)),
@@ -114,8 +116,8 @@ function offerRegions() {
   const names = store.regions.map(({ name }) => name).filter(Boolean);
   rebuild(find("#lose"), names, () => [
     make("legend", {}, "Lose these regions"),
-    names.map((name) => make("label", { class: "check" }, make("input", { type: "checkbox", name: "region", value: name }),
-      ` ${name}`)),
+    names.map((value) => make("label", { class: "check" }, make("input", { type: "checkbox", name: "region", value }),
+      ` ${value}`)),
   ]);
 }
 

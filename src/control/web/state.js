@@ -10,6 +10,7 @@ const store = {
   endpoints: [],
   regions: [],
   vantageRegions: [],
+  silentRegions: [], // Their vantages have no vote.
   shares: new Map(), // region -> share of the answers, measured
   simulation: null, // region -> { before, after, lost }
   answeredAt: 0,
@@ -106,6 +107,8 @@ function derive(status) {
   store.regions = [...regions.values()].filter((region) => region.endpoints.length > 0);
   store.regions.forEach(summarise);
   const vantages = new Set(status.vantages.map((vantage) => vantage.region));
+  const seeing = new Set(status.vantages.filter(({ state }) => state === "up").map((vantage) => vantage.region));
+  store.silentRegions = [...vantages].filter((name) => !seeing.has(name));
   store.vantageRegions = [...places.keys()].filter((name) => vantages.has(name));
   store.places = places;
 }

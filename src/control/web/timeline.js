@@ -5,13 +5,17 @@ const MOST_EVENTS = 1000; // In memory: an incident of a large fleet.
 const SHOWN_EVENTS = 30; // More on request.
 const STREAM_RETRY_MS = 3000; // A stream that the server refused is tried again.
 
-const timeline = { events: [], ids: new Set(), source: null, last: "", shown: SHOWN_EVENTS, isOpen: false, isFleet: false };
+const timeline = {
+  events: [], ids: new Set(), source: null, last: "", shown: SHOWN_EVENTS, isOpen: false, isFleet: false,
+};
 
 const KIND_WORDS = {
   transition: "health", override: "override", failback: "failback", promotion: "promotion", reload: "reload",
   lost: "lost events", drill: "drill", gap: "gap",
 };
-const EVENT_STATES = { up: "up", down: "down", unknown: "unknown", drained: "drained", "forced-down": "down", "forced-up": "up" };
+const EVENT_STATES = {
+  up: "up", down: "down", unknown: "unknown", drained: "drained", "forced-down": "down", "forced-up": "up",
+};
 
 function addEvents(events) {
   const fresh = events.filter((event) => !timeline.ids.has(event.id));
@@ -21,7 +25,8 @@ function addEvents(events) {
 }
 
 function regionOf(event) {
-  const found = store.endpoints.find((each) => each.name === event.endpoint && (!event.zone || each.zone === event.zone));
+  const isIt = ({ name, zone }) => name === event.endpoint && (!event.zone || zone === event.zone);
+  const found = store.endpoints.find(isIt);
   return found?.region ?? (event.endpoint.startsWith("region:") ? event.endpoint.slice(7) : "");
 }
 
