@@ -183,7 +183,7 @@ def test_an_operator_drains_and_clears_by_form_and_sees_before_who_loses_what(di
         browser.wait_text("#outcome", "Done: drain us-east-1 for 1h, by alice.")
         browser.wait_text("#matrix", "drained")
         browser.wait_text("#problems", "us-east-1 is drained by alice: rack move, until")
-        browser.wait_text("#timeline", "by alice")
+        browser.wait_text("#timeline", "rack move (alice)")
         entry = scene.node.json("/v1/status")["zones"][0]["endpoints"][1]["override"]
         assert (entry["state"], entry["who"], entry["why"]) == ("drain", "alice", "rack move")
         browser.fill("#act .change", action="drain", target="zone:svc.example.", why="all of it")

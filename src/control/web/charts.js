@@ -1,7 +1,7 @@
 // Charts of the last hour, from `/v1/history`: queries a second, shares of the answers, and RTTs.
 
 const CHART_MS = 10000; // A sample each ten seconds.
-const CHART = { width: 640, height: 150, left: 44, bottom: 18, top: 8 };
+const CHART = { width: 640, height: 150, left: 48, bottom: 18, top: 8 };
 const MOST_LINES = 8; // More colours can't be told apart; the others are in the table of the API.
 const COLOURS = MOST_LINES;
 
@@ -115,6 +115,7 @@ function shareChart(title, all, note) {
 function drawCharts() {
   const { report, by } = charts;
   if (!report) return;
+  CHART.width = Math.max(300, find("#charts .charts").clientWidth || CHART.width);
   const all = [report.qps, ...report.series.map(({ values }) => values)];
   const firsts = all.map((values) => values.findIndex((value) => value !== null)).filter((at) => at >= 0);
   charts.samples = Math.max(LEAST_SAMPLES, report.qps.length - Math.min(report.qps.length, ...firsts));
@@ -161,6 +162,8 @@ async function updateCharts() {
     // The header shows that the server does not answer.
   }
 }
+
+new ResizeObserver(drawCharts).observe(find("#charts form"));
 
 find("#charts form").addEventListener("input", (event) => {
   charts.by = event.target.value;

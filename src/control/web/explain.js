@@ -21,8 +21,7 @@ function explanation(found) {
     make("div", {}, stage.note ?? "", reasons(stage.kept)),
   ]);
   const why = [
-    ["Class", found.class, found.class_why], ["TTL", `${found.ttl} s`, found.ttl_why],
-    ["Scope", `/${found.scope}`, found.scope_why],
+    ["Class", found.class, found.class_why], ["TTL", "", found.ttl_why], ["Scope", `/${found.scope}`, found.scope_why],
   ];
   return [
     make("p", {}, make("strong", {}, `${found.name} ${found.type}`), ` for ${found.client || "any client"}`,

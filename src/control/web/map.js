@@ -25,15 +25,12 @@ function placed() {
 
 /** The part of the world that has all regions, in the shape of the screen. */
 function frameOf(spots, width) {
-  const aspect = width < WIDE ? 1.25 : 2.3;
   const xs = spots.map(({ at }) => at.x);
   const ys = spots.map(({ at }) => at.y);
   const [left, right] = xs.length ? [Math.min(...xs), Math.max(...xs)] : [0, 360 * UNITS];
   const [top, bottom] = ys.length ? [Math.min(...ys), Math.max(...ys)] : [40, 580];
-  let w = Math.max(LEAST_SPAN, (right - left) * 1.5);
-  let h = Math.max(w / aspect, (bottom - top) * 1.7);
-  w = h * aspect;
-  if (w > 360 * UNITS) [w, h] = [360 * UNITS, (360 * UNITS) / aspect];
+  const w = Math.min(360 * UNITS, Math.max(LEAST_SPAN, (right - left) * 1.4, (bottom - top) * 1.9));
+  const h = Math.min(Math.max((bottom - top) * 1.9, w / 2.3), width < WIDE ? w / 1.4 : w / 1.9);
   const x = Math.min(Math.max((left + right - w) / 2, 0), 360 * UNITS - w);
   return { x, y: Math.max((top + bottom - h) / 2, -10), w, h, scale: w / Math.max(width, 1) };
 }
@@ -82,7 +79,7 @@ function shareText({ name }) {
   const simulated = store.simulation?.get(name);
   if (simulated) return `${percent(simulated.before)} → ${percent(simulated.after)}`;
   const share = store.shares.get(name);
-  return share === undefined ? "" : `${percent(share)} of answers`;
+  return share ? `${percent(share)} of answers` : "";
 }
 
 function stateOf(spot) {
@@ -93,10 +90,13 @@ function stateOf(spot) {
 function linesOf(spot) {
   const { region } = spot;
   if (!region) return ["vantage only"];
+  const isNarrow = worldMap.svg.clientWidth < WIDE;
   const all = region.endpoints.length;
   const lost = store.simulation?.get(spot.name)?.lost;
   const words = lost ? "would be lost" : region.state === "up" ? "" : `, ${region.words}`;
   const second = lost ? words : `${region.up} of ${all} up${words}`;
+  // On a narrow map labels hide each other: a region that is well has its name only.
+  if (isNarrow && !store.simulation) return region.state === "up" ? [] : [lost ? words : region.words];
   return [second, shareText(spot)].filter(Boolean);
 }
 

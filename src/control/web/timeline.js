@@ -7,6 +7,7 @@ const STREAM_RETRY_MS = 3000; // A stream that the server refused is tried again
 
 const timeline = {
   events: [], ids: new Set(), source: null, last: "", shown: SHOWN_EVENTS, isOpen: false, isFleet: false,
+  isRefused: false, // The stream of the fleet was refused, so that of this server is used.
 };
 
 const KIND_WORDS = {
@@ -44,13 +45,15 @@ function eventRow(event) {
   const zone = event.endpoint && event.zone ? ` ${event.zone.replace(/\.$/, "")}` : "";
   const by = event.monitor ? ` by monitor ${event.monitor}` : "";
   const node = timeline.isFleet && event.id ? `, seen by ${event.id.split("/")[0]}` : "";
+  // Sentences on overrides have the operator already.
+  const who = event.who && !event.why.includes(event.who) ? `, by ${event.who}` : "";
   return make("li", { class: EVENT_STATES[event.to] ?? "" },
     make("time", { datetime: new Date(event.at * 1000).toISOString() }, moment(event.at)), " ",
     make("span", { class: "kind" }, KIND_WORDS[kind] ?? kind), " ",
     make("span", { class: "what" }, make("strong", {}, of), make("span", { class: "soft" }, zone + by), " ",
       event.from || event.to ? `${event.from || "none"} → ` : "",
       event.to ? badge(EVENT_STATES[event.to] ?? "", event.to) : event.from ? "none" : "",
-      ` ${event.why}`, make("span", { class: "soft" }, `${event.who ? `, by ${event.who}` : ""}${node}`)));
+      ` ${event.why}`, make("span", { class: "soft" }, who + node)));
 }
 
 function showEvents() {
@@ -91,6 +94,8 @@ function openStream() {
     timeline.isOpen = true;
     showContact();
     refresh();
+    // What happened between the first reading and the stream.
+    readRecent();
   };
   source.onmessage = (message) => {
     timeline.last = message.lastEventId;
@@ -106,9 +111,8 @@ function openStream() {
     // The browser connects again by itself, with the id of the last event, unless the server refused the stream.
     if (source.readyState !== EventSource.CLOSED) return;
     closeStream();
-    timeline.isFleet = false;
-    timeline.last = "";
-    setTimeout(openStream, STREAM_RETRY_MS);
+    timeline.isRefused = timeline.isFleet;
+    setTimeout(startTimeline, STREAM_RETRY_MS);
   };
 }
 
@@ -118,17 +122,25 @@ function closeStream() {
   timeline.isOpen = false;
 }
 
-/** Reads the last events, and goes on with the stream after them. */
-async function startTimeline() {
-  timeline.isFleet = Boolean(store.status?.fleet) && store.status.zones.length > 0;
+/** Reads the last events of this server. */
+async function readRecent() {
   try {
     const events = await call("/v1/transitions");
     addEvents(events);
-    if (!timeline.isFleet) timeline.last = events[0]?.id ?? "";
     showEvents();
+    return events;
   } catch {
     // The refresh shows that the server does not answer.
+    return [];
   }
+}
+
+/** Reads the last events, and goes on with the stream after them. */
+async function startTimeline() {
+  // A server that has not read the stream of the fleet yet has its own events.
+  timeline.isFleet = Boolean(store.status?.fleet) && !timeline.isRefused;
+  const events = await readRecent();
+  timeline.last = timeline.isFleet ? "" : (events[0]?.id ?? "");
   openStream();
 }
 
