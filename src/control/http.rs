@@ -17,8 +17,10 @@ use crate::control::caller::Caller;
 use crate::control::explain::{Client, ExplainError, explain};
 use crate::control::problem::problem;
 use crate::control::serve::ApiRoutes;
+use crate::control::server::ServerReport;
 use crate::control::state::{ApiState, Readiness};
 use crate::control::{events, failback, gate, heartbeat, history, names, operate, page, request_log, simulate, status};
+use crate::model::Moment;
 
 /// The media type of Prometheus text (exposition format 0.0.4).
 const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -102,12 +104,24 @@ async fn status_json(Shared(state): Shared<ApiState>) -> Response {
         let mut status = status::status(&own.snapshots.load_full(), &own.reload.load(), now);
         status.complete(&own.controls.disk, own.controls.spread.as_ref(), now);
         status.fleet = own.fleet.as_ref().map(|read| read());
-        status.server = Some(own.server_report(now));
+        status.server = Some(server_report(&own, now));
         json(&status)
     };
     match state.texts.status.result(&state.costly, text).await {
         Ok(text) => ([(header::CONTENT_TYPE, JSON_TYPE)], text).into_response(),
         Err(error) => *error,
+    }
+}
+
+fn server_report(state: &ApiState, now: Moment) -> ServerReport {
+    let (began, started) = state.began;
+    ServerReport {
+        node: state.journal.node().to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        at: clock::unix_seconds(),
+        started,
+        uptime_s: now.since(began).as_secs(),
+        traffic: state.history.traffic(),
     }
 }
 
@@ -208,7 +222,8 @@ fn status_of(error: &ExplainError) -> StatusCode {
 async fn not_found(uri: Uri) -> Response {
     let detail = format!(
         "nothing at {}; there are /, /healthz, /readyz, /metrics, /v1/status, /v1/names, /v1/history, \
-         /v1/explain, /v1/events, /v1/overrides, /v1/failback/NAME, /v1/heartbeat/ENDPOINT, /v1/reload and /v1/simulate",
+         /v1/explain, /v1/events, /v1/overrides, /v1/failback/NAME, /v1/heartbeat/ENDPOINT, /v1/reload \
+         and /v1/simulate",
         uri.path()
     );
     problem(StatusCode::NOT_FOUND, detail)

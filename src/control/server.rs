@@ -2,10 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::clock;
 use crate::control::history::TrafficReport;
-use crate::control::state::ApiState;
-use crate::model::Moment;
 
 /// The server that responds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -23,18 +20,4 @@ pub struct ServerReport {
     /// Its queries; absent on a node that answers none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traffic: Option<TrafficReport>,
-}
-
-impl ApiState {
-    pub(super) fn server_report(&self, now: Moment) -> ServerReport {
-        let (began, started) = self.began;
-        ServerReport {
-            node: self.journal.node().to_owned(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            at: clock::unix_seconds(),
-            started,
-            uptime_s: now.since(began).as_secs(),
-            traffic: self.history.traffic(),
-        }
-    }
 }

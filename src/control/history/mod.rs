@@ -90,13 +90,13 @@ impl History {
     pub fn sample(&self, snapshot: &Snapshot, totals: Totals, now: Moment, unix: f64) {
         let queries = totals.queries.iter().map(|(_, _, count)| count).sum();
         let mut data = self.data();
-        let past = data.last_sample.map(|(last, at, _)| (last, now.since(at)));
-        let steps = past.map_or(1, |(_, time)| (time.as_secs_f64() / STEP.as_secs_f64()).round().max(1.0) as usize);
+        let previous = data.last_sample.map(|(last, at, _)| (last, now.since(at)));
+        let steps = previous.map_or(1, |(_, time)| (time.as_secs_f64() / STEP.as_secs_f64()).round().max(1.0) as usize);
         for _ in 1..steps.min(SAMPLES) {
             data.rates.push(f32::NAN);
         }
-        data.rates.push(past.and_then(|(last, time)| rate(queries, last, time)).unwrap_or(f32::NAN));
-        data.series.sample(snapshot, &totals.picks, steps, past.map(|(_, time)| time));
+        data.rates.push(previous.and_then(|(last, time)| rate(queries, last, time)).unwrap_or(f32::NAN));
+        data.series.sample(snapshot, &totals.picks, steps, previous.map(|(_, time)| time));
         data.split.add(totals.picks, now);
         data.last_sample = Some((queries, now, unix));
     }

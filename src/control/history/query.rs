@@ -127,8 +127,14 @@ fn by_region<'d>(data: &'d HistoryData, query: &HistoryQuery) -> Vec<Selected<'d
     for (key, series) in data.series.sorted().into_iter().filter(|(key, series)| query.matches(key, series)) {
         groups.entry((key.kind, series.region.clone(), key.from.clone())).or_default().push(series);
     }
-    let selected =
-        groups.into_iter().map(|((kind, region, from), of)| Selected { kind, zone: None, endpoint: None, region, from, of });
+    let selected = groups.into_iter().map(|((kind, region, from), of)| Selected {
+        kind,
+        zone: None,
+        endpoint: None,
+        region,
+        from,
+        of,
+    });
     selected.collect()
 }
 
@@ -139,7 +145,8 @@ fn joined(kind: SeriesKind, of: &[&Series]) -> Vec<Option<f32>> {
     }
     let columns: Vec<Vec<f32>> = of.iter().map(|series| series.ring.values().collect()).collect();
     let at = |sample: usize| {
-        let mut values: Vec<f32> = columns.iter().map(|column| column[sample]).filter(|value| !value.is_nan()).collect();
+        let mut values: Vec<f32> =
+            columns.iter().map(|column| column[sample]).filter(|value| !value.is_nan()).collect();
         values.sort_by(f32::total_cmp);
         match kind {
             _ if values.is_empty() => None,

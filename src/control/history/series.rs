@@ -111,13 +111,8 @@ impl SeriesTable {
             self.left_out += 1;
             return None;
         }
-        let new = || Series {
-            region: None,
-            ring: Ring::new(SAMPLES),
-            pending: f32::NAN,
-            count: None,
-            is_sampled: false,
-        };
+        let new =
+            || Series { region: None, ring: Ring::new(SAMPLES), pending: f32::NAN, count: None, is_sampled: false };
         let series = self.series.entry(key).or_insert_with(new);
         series.region.clone_from(region);
         series.is_sampled = true;

@@ -110,9 +110,8 @@ fn an_endpoint_that_is_gone_leaves_with_its_last_value() {
 fn series_have_a_bound() {
     let mut model = test_world::model();
     let endpoint = model.endpoints[2].clone();
-    model.endpoints = (0..MAX_SERIES + 5)
-        .map(|at| crate::model::Endpoint { name: format!("e{at}"), ..endpoint.clone() })
-        .collect();
+    model.endpoints =
+        (0..MAX_SERIES + 5).map(|at| crate::model::Endpoint { name: format!("e{at}"), ..endpoint.clone() }).collect();
     let endpoints = model.endpoints.iter().map(|endpoint| endpoint.name.as_str().into()).collect();
     let mut tallies = crate::snapshot::TallyTable::default();
     tallies.run(crate::snapshot::TallyRun { zone: "svc.example.".into(), name: "www".into(), endpoints });

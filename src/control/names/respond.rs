@@ -79,9 +79,8 @@ impl NamesQuery {
             |wanted: &str, known: &str| wanted.trim_end_matches('.').eq_ignore_ascii_case(known.trim_end_matches('.'));
         let is_zone = |zone: &String| is_same(zone, &reporter.zone(position.0));
         let is_name = |wanted: &String| is_same(wanted, &name.label) || is_same(wanted, &name.owner.to_string());
-        let has = |part: &String| {
-            name.owner.to_string().to_ascii_lowercase().contains(&part.trim().to_ascii_lowercase())
-        };
+        let has =
+            |part: &String| name.owner.to_string().to_ascii_lowercase().contains(&part.trim().to_ascii_lowercase());
         self.zone.as_ref().is_none_or(is_zone)
             && self.name.as_ref().is_none_or(is_name)
             && self.search.as_ref().is_none_or(has)

@@ -370,7 +370,8 @@ async fn a_request_for_another_host_is_refused_on_all_paths_but_health_checks() 
         stream.read_to_string(&mut answer).await.unwrap();
         (answer[9..12].parse::<u16>().unwrap(), answer)
     };
-    for path in ["/", "/v1/history", "/metrics", "/v1/status", "/v1/explain?name=www.svc.example", "/v1/events", "/no"] {
+    for path in ["/", "/v1/history", "/metrics", "/v1/status", "/v1/explain?name=www.svc.example", "/v1/events", "/no"]
+    {
         let (status, answer) = sent(&format!("GET {path} HTTP/1.1\r\nhost: evil.example:8053")).await;
         assert!(status == 421 && answer.contains("`[api] hosts = [\\\"evil.example\\\"]`"), "{path}: {answer}");
         assert_eq!(sent(&format!("GET http://evil.example{path} HTTP/1.1\r\nhost: localhost")).await.0, 421, "{path}");

@@ -77,7 +77,10 @@ mod tests {
         }
         assert!(page.contains("<noscript>\nBOARD"), "the board is for browsers without scripts");
         assert_eq!((page.matches("</script>").count(), page.matches("</style>").count()), (1, 1));
-        assert!(page.contains(&format!("<script type=\"module\">{SCRIPT}</script>")), "the digest is that of the script");
+        assert!(
+            page.contains(&format!("<script type=\"module\">{SCRIPT}</script>")),
+            "the digest is that of the script"
+        );
         assert!(page.contains(&format!("<style>{STYLE}</style>")), "the digest is that of the style sheet");
     }
 
