@@ -3,6 +3,7 @@
 
 const WIDE = 600; // From this width on, in pixels, the map has the shape of a world and labels on its arcs.
 const LEAST_SPAN = 70 * UNITS; // The map shows at least so much: a single region needs surroundings.
+const SHORT = 90; // An arc of less pixels has no room for its RTT.
 const MOST_LABELS = 12; // With more arcs the labels would hide each other; the matrix has all RTTs.
 const MARKS = { up: "✓", warning: "!", down: "✕", drained: "–", unknown: "?", last: "~" };
 const LEGEND = [
@@ -180,8 +181,9 @@ function drawArc(arc, hasLabel, taken, scale) {
   const key = `${arc.from.name} ${arc.to.name}`;
   if (worldMap.states.has(key) && worldMap.states.get(key) !== arc.state) flash(group);
   worldMap.states.set(key, arc.state);
+  const length = Math.hypot(arc.to.at.x - arc.from.at.x, arc.to.at.y - arc.from.at.y) / scale;
   const text = { down: "✕", last: MARKS.last }[arc.state] ?? rtt(arc.rtt);
-  if (hasLabel && text) {
+  if (hasLabel && text && length > SHORT) {
     const width = text.length * 6.6 * scale;
     const box = { x: at.x, y: at.y - 7 * scale, left: at.x - width / 2, width, height: 14 * scale, anchor: "middle" };
     taken.push(box);
