@@ -1,6 +1,7 @@
 """A server with regions on a map, for tests of the page: endpoints that a test can close, tokens, and a browser."""
 import contextlib
 import socket
+import threading
 from pathlib import Path
 
 from browser import chromium
@@ -9,6 +10,9 @@ from test_operator import ALICE, write_tokens
 
 # Latitude and longitude.
 PLACES = {"eu-west": [53.34, -6.26], "us-east": [39.04, -77.48], "ap-south": [19.07, 72.87]}
+# A vantage that hears from none of so many hosts is blind; with fewer it can't know.
+MANY_PLACES = {**PLACES, "sa-east": [-23.5, -46.6], "ap-east": [1.35, 103.8]}
+
 SETTINGS = """
 region = "eu-west"
 node = "ns1"
@@ -19,12 +23,36 @@ http = "127.0.0.1:0"
 
 [api]
 token_file = "tokens"
-""" + "".join(f"[regions.{name}]\nlocation = {place}\nnets = [\"127.{at}.0.0/16\"]\n" for at, (name, place) in enumerate(PLACES.items(), 1))
+"""
 
 
-def door():
-    """A listening socket: the kernel accepts connections until it is closed."""
-    return socket.create_server(("127.0.0.1", 0), backlog=64)
+def settings_of(places):
+    each = enumerate(places.items(), 1)
+    return SETTINGS + "".join(f'[regions.{name}]\nlocation = {at}\nnets = ["127.{n}.0.0/16"]\n' for n, (name, at) in each)
+
+
+class Door:
+    """A listening socket for probes. `close` refuses further connections; after `silence` nothing answers."""
+
+    def __init__(self):
+        self.listening = socket.create_server(("127.0.0.1", 0), backlog=1)
+        self.port = self.listening.getsockname()[1]
+        self.is_silent = False
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self):
+        with contextlib.suppress(OSError):
+            while not self.is_silent:
+                self.listening.accept()[0].close()
+
+    def silence(self):
+        """The queue of connections fills up, and the kernel drops what comes after."""
+        self.is_silent = True
+
+    def close(self):
+        with contextlib.suppress(OSError):
+            self.listening.shutdown(socket.SHUT_RDWR)
+        self.listening.close()
 
 
 class Scene:
@@ -33,13 +61,13 @@ class Scene:
     def __init__(self, dir, of_each=1, places=PLACES):
         write_tokens(dir)
         self.token = ALICE
-        self.doors = {region: door() for region in places}
+        self.doors = {region: Door() for region in places}
         endpoints = {}
-        for at, (region, listening) in enumerate(self.doors.items(), 1):
+        for at, (region, door) in enumerate(self.doors.items(), 1):
             for number in range(of_each):
                 endpoints[f"{region}-{number + 1}"] = {
                     "addresses": [f"192.{at}.{number // 250}.{number % 250 + 1}"], "region": region, "monitor": "door",
-                    "probe": f"127.0.0.1:{listening.getsockname()[1]}", "capacity": 5000,
+                    "probe": f"127.0.0.1:{door.port}", "capacity": 5000,
                 }
         first = [f"{region}-1" for region in places]
         text = policy(
@@ -48,15 +76,15 @@ class Scene:
             pool={"near": {"members": list(endpoints)[:300], "steer": "nearest"}, "first": {"members": first, "steer": "failover"}},
             name={"www": {"pool": "near"}, "db": {"pool": "first", "failback": "manual"}},
         )
-        self.node = Node(dir, {"svc.example.policy.toml": text, "svc.example.zone": MASTER}, settings=SETTINGS)
+        self.node = Node(dir, {"svc.example.policy.toml": text, "svc.example.zone": MASTER}, settings=settings_of(places))
 
     def lose(self, region):
         self.doors[region].close()
 
     def end(self):
         self.node.child.end()
-        for listening in self.doors.values():
-            listening.close()
+        for door in self.doors.values():
+            door.close()
 
 
 @contextlib.contextmanager
