@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use tokio::time::{Instant, MissedTickBehavior, interval_at};
+use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock;
@@ -18,8 +18,8 @@ pub(crate) async fn sample(
     counters: Arc<Counters>,
     stop: CancellationToken,
 ) {
-    let mut beats = interval_at(Instant::now(), BEAT);
-    let mut steps = interval_at(Instant::now(), STEP);
+    let mut beats = interval(BEAT);
+    let mut steps = interval(STEP);
     // After a machine slept, the time that it slept is one long step.
     beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
     steps.set_missed_tick_behavior(MissedTickBehavior::Delay);
