@@ -4,6 +4,10 @@
 
 use std::borrow::Cow;
 use std::fmt::Write;
+use std::io;
+
+use serde::Serialize;
+use serde_json::ser::{Formatter, Serializer};
 
 /// Whether the character must not be printed as it is: a control character (C0, DEL, C1), a separator of lines, a mark
 /// that changes the direction of text (Unicode Standard Annex 9, 2), or a character without width.
@@ -42,6 +46,29 @@ pub fn escaped_json(text: &str) -> Cow<'_, str> {
     with_escapes(text, |c| c != '\n' && is_unprintable(c), escape)
 }
 
+/// A value as JSON on one line, in which strings have the escapes of [`escaped_json`]. Every JSON text that another
+/// program receives from the server is made here.
+pub fn json(value: &impl Serialize) -> Vec<u8> {
+    let mut text = Vec::with_capacity(128);
+    add_json(&mut text, value);
+    text
+}
+
+/// As [`json`], at the end of `text`.
+pub fn add_json(text: &mut Vec<u8>, value: &impl Serialize) {
+    // Writing to memory does not fail, and plain data always serialises.
+    let _ = value.serialize(&mut Serializer::with_formatter(text, SafeFormatter));
+}
+
+/// Compact JSON without characters that must not be printed.
+struct SafeFormatter;
+
+impl Formatter for SafeFormatter {
+    fn write_string_fragment<W: io::Write + ?Sized>(&mut self, writer: &mut W, fragment: &str) -> io::Result<()> {
+        writer.write_all(escaped_json(fragment).as_bytes())
+    }
+}
+
 /// The beginning of a text with at most this many octets, cut between characters.
 pub fn cut(text: &str, octets: usize) -> &str {
     let mut end = text.len().min(octets);
@@ -52,6 +79,10 @@ pub fn cut(text: &str, octets: usize) -> &str {
 }
 
 fn with_escapes(text: &str, is_bad: impl Fn(char) -> bool, escape: impl Fn(char, &mut String)) -> Cow<'_, str> {
+    // Nearly always, and many octets at a time.
+    if text.bytes().all(|octet| matches!(octet, b' '..=b'~')) {
+        return Cow::Borrowed(text);
+    }
     let Some(first) = text.find(&is_bad) else { return Cow::Borrowed(text) };
     let (good, rest) = text.split_at(first);
     let mut safe = String::with_capacity(text.len() + 16);
@@ -141,5 +172,22 @@ mod tests {
         let safe = escaped_json(&text);
         assert!(!safe.chars().any(|c| c != '\n' && is_unprintable(c)), "{safe}");
         assert_eq!(serde_json::from_str::<serde_json::Value>(&safe).unwrap(), value);
+        let text = String::from_utf8(json(&value)).unwrap();
+        assert!(!text.chars().any(is_unprintable), "{text}");
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&text).unwrap(), value);
+        assert_eq!(text, r#"{"why\u009b":"\u001b[2J\u202e\udb40\udc41\n\u007f"}"#);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn json_of_any_text_is_safe_and_means_the_same(
+            key in "\\PC*|.*", text in ".{0,40}", other in 0..0x11_0000_u32
+        ) {
+            let text = format!("{text}{}", char::from_u32(other).unwrap_or('"'));
+            let value = serde_json::json!({ key: [text.clone(), text] });
+            let safe = String::from_utf8(json(&value)).unwrap();
+            proptest::prop_assert!(!safe.chars().any(is_unprintable), "{}", safe);
+            proptest::prop_assert_eq!(serde_json::from_str::<serde_json::Value>(&safe).unwrap(), value);
+        }
     }
 }

@@ -9,8 +9,13 @@ use crate::model::{Facet, ZoneId};
 use crate::placing::ClientNet;
 use crate::snapshot::names::{NodeRef, SteeredNode};
 use crate::snapshot::{Cell, CellContent, ClassTables, KnownBy, Picks, PreparedRecord};
+use crate::wire::PREPARED_HEAD;
 use crate::wire::code::{rcode, rtype};
 use crate::wire::reply::{Full, Owner, Section};
+
+/// Octets of a prepared record with an IPv4 or IPv6 address.
+const A_LEN: usize = PREPARED_HEAD + 4;
+const AAAA_LEN: usize = PREPARED_HEAD + 16;
 
 impl<'q> Answering<'q> {
     /// Answers from a steered node. Types that the policy does not answer come from the zone file.
@@ -82,9 +87,15 @@ impl<'q> Answering<'q> {
         cell: &Cell,
         picks: &[u16],
     ) -> Result<usize, Full> {
-        let at = self.reply.rrset_of(section, owner, picks.iter().map(|&pick| cell.record(pick).bytes))?;
+        let at = match (owner, cell.equal_records()) {
+            (Owner::At(owner), Some((A_LEN, records))) => self.reply.rrset_at::<A_LEN>(section, owner, records, picks),
+            (Owner::At(owner), Some((AAAA_LEN, records))) => {
+                self.reply.rrset_at::<AAAA_LEN>(section, owner, records, picks)
+            }
+            (owner, _) => self.reply.rrset_of(section, owner, picks.iter().map(|&pick| cell.record(pick).bytes)),
+        }?;
         for &pick in picks {
-            self.tallies.add(steered.tally_base + u32::from(cell.record(pick).slot));
+            self.tallies.add(steered.tally_base + u32::from(cell.slot(pick)));
         }
         Ok(at)
     }

@@ -7,11 +7,14 @@ use crate::model::MAX_ANSWERS;
 pub struct Tallies {
     ids: [u32; MAX_ANSWERS],
     len: usize,
+    /// For each id in the set the bit of its last six bits: the ids of one name are consecutive, so that nearly always
+    /// an id whose bit is set is there.
+    bits: u64,
 }
 
 impl Default for Tallies {
     fn default() -> Tallies {
-        Tallies { ids: [0; MAX_ANSWERS], len: 0 }
+        Tallies { ids: [0; MAX_ANSWERS], len: 0, bits: 0 }
     }
 }
 
@@ -23,9 +26,12 @@ impl Tallies {
 
     /// Adds `id`, unless it is there already or the set is full.
     pub fn add(&mut self, id: u32) {
-        if self.len < MAX_ANSWERS && !self.as_slice().contains(&id) {
-            self.ids[self.len] = id;
+        let bit = 1 << (id % u64::BITS);
+        let is_new = self.bits & bit == 0 || !self.as_slice().contains(&id);
+        if let Some(free) = self.ids.get_mut(self.len).filter(|_| is_new) {
+            *free = id;
             self.len += 1;
+            self.bits |= bit;
         }
     }
 }
@@ -50,5 +56,10 @@ mod tests {
             tallies.add(id);
         }
         assert_eq!(tallies.as_slice(), (0..MAX_ANSWERS as u32).collect::<Vec<_>>());
+        let mut tallies = Tallies::default();
+        for id in [7, 71, 135, 71, 7, 8, 7 + 64 * 1000] {
+            tallies.add(id);
+        }
+        assert_eq!(tallies.as_slice(), [7, 71, 135, 8, 64_007], "ids with the same last bits");
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
 use crate::clock;
 use crate::config::{Holder, Role, Tokens};
@@ -25,8 +25,47 @@ const CHALLENGE: HeaderValue = HeaderValue::from_static("Bearer realm=\"portolan
 /// The challenge for a client whose token is unknown (RFC 6750, 3.1).
 const INVALID: HeaderValue = HeaderValue::from_static("Bearer realm=\"portolan\", error=\"invalid_token\"");
 
-/// Header fields with which proxies name the client (RFC 7239, and those before it).
-const FORWARDED: [&str; 5] = ["forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-real-ip"];
+/// The header fields that programs and browsers write in their own requests (RFC 9110 and 9111, the Fetch standard,
+/// server-sent events). Proxies add others, each product its own, to name their client, themselves or the request:
+/// `Forwarded`, `Via`, `X-Forwarded-For`, `X-Real-IP`, `CF-Connecting-IP`, `True-Client-IP` and many more. So a request
+/// with any other field does not prove that a process of this host made it.
+const OWN_FIELDS: [&str; 33] = [
+    "accept",
+    "accept-charset",
+    "accept-encoding",
+    "accept-language",
+    "authorization",
+    "cache-control",
+    "connection",
+    "content-encoding",
+    "content-language",
+    "content-length",
+    "content-type",
+    "cookie",
+    "date",
+    "dnt",
+    "expect",
+    "host",
+    "if-match",
+    "if-modified-since",
+    "if-none-match",
+    "if-unmodified-since",
+    "keep-alive",
+    "last-event-id",
+    "origin",
+    "pragma",
+    "priority",
+    "range",
+    "referer",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "upgrade-insecure-requests",
+    "user-agent",
+];
+/// The beginning of further ones, which only browsers can write.
+const OF_BROWSERS: &str = "sec-";
 
 /// The sender of a request.
 #[derive(Debug, Clone)]
@@ -68,17 +107,22 @@ impl Caller {
     }
 
     /// Who confirms that zones are removed at once: a process of this host, or the holder of a token for everything.
-    /// The text is for the log. A proxy on this host that names its client makes no client local.
+    /// The text is for the log. A request through a proxy on this host, which adds a field, is none of this host.
     pub(super) fn confirmer(&self, state: &ApiState) -> Result<String, ErrorResponse> {
-        let is_forwarded = FORWARDED.iter().any(|field| self.headers.contains_key(*field));
-        if self.is_local && !is_forwarded {
+        let foreign = foreign_field(&self.headers);
+        if self.is_local && foreign.is_none() {
             return Ok("a process of this host".to_owned());
         }
         if bearer(&self.headers).is_none() {
-            let detail = "zones that have disappeared are removed at once only if it is confirmed by a process of the \
-                          server's host (`portolan reload --confirm-removal` there) or with a token with the role \
-                          operate for all zones: the commands take it from PORTOLAN_TOKEN";
-            return Err(unauthorised(detail, CHALLENGE));
+            let mut detail = "zones that have disappeared are removed at once only if it is confirmed by a process of \
+                              the server's host (`portolan reload --confirm-removal` there) or with a token with the \
+                              role operate for all zones: the commands take it from PORTOLAN_TOKEN"
+                .to_owned();
+            if let Some(field) = foreign.filter(|_| self.is_local) {
+                let why = format!("; this request has the header field `{field}`, so it may come through a proxy");
+                detail.push_str(&why);
+            }
+            return Err(unauthorised(&detail, CHALLENGE));
         }
         let holder = self.holder(state, Role::Operate)?;
         match holder.rights.zones() {
@@ -151,6 +195,12 @@ impl<S: Sync> FromRequestParts<S> for Caller {
     }
 }
 
+/// A header field that is not of a program or browser itself, but perhaps of a proxy.
+fn foreign_field(headers: &HeaderMap) -> Option<&HeaderName> {
+    let is_own = |name: &str| OWN_FIELDS.contains(&name) || name.starts_with(OF_BROWSERS);
+    headers.keys().find(|field| !is_own(field.as_str()))
+}
+
 fn unauthorised(detail: &str, challenge: HeaderValue) -> ErrorResponse {
     let mut response = problem(StatusCode::UNAUTHORIZED, detail);
     response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
@@ -206,6 +256,46 @@ mod tests {
         }
         assert!(!is_own_origin(&headers(&[(header::ORIGIN, "http://evil.example")])), "without a host");
         assert!(is_own_origin(&headers(&[(header::ORIGIN, "http://portolan"), (header::HOST, "Portolan")])));
+    }
+
+    #[test]
+    fn fields_of_proxies_are_foreign_and_those_of_programs_and_browsers_are_not() {
+        for field in [
+            "Forwarded",
+            "Via",
+            "X-Forwarded-For",
+            "X-Forwarded-Host",
+            "X-Forwarded-Proto",
+            "X-Forwarded",
+            "X-Real-IP",
+            "X-Client-IP",
+            "X-Cluster-Client-IP",
+            "X-Original-Forwarded-For",
+            "X-Envoy-External-Address",
+            "X-Azure-ClientIP",
+            "X-Amzn-Trace-Id",
+            "X-Request-ID",
+            "CF-Connecting-IP",
+            "CF-Ray",
+            "True-Client-IP",
+            "Fastly-Client-IP",
+            "Client-IP",
+            "Proxy-Authorization",
+            "Max-Forwards",
+        ] {
+            let mut sent = headers(&[(header::HOST, "localhost"), (header::ACCEPT, "*/*")]);
+            let name = HeaderName::from_bytes(field.as_bytes()).unwrap();
+            sent.insert(&name, HeaderValue::from_static(""));
+            assert_eq!(foreign_field(&sent), Some(&name));
+        }
+        let mut sent = headers(&[]);
+        for field in ["Host", "User-Agent", "Accept", "Accept-Encoding", "Content-Length", "Content-Type", "Connection"]
+            .into_iter()
+            .chain(["Sec-Fetch-Site", "Referer", "Priority", "Last-Event-ID", "Authorization", "Origin", "Expect"])
+        {
+            sent.insert(HeaderName::from_bytes(field.as_bytes()).unwrap(), HeaderValue::from_static("x"));
+        }
+        assert_eq!(foreign_field(&sent), None);
     }
 
     #[test]

@@ -16,7 +16,6 @@ use std::time::Duration;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::sse::{self, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
-use serde::Serialize;
 use serde_json::json;
 
 use crate::admission::Seat;
@@ -24,6 +23,7 @@ use crate::clock;
 use crate::control::access::Refusal;
 use crate::control::fleet_events::{FleetEvents, FleetSubscription, Reading};
 use crate::control::journal::{JournalEvent, Since, Subscription};
+use crate::control::json::line;
 use crate::control::problem::{problem, retry_after};
 use crate::control::request::{ErrorResponse, bad_request};
 use crate::control::state::ApiState;
@@ -93,14 +93,14 @@ fn local(state: &ApiState, seat: Arc<Seat>, since: &Since, follows: bool) -> Res
     let Subscription { lost, is_unknown, last, missed, incoming } = state.journal.follow(since);
     let mut opening = Vec::new();
     if is_unknown {
-        opening.push(sse::Event::default().event("unknown").data(json(&json!({ "last": last }))));
+        opening.push(sse::Event::default().event("unknown").data(line(&json!({ "last": last }))));
     }
     if let Some((first, last)) = lost {
         let data = json!({ "missed": last - first + 1, "first": first, "last": last });
-        opening.push(sse::Event::default().event("lagged").data(json(&data)));
+        opening.push(sse::Event::default().event("lagged").data(line(&data)));
     }
     let client = StreamClient::new(state, seat, (missed, incoming), follows);
-    respond_with(opening, client, |event: &JournalEvent| sse::Event::default().id(&event.id).data(json(event)))
+    respond_with(opening, client, |event: &JournalEvent| sse::Event::default().id(&event.id).data(line(event)))
 }
 
 fn of_fleet(
@@ -113,19 +113,19 @@ fn of_fleet(
     let FleetSubscription { lost, mut cursor, missed, incoming } = events.follow(start);
     let mut opening = Vec::new();
     if let Some(why) = away {
-        opening.push(sse::Event::default().event("away").data(json(&json!({ "why": escaped(&why) }))));
+        opening.push(sse::Event::default().event("away").data(line(&json!({ "why": escaped(&why) }))));
     }
     if !lost.is_empty() {
         let missed: u64 = lost.values().map(|(first, last)| last - first + 1).sum();
         let of = |(first, last): &(u64, u64)| json!({ "first": first, "last": last });
         let nodes: serde_json::Map<_, _> = lost.iter().map(|(node, range)| (node.to_string(), of(range))).collect();
-        opening.push(sse::Event::default().event("lagged").data(json(&json!({ "missed": missed, "nodes": nodes }))));
+        opening.push(sse::Event::default().event("lagged").data(line(&json!({ "missed": missed, "nodes": nodes }))));
     }
     let client = StreamClient::new(state, seat, (missed, incoming), follows);
     // The id has the last number of each node, so that any server can resume the stream.
     respond_with(opening, client, move |event: &ArchivedEvent| {
         cursor.advance(&event.id);
-        sse::Event::default().id(cursor.to_string()).data(json(&JournalEvent::from(event)))
+        sse::Event::default().id(cursor.to_string()).data(line(&JournalEvent::from(event)))
     })
 }
 
@@ -137,9 +137,4 @@ fn respond_with<T: Send + Sync + 'static>(
     let opening = std::iter::once(sse::Event::default().comment("transitions follow")).chain(opening);
     let stream = client.into_stream(opening, show);
     Sse::new(stream).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response()
-}
-
-/// JSON on one line. Plain data always serialises; the empty object is never used.
-fn json(value: &impl Serialize) -> String {
-    serde_json::to_string(value).unwrap_or_else(|_| "{}".to_owned())
 }

@@ -5,7 +5,6 @@ pub(crate) mod gate;
 
 use std::time::Duration;
 
-use axum::Json;
 use axum::extract::{Request, State as Shared};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
@@ -16,6 +15,7 @@ use crate::config::{Holder, Rights, Role};
 use crate::control::access::Refusal;
 use crate::control::caller::Caller;
 use crate::control::heartbeat::gate::{EndpointIndex, HeartbeatCheck, TooOften, heartbeats};
+use crate::control::json::Json;
 use crate::control::problem::{problem, retry_after};
 use crate::control::request::{ErrorResponse, MAX_BODY, PathName, bad_request, body, name_in};
 use crate::control::state::ApiState;

@@ -1,6 +1,7 @@
 //! The routes of the HTTP API, and the handlers that only read: each reads the state, builds plain data and writes
 //! it. Other files of `control` have the handlers that change something.
 
+use axum::Router;
 use axum::body::Bytes;
 use axum::extract::State as Shared;
 use axum::extract::rejection::QueryRejection;
@@ -9,12 +10,12 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
 use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post, put};
-use axum::{Json, Router};
 use serde::Deserialize;
 
 use crate::clock;
 use crate::control::caller::Caller;
 use crate::control::explain::{Client, ExplainError, explain};
+use crate::control::json::{self, Json};
 use crate::control::problem::problem;
 use crate::control::serve::ApiRoutes;
 use crate::control::server::ServerReport;
@@ -24,8 +25,6 @@ use crate::model::Moment;
 
 /// The media type of Prometheus text (exposition format 0.0.4).
 const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
-
-const JSON_TYPE: &str = "application/json";
 
 /// Headers of every response. The page has a policy of its own. No other page may frame anything, and no browser may
 /// guess a content type.
@@ -105,10 +104,10 @@ async fn status_json(Shared(state): Shared<ApiState>) -> Response {
         status.complete(&own.controls.disk, own.controls.spread.as_ref(), now);
         status.fleet = own.fleet.as_ref().map(|read| read());
         status.server = Some(server_report(&own, now));
-        json(&status)
+        json::octets(&status)
     };
     match state.texts.status.result(&state.costly, text).await {
-        Ok(text) => ([(header::CONTENT_TYPE, JSON_TYPE)], text).into_response(),
+        Ok(text) => json::with_type(text),
         Err(error) => *error,
     }
 }
@@ -123,11 +122,6 @@ fn server_report(state: &ApiState, now: Moment) -> ServerReport {
         uptime_s: now.since(began).as_secs(),
         traffic: state.history.traffic(),
     }
-}
-
-/// Plain data always serialises; the empty text is never used.
-fn json(value: &impl serde::Serialize) -> Bytes {
-    serde_json::to_vec(value).unwrap_or_default().into()
 }
 
 /// The last transitions, newest first, for a client that did not subscribe to `/v1/events`.
@@ -201,10 +195,11 @@ async fn explain_json(
         let _share = share;
         let client = query.client().unwrap_or(Client::Unlocated);
         let rtype = Some(query.rtype.trim()).filter(|rtype| !rtype.is_empty());
-        explain(&state.snapshots.load(), query.name.trim(), rtype, client, clock::now()).map(|found| json(&found))
+        explain(&state.snapshots.load(), query.name.trim(), rtype, client, clock::now())
+            .map(|found| json::octets(&found))
     });
     match explained.await {
-        Ok(Ok(explanation)) => ([(header::CONTENT_TYPE, JSON_TYPE)], explanation).into_response(),
+        Ok(Ok(explanation)) => json::with_type(explanation),
         Ok(Err(error)) => problem(status_of(&error), error.to_string()),
         Err(error) => *error,
     }

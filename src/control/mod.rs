@@ -18,6 +18,7 @@ mod heartbeat;
 pub mod history;
 mod http;
 mod journal;
+mod json;
 pub mod leases;
 pub mod moved;
 pub mod names;

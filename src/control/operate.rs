@@ -4,7 +4,6 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use axum::Json;
 use axum::extract::{Request, State as Shared};
 use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
@@ -17,6 +16,7 @@ use crate::control::command::{
     AppliedChange, Command, OverrideChange, OverrideResponse, OverridesResponse, PostReload, PutOverride,
     ReloadResponse, SharedOutcome, TargetChange, TargetOverride,
 };
+use crate::control::json::Json;
 use crate::control::moved::moved;
 use crate::control::overrides::{OverrideError, OverrideReport, check_why, duration_of, state_of};
 use crate::control::problem::{problem, problem_with, unconfirmed};

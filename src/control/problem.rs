@@ -7,6 +7,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 
+use crate::control::json::Json;
 use crate::control::status::ProblemReport;
 use crate::control::unanswered::UnansweredQuestions;
 
@@ -71,7 +72,7 @@ fn details(status: StatusCode, detail: impl Into<String>) -> ProblemDetails {
 
 fn response(body: ProblemDetails) -> Response {
     let status = StatusCode::from_u16(body.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let mut response = (status, axum::Json(body)).into_response();
+    let mut response = (status, Json(body)).into_response();
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
     response
 }

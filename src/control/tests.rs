@@ -1,5 +1,7 @@
 //! Tests of the API over real connections, on a port that the system chooses.
 
+mod safe;
+
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};

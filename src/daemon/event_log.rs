@@ -19,6 +19,7 @@ use std::sync::Arc;
 
 use crate::control::{JournalEvent, MAX_EVENTS};
 use crate::daemon::state::{DirGuard, StateDir};
+use crate::printable;
 use crate::source::{Problem, Severity, files};
 
 pub(crate) use task::write_events;
@@ -139,8 +140,7 @@ impl LogFiles {
             text.push(b'\n');
         }
         for event in events {
-            // Plain data can't fail to serialise.
-            text.extend(serde_json::to_vec(event).unwrap_or_default());
+            printable::add_json(&mut text, event);
             text.push(b'\n');
         }
         self.writing.is_torn = true;

@@ -22,7 +22,7 @@ use std::time::Duration;
 use crate::fleet::ballots::{Ballot, VantageBallots};
 use crate::model::{Basis, CheckView, Evidence, Health, Model, Moment, Quorum, RegionId};
 
-pub(crate) use votes::VoteCount;
+pub(crate) use votes::{PossibleTurn, VoteCount};
 
 /// Whether the verdicts of a vantage count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,16 +86,19 @@ pub(crate) fn agree_on(quorum: &Quorum, voters: &[Voter<'_>], is_regional: bool)
     let count = count(quorum, voters);
     let health = count.health();
     let basis = basis(voters);
-    let soonest = counted(voters).map(|voter| voter.ballot.may_change_in()).min();
+    let is_regional = is_regional && basis == Basis::Votes;
+    let turn = |voter: &Voter<'_>| PossibleTurn {
+        region: voter.region,
+        health: voter.ballot.health,
+        may_change_in: voter.ballot.may_change_in(),
+    };
     CheckView {
         health,
         tried: counted(voters).any(|voter| voter.ballot.tried),
         basis,
-        // The least of all vantages. The verdict may change later than that, if the quorum needs several, but never
-        // sooner. Without an observation it may change at any moment.
-        may_change_in: Some(soonest.unwrap_or_default()),
+        may_change_in: Some(count.may_change_in(counted(voters).map(turn).collect(), is_regional)),
         rtts: rtts(voters),
-        unreachable_from: if is_regional && basis == Basis::Votes { count.unreachable_from() } else { Arc::default() },
+        unreachable_from: if is_regional { count.unreachable_from() } else { Arc::default() },
         cause: counted(voters).find_map(|voter| cause(voter, health)),
     }
 }

@@ -44,6 +44,10 @@ pub struct Cell {
     has_blanks: bool,
     /// Whether an endpoint has several records, so that a draw may choose it again.
     has_twins: bool,
+    /// Whether any records may be in one reply, in any order: none is a blank, a twin, or alone.
+    is_plain: bool,
+    /// Octets of each record, where all have as many: then they are one after the other, in their order.
+    record_len: Option<usize>,
     tiers: Box<[CellTier]>,
     records: Box<[StoredRecord]>,
     bytes: Box<[u8]>,
@@ -140,6 +144,8 @@ impl Cell {
             is_whole: decision.facet == Facet::Srv && decision.kind != Some(NameKind::ByNet),
             has_blanks: false,
             has_twins: false,
+            is_plain: false,
+            record_len: None,
             tiers: Box::new([]),
             records: Box::new([]),
             bytes: Box::new([]),
@@ -195,6 +201,15 @@ impl Cell {
         let mut slots: Vec<u16> = records.iter().map(|record| record.slot).collect();
         slots.sort_unstable();
         self.has_twins = slots.windows(2).any(|pair| pair[0] == pair[1]);
+        if self.has_twins {
+            // No reply has more: further draws would find nothing new.
+            slots.dedup();
+            self.limit = self.limit.min(slots.len());
+        }
+        self.is_plain = !self.has_blanks && !self.has_twins && !records.iter().any(|record| record.is_alone);
+        let len = |record: &StoredRecord| (record.end - record.start) as usize;
+        let first_len = records.first().map(len);
+        self.record_len = first_len.filter(|first| *first > 0 && records.iter().all(|record| len(record) == *first));
         (self.tiers, self.records, self.bytes) = (tiers.into(), records.into(), bytes.into());
         self.keys = self.affinity_keys(rdata);
     }
@@ -263,6 +278,16 @@ impl Cell {
         PreparedRecord { bytes, rtype: stored.rtype, slot: stored.slot }
     }
 
+    /// All records, where each has so many octets: the record at an index of [`Cell::pick`] is the chunk of that index.
+    pub fn equal_records(&self) -> Option<(usize, &[u8])> {
+        Some((self.record_len?, &self.bytes))
+    }
+
+    /// The slot of the record at an index of [`Cell::pick`].
+    pub fn slot(&self, index: u16) -> u16 {
+        self.records[usize::from(index)].slot
+    }
+
     /// The only record, where every reply has that one.
     pub fn only(&self) -> Option<PreparedRecord<'_>> {
         let is_only = self.records.len() == 1 && self.draws > 0 && self.limit > 0 && !self.has_blanks;
@@ -292,13 +317,25 @@ impl Cell {
     /// Whether nothing can be added.
     fn is_complete(&self, draw: &Draw) -> bool {
         let is_alone = |index: &u16| self.records[usize::from(*index)].is_alone;
-        draw.draws >= self.draws || draw.picks.len >= self.limit || draw.picks.first().is_some_and(is_alone)
+        draw.draws >= self.draws
+            || draw.picks.len >= self.limit
+            || (!self.is_plain && draw.picks.first().is_some_and(is_alone))
     }
 
     /// Adds a share's records, rotated, as many as fit under the limit; it counts as a draw if there were any. A record
     /// that must be alone is added only to an empty reply, and no record twice. A blank adds nothing, and after a blank
     /// no record that must be alone is added.
     fn take(&self, share: CellShare, draw: &mut Draw) {
+        if self.is_plain && share.count == 1 {
+            // The limit is not reached yet: otherwise nothing is drawn.
+            draw.picks.push(share.first);
+            draw.draws += 1;
+            return;
+        }
+        self.take_some(share, draw);
+    }
+
+    fn take_some(&self, share: CellShare, draw: &mut Draw) {
         let turn = match draw.net {
             _ if share.count == 1 => 0,
             Some(net) if share.by_net => self.turn_for(share, net),
@@ -310,7 +347,8 @@ impl Cell {
             let index = share.first + (turn + step) % share.count;
             let record = self.records[usize::from(index)];
             let is_twin = |pick: &u16| self.records[usize::from(*pick)].slot == record.slot;
-            let is_picked = self.has_twins && picks.iter().any(is_twin);
+            let bit = 1 << (u32::from(record.slot) % u64::BITS);
+            let is_picked = self.has_twins && draw.slots & bit != 0 && picks.iter().any(is_twin);
             draw.has_blank |= record.is_blank();
             if picks.len >= self.limit || is_picked || (record.is_alone && picks.len > 0) {
                 continue;
@@ -319,6 +357,7 @@ impl Cell {
                 continue;
             }
             picks.push(index);
+            draw.slots |= bit;
             if record.is_alone {
                 break;
             }
@@ -337,6 +376,8 @@ struct Draw {
     net: Option<u64>,
     /// Whether a draw chose an endpoint without a record of this type.
     has_blank: bool,
+    /// For each record the bit of the last six bits of its slot.
+    slots: u64,
 }
 
 impl Draw {
@@ -347,6 +388,7 @@ impl Draw {
             draws: 0,
             net,
             has_blank: false,
+            slots: 0,
         }
     }
 }

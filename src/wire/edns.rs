@@ -17,6 +17,10 @@ pub mod option {
     pub const EXTENDED_ERROR: u16 = 15;
 }
 
+/// Most options of a query: a message with more is malformed, so that no query makes much work. Judgment: there are
+/// some twenty options, and a query has a few of them.
+const MAX_OPTIONS: usize = 64;
+
 /// The OPT record of a query.
 #[derive(Debug, Clone, Copy)]
 pub struct Edns<'a> {
@@ -77,9 +81,12 @@ impl<'a> Edns<'a> {
         edns
     }
 
-    /// Reads all options; of two with the same code the first counts.
+    /// Reads all options. Of two with the same code the first counts, and the others are not read (of cookies RFC 7873,
+    /// 5.2 says so).
     fn read_options(&mut self, mut rest: &'a [u8]) -> Option<()> {
+        let mut left = MAX_OPTIONS;
         while !rest.is_empty() {
+            left = left.checked_sub(1)?;
             let (head, after) = rest.split_first_chunk::<4>()?;
             let code = u16::from_be_bytes([head[0], head[1]]);
             let (data, next) = after.split_at_checked(usize::from(u16::from_be_bytes([head[2], head[3]])))?;
@@ -87,14 +94,10 @@ impl<'a> Edns<'a> {
             match code {
                 option::NSID => self.wants_nsid = true,
                 option::PADDING => self.is_padded = true,
-                option::CLIENT_SUBNET => {
-                    let subnet = ClientSubnet::parse(data)?;
-                    self.client_subnet.get_or_insert(subnet);
+                option::CLIENT_SUBNET if self.client_subnet.is_none() => {
+                    self.client_subnet = Some(ClientSubnet::parse(data)?);
                 }
-                option::COOKIE => {
-                    let cookie = Cookie::parse(data)?;
-                    self.cookie.get_or_insert(cookie);
-                }
+                option::COOKIE if self.cookie.is_none() => self.cookie = Some(Cookie::parse(data)?),
                 // Unknown options are ignored (RFC 6891, 6.1.2).
                 _ => {}
             }
@@ -203,5 +206,18 @@ mod tests {
         assert!(Edns::parse(512, 0, &[0, 3, 0]).is_malformed);
         assert!(!Edns::parse(512, 1 << 16, &[0, 3, 0]).is_malformed, "another version may have other options");
         assert!(nsid.client_subnet.is_none() && Edns::parse(512, 0, &[0, 8, 0, 1, 0]).is_malformed);
+    }
+
+    #[test]
+    fn the_first_of_equal_options_counts_and_options_have_a_limit() {
+        let cookies = [&[0, 10, 0, 8][..], &[1; 8], &[0, 10, 0, 8], &[2; 8], &[0, 10, 0, 1, 3]].concat();
+        let subnets = [&[0, 8, 0, 7, 0, 1, 24, 0, 5, 9, 7][..], &[0, 8, 0, 5, 0, 1, 8, 0, 9, 0, 8, 0, 1, 7]].concat();
+        let options = [cookies, subnets].concat();
+        let first = Edns::parse(1232, 0, &options);
+        assert_eq!((first.is_malformed, first.cookie.map(|cookie| cookie.client)), (false, Some([1; 8])));
+        assert_eq!(first.client_subnet.map(|subnet| subnet.source), Some(24));
+        for (count, is_malformed) in [(MAX_OPTIONS, false), (MAX_OPTIONS + 1, true)] {
+            assert_eq!(Edns::parse(1232, 0, &[0xFF, 0xF0, 0, 0].repeat(count)).is_malformed, is_malformed);
+        }
     }
 }

@@ -2,11 +2,19 @@
 //! available, so that its FORMERR repeats the question.
 
 use crate::wire::HEADER_LEN;
-use crate::wire::code::{flag, rtype};
+use crate::wire::code::{flag, opcode, rtype};
 use crate::wire::edns::Edns;
 use crate::wire::question::Question;
 use crate::wire::record::{RawRecord, Records};
 use crate::wire::tsig::Tsig;
+
+/// Most records of a message that is no update; one with more is malformed. Judgment: a query has OPT and TSIG, and
+/// IXFR a SOA.
+const MAX_RECORDS: u32 = 16;
+/// Most records of an update that are read. It is refused in any case: they are read only to find a TSIG record.
+const MAX_UPDATES: u32 = 64;
+/// Most questions that are passed over to find OPT. More than one are malformed.
+const MAX_QUESTIONS: u16 = 4;
 
 /// Why a message gets no reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -78,7 +86,11 @@ impl<'a> Query<'a> {
             records = Records::new(packet, HEADER_LEN + question.wire.len());
             self.question = Some(question);
         } else {
-            (0..questions).try_for_each(|_| records.skip_question())?;
+            (0..questions).try_for_each(|at| records.skip_question().filter(|()| at < MAX_QUESTIONS))?;
+        }
+        let most = if self.opcode() == opcode::UPDATE { MAX_UPDATES } else { MAX_RECORDS };
+        if u32::from(answers) + u32::from(authorities) + u32::from(additionals) > most {
+            return None;
         }
         let mut is_sound = questions <= 1;
         // Only IXFR has a record here, its SOA (RFC 1995, 3). All records are ignored, as other servers do.
@@ -173,7 +185,9 @@ mod tests {
         let soa = [b"\x00\x00\x06\x00\x01\x00\x00\x00\x00\x00\x16".as_slice(), &[0; 22]].concat();
         let soa = soa.as_slice();
         let ixfr = b"\x03wWw\x07example\x00\x00\xfb\x00\x01".as_slice();
-        let cases: [(Vec<u8>, bool, &str); 13] = [
+        let ones = |count: usize| vec![&b"\x00\x00\x01\x00\x01\x00\x00\x00\x00\x00\x04\x00\x00\x00\x00"[..]; count];
+        let many = |count: u32| [vec![QUESTION], ones(count as usize)].concat();
+        let cases: [(Vec<u8>, bool, &str); 16] = [
             (message(0, [1, 0, 0, 0], &[QUESTION]), false, "plain"),
             (message(0, [1, 0, 0, 0], &[QUESTION, b"more"]), false, "octets after the message"),
             (message(0, [1, 0, 1, 0], &[ixfr, soa]), false, "IXFR with its SOA"),
@@ -187,6 +201,9 @@ mod tests {
             (message(0, [1, 0, 0, 1], &[QUESTION, opt_elsewhere]), true, "an OPT with an owner"),
             (message(0, [1, 0, 0, 1], &[QUESTION]), true, "a record that isn't there"),
             (message(0x0200, [1, 0, 0, 0], &[QUESTION]), false, "TC, which means nothing here"),
+            (message(0, [1, 8, 8, 0], &many(MAX_RECORDS)), false, "as many records as there may be"),
+            (message(0, [1, 8, 8, 1], &many(MAX_RECORDS + 1)), true, "more records"),
+            (message(0x2800, [1, 0, 0, MAX_UPDATES as u16], &many(MAX_UPDATES)), false, "an update"),
         ];
         for (packet, malformed, what) in cases {
             assert_eq!(Query::parse(&packet).unwrap().is_malformed, malformed, "{what}");

@@ -114,6 +114,30 @@ impl<'o> ReplyWriter<'o> {
         self.count(section, mark, Ok(count))
     }
 
+    /// As [`ReplyWriter::rrset`], of records of `N` octets each: those at the places `picks` of `records`.
+    pub fn rrset_at<const N: usize>(
+        &mut self,
+        section: Section,
+        owner: u16,
+        records: &[u8],
+        picks: &[u16],
+    ) -> Result<usize, Full> {
+        let start = self.at;
+        let end = start + picks.len() * N;
+        let count = self.counts[section as usize].checked_add(picks.len() as u16).filter(|_| !picks.is_empty());
+        let (Some(count), true) = (count, end <= self.limit) else { return Err(Full) };
+        let (records, _) = records.as_chunks::<N>();
+        let (to, _) = self.out[start..end].as_chunks_mut::<N>();
+        let [pointer_hi, pointer_lo] = pointer(owner);
+        for (to, pick) in to.iter_mut().zip(picks) {
+            *to = *records.get(usize::from(*pick)).ok_or(Full)?;
+            (to[0], to[1]) = (pointer_hi, pointer_lo);
+        }
+        self.at = end;
+        self.counts[section as usize] = count;
+        Ok(start)
+    }
+
     /// As [`ReplyWriter::rrset`], with names in RDATA that are compressed. Every owner is a pointer of two octets.
     pub fn rrset_naming(
         &mut self,

@@ -11,7 +11,8 @@ use crate::wire::Name;
 /// headers have.
 const MAX_TEXTS: usize = 1 << 30;
 
-/// The checks of one zone that are not also of a zone before.
+/// The checks of one zone that are not also of a zone before. It counts up to the first check that is too much, and no
+/// further: later ones may be equal to those that were not added, so that their number is unknown.
 #[derive(Debug, Default)]
 pub(super) struct CheckCosts {
     checks: usize,
@@ -21,8 +22,10 @@ pub(super) struct CheckCosts {
 impl CheckCosts {
     /// Counts one check more. `false`: it is too much, and the check must not be added.
     pub(super) fn add(&mut self, monitor: &Monitor) -> bool {
-        self.checks += 1;
-        self.octets = self.octets.saturating_add(monitor.text_octets());
+        if self.are_bounded() {
+            self.checks += 1;
+            self.octets = self.octets.saturating_add(monitor.text_octets());
+        }
         self.are_bounded()
     }
 
@@ -30,7 +33,7 @@ impl CheckCosts {
         self.checks <= MAX_ZONE_CHECKS && self.octets <= MAX_TEXTS
     }
 
-    /// An error if it is too much.
+    /// An error if it is too much. Its numbers are never greater than those of all checks of the zone.
     pub(super) fn check(&self, zone: &At<Name>, problems: &mut Problems) {
         let (apex, checks) = (&zone.value, self.checks);
         if checks > MAX_ZONE_CHECKS {
@@ -40,8 +43,8 @@ impl CheckCosts {
         } else if self.octets > MAX_TEXTS {
             let (octets, most) = (self.octets >> 20, MAX_TEXTS >> 20);
             let message = format!(
-                "the {checks} checks of {apex} send {octets} MiB of headers, arguments and other texts, more than \
-                 {most} MiB"
+                "the first {checks} checks of {apex} alone send {octets} MiB of headers, arguments and other texts, \
+                 and {most} MiB is the most for all of them"
             );
             let problem = problems.error(&zone.place, message).see(ManualSection::Monitor);
             problem.hint("shorten the texts of the monitors that many endpoints use");

@@ -1,100 +1,156 @@
 //! Steered names whose cname leads back to them. They are refused, because resolvers follow such a chain until they
-//! give up.
+//! give up. The search takes a time in proportion to the names and their cnames ([`graph`]).
 
-use std::collections::{HashMap, HashSet};
+mod graph;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use graph::Graph;
 
 use crate::config::spec::{NameSpec, PolicySpec};
 use crate::config::validate::context::point_at;
 use crate::masterfile::{CNAME, DNAME};
-use crate::model::{AnswerRdata, EndpointId, Model, Rrset, SteeredName};
+use crate::model::{AnswerRdata, EndpointId, Model, PolicyId, Rrset, SteeredName};
 use crate::source::Problems;
 use crate::wire::Name;
 
 /// Finds every steered name of a zone whose cname leads back to it: directly, or through names of this zone, of the
-/// zones in the model, or of static zones. `rrsets` are the zone's static records.
+/// zones in the model, or of static zones. `rrsets` are the zone's static records. `links` are those of the zones
+/// before; afterwards too.
 pub(super) fn check(
     spec: &PolicySpec,
     steered: &[SteeredName],
     rrsets: &[Rrset],
-    (model, static_zones): (&Model, &Links),
+    (model, links): (&Model, &mut Links),
     problems: &mut Problems,
 ) {
-    let leads: HashMap<&Name, Vec<(Name, EndpointId)>> =
-        steered.iter().map(|name| (&name.owner, targets(name, model))).filter(|(_, to)| !to.is_empty()).collect();
-    if leads.is_empty() {
+    let mut aliases = Aliases { model, known: HashMap::new() };
+    if steered.iter().all(|name| aliases.of(name.policy).targets.is_empty()) {
         return;
     }
-    let mut links = static_zones.clone();
-    let zones = model.zones.iter();
-    let all = zones.flat_map(|zone| zone.steered.iter()).chain(steered);
-    for name in all {
-        links.by_owner.insert(name.owner.clone(), targets(name, model).into_iter().map(|(to, _)| to).collect());
+    for zone in &model.zones[links.zones.min(model.zones.len())..] {
+        links.take(&zone.steered, &zone.rrsets, &mut aliases);
     }
-    links.take(model.zones.iter().flat_map(|zone| &zone.rrsets).chain(rrsets));
+    links.zones = model.zones.len();
+    links.replaced.clear();
+    links.take(steered, rrsets, &mut aliases);
+    let policies: HashMap<&Name, PolicyId> = steered.iter().map(|name| (&name.owner, name.policy)).collect();
+    let mut graph = Graph::of(links);
+    spec.names.iter().filter(|name| policies.contains_key(&name.owner)).for_each(|name| graph.follow(&name.owner));
     for name in &spec.names {
-        let first = leads.get(&name.owner).into_iter().flatten();
-        let found = first.filter_map(|(to, endpoint)| Some((way_back(&name.owner, to, &links)?, *endpoint))).next();
-        if let Some((way, endpoint)) = found {
-            report(name, &way, &model.endpoint(endpoint).name, spec, problems);
+        let Some(policy) = policies.get(&name.owner) else { continue };
+        let Some(target) = graph.target_in_loop(&name.owner) else { continue };
+        let LinkedAliases { targets, endpoints } = aliases.of(*policy);
+        let to_target = targets.iter().zip(endpoints).find(|(to, _)| **to == target);
+        if let Some((_, endpoint)) = to_target {
+            let way = graph.way_back(&name.owner);
+            report(name, way.as_deref(), &model.endpoint(*endpoint).name, spec, problems);
         }
     }
+    links.take_back();
 }
 
-/// The targets of the cnames that can answer a name.
-fn targets(name: &SteeredName, model: &Model) -> Vec<(Name, EndpointId)> {
-    let Some(policy) = model.policies.get(name.policy.0 as usize) else { return Vec::new() };
-    let of = |id: &EndpointId| {
-        let cname = model.endpoint(*id).answerables.iter().find_map(|side| match &side.rdata {
-            AnswerRdata::Cname(wire) => Name::from_wire(wire),
-            AnswerRdata::Address(_) => None,
-        });
-        Some((cname?, *id))
-    };
-    policy.endpoints.iter().filter_map(of).collect()
+/// The cnames that can answer the names of each policy.
+struct Aliases<'m> {
+    model: &'m Model,
+    known: HashMap<PolicyId, LinkedAliases>,
 }
 
-/// The chain of names from `from` to `owner`.
-fn way_back(owner: &Name, from: &Name, links: &Links) -> Option<Vec<Name>> {
-    let (mut seen, mut left) = (HashSet::new(), vec![vec![from.clone()]]);
-    while let Some(way) = left.pop() {
-        let last = way.last()?;
-        let (here, next) = match links.renamed(last) {
-            Some(renamed) => (last.clone(), vec![renamed]),
-            None => {
-                let Some(node) = node(last, &links.by_owner) else { continue };
-                (node.clone(), links.by_owner.get(node).cloned().unwrap_or_default())
-            }
-        };
-        if here == *owner {
-            return Some(way);
-        }
-        if seen.insert(here) {
-            left.extend(next.into_iter().map(|to| [&way[..], &[to][..]].concat()));
-        }
+#[derive(Default)]
+struct LinkedAliases {
+    /// All names of a policy share them.
+    targets: Arc<[Name]>,
+    /// The endpoint of each.
+    endpoints: Vec<EndpointId>,
+}
+
+impl Aliases<'_> {
+    fn of(&mut self, policy: PolicyId) -> &LinkedAliases {
+        let model = self.model;
+        self.known.entry(policy).or_insert_with(|| {
+            let endpoints = model.policies.get(policy.0 as usize).map(|policy| &policy.endpoints[..]);
+            let of = |id: &EndpointId| {
+                let cname = model.endpoint(*id).answerables.iter().find_map(|side| match &side.rdata {
+                    AnswerRdata::Cname(wire) => Name::from_wire(wire),
+                    AnswerRdata::Address(_) => None,
+                });
+                Some((cname?, *id))
+            };
+            let (targets, endpoints): (Vec<Name>, Vec<EndpointId>) =
+                endpoints.unwrap_or_default().iter().filter_map(of).unzip();
+            LinkedAliases { targets: targets.into(), endpoints }
+        })
     }
-    None
 }
 
 /// Aliases: what leads from name to name.
-#[derive(Debug, Default, Clone)]
+#[derive(Debug, Default)]
 pub(in crate::config) struct Links {
     /// Every existing name, and the targets of its cnames.
-    by_owner: HashMap<Name, Vec<Name>>,
+    by_owner: HashMap<Name, Arc<[Name]>>,
     /// The target of each DNAME.
     renames: HashMap<Name, Name>,
+    /// How many zones of the model are in them.
+    zones: usize,
+    /// What was at each name of the zone that is being checked, in the order in which it was replaced.
+    replaced: Vec<Replaced>,
+}
+
+#[derive(Debug)]
+enum Replaced {
+    Targets(Name, Option<Arc<[Name]>>),
+    Rename(Name, Option<Name>),
 }
 
 impl Links {
+    /// Adds a zone.
+    fn take(&mut self, steered: &[SteeredName], rrsets: &[Rrset], aliases: &mut Aliases<'_>) {
+        for name in steered {
+            self.add(&name.owner, &aliases.of(name.policy).targets);
+        }
+        self.take_records(rrsets);
+    }
+
     /// Adds static records.
-    fn take<'r>(&mut self, rrsets: impl Iterator<Item = &'r Rrset>) {
+    fn take_records(&mut self, rrsets: &[Rrset]) {
         for rrset in rrsets {
             // A name without an alias counts too: no wildcard answers for an existing name.
-            let to = self.by_owner.entry(rrset.owner.clone()).or_default();
             let mut targets = rrset.rdatas.iter().filter_map(|rdata| Name::from_wire(rdata));
             match rrset.rtype {
-                CNAME => to.extend(targets),
-                DNAME => self.renames.extend(targets.next().map(|target| (rrset.owner.clone(), target))),
-                _ => {}
+                CNAME => self.add(&rrset.owner, &targets.collect()),
+                DNAME => {
+                    self.add(&rrset.owner, &Arc::default());
+                    if let Some(target) = targets.next() {
+                        let before = self.renames.insert(rrset.owner.clone(), target);
+                        self.replaced.push(Replaced::Rename(rrset.owner.clone(), before));
+                    }
+                }
+                _ => self.add(&rrset.owner, &Arc::default()),
+            }
+        }
+    }
+
+    /// Adds targets to those of a name.
+    fn add(&mut self, owner: &Name, targets: &Arc<[Name]>) {
+        let known = self.by_owner.get(owner);
+        let all = match known {
+            Some(_) if targets.is_empty() => return,
+            Some(known) if !known.is_empty() => known.iter().chain(&**targets).cloned().collect(),
+            Some(_) | None => Arc::clone(targets),
+        };
+        let before = self.by_owner.insert(owner.clone(), all);
+        self.replaced.push(Replaced::Targets(owner.clone(), before));
+    }
+
+    /// Removes what was added since `replaced` was empty.
+    fn take_back(&mut self) {
+        while let Some(last) = self.replaced.pop() {
+            match last {
+                Replaced::Targets(owner, Some(before)) => _ = self.by_owner.insert(owner, before),
+                Replaced::Targets(owner, None) => _ = self.by_owner.remove(&owner),
+                Replaced::Rename(owner, Some(before)) => _ = self.renames.insert(owner, before),
+                Replaced::Rename(owner, None) => _ = self.renames.remove(&owner),
             }
         }
     }
@@ -102,7 +158,8 @@ impl Links {
     /// Adds a static zone. One without aliases is left out.
     pub(in crate::config) fn take_zone(&mut self, rrsets: &[Rrset]) {
         if rrsets.iter().any(|rrset| matches!(rrset.rtype, CNAME | DNAME)) {
-            self.take(rrsets.iter());
+            self.take_records(rrsets);
+            self.replaced.clear();
         }
     }
 
@@ -120,15 +177,16 @@ impl Links {
     }
 }
 
-/// The name that answers for `name`: itself, or the wildcard above it.
-fn node<'l>(name: &Name, links: &'l HashMap<Name, Vec<Name>>) -> Option<&'l Name> {
-    if let Some((own, _)) = links.get_key_value(name) {
+/// The name that answers for `name`: itself, or the wildcard above it; and the targets of its cnames.
+fn node<'l>(name: &Name, links: &'l Links) -> Option<(&'l Name, &'l Arc<[Name]>)> {
+    let links = &links.by_owner;
+    if let Some(own) = links.get_key_value(name) {
         return Some(own);
     }
     let mut above = name.parent();
     while let Some(parent) = above {
         let wildcard = Name::parse_under("*", &parent).ok();
-        if let Some((found, _)) = wildcard.and_then(|wildcard| links.get_key_value(&wildcard)) {
+        if let Some(found) = wildcard.and_then(|wildcard| links.get_key_value(&wildcard)) {
             return Some(found);
         }
         if links.contains_key(&parent) {
@@ -139,12 +197,16 @@ fn node<'l>(name: &Name, links: &'l HashMap<Name, Vec<Name>>) -> Option<&'l Name
     None
 }
 
-fn report(name: &NameSpec, way: &[Name], endpoint: &str, spec: &PolicySpec, problems: &mut Problems) {
+fn report(name: &NameSpec, way: Option<&[Name]>, endpoint: &str, spec: &PolicySpec, problems: &mut Problems) {
     let label = &name.name.value;
-    let chain: Vec<String> = way.iter().map(ToString::to_string).collect();
+    let is_steered = format!("`{label}` is steered to the cname `{endpoint}`");
     let message = match way {
-        [_] => format!("`{label}` is steered to the cname `{endpoint}`, which names `{label}` itself"),
-        _ => format!("`{label}` is steered to the cname `{endpoint}`, which leads back to it: {}", chain.join(" -> ")),
+        Some([_]) => format!("{is_steered}, which names `{label}` itself"),
+        Some(way) => {
+            let chain: Vec<String> = way.iter().map(ToString::to_string).collect();
+            format!("{is_steered}, which leads back to it: {}", chain.join(" -> "))
+        }
+        None => format!("{is_steered}, which leads back to it over many names"),
     };
     let problem = problems.error(&name.name.place, message);
     point_at(problem, endpoint, spec);

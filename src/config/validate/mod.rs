@@ -56,8 +56,8 @@ pub(super) struct Builder {
     pub(super) uses: Vec<(ZoneId, SelectorId)>,
     /// The countries, continents and systems that the selectors of all zones refer to.
     pub(super) sought: Vec<Sought>,
-    /// The aliases of static zones, which are added to the model after the zones with policies.
-    pub(super) static_zones: Links,
+    /// The aliases of the zones so far, and of all static zones, which are added to the model after the others.
+    pub(super) links: Links,
     /// Whether the server belongs to a fleet.
     has_fleet: bool,
     /// Where the settings declare the nets of regions.
@@ -87,7 +87,7 @@ impl Builder {
             selectors: HashMap::new(),
             uses: Vec::new(),
             sought: Vec::new(),
-            static_zones: Links::default(),
+            links: Links::default(),
             has_fleet,
             net_places,
         }
@@ -187,7 +187,7 @@ impl Builder {
         let (steered, policies) = problems.about(ManualSection::Name, |problems| policies.resolve(problems));
         self.model.policies.extend(policies);
         problems.about(ManualSection::Name, |problems| {
-            loops::check(spec, &steered, &file.rrsets, (&self.model, &self.static_zones), problems);
+            loops::check(spec, &steered, &file.rrsets, (&self.model, &mut self.links), problems);
         });
         problems.about(ManualSection::Pool, |problems| pool::warn_min_up(spec, names, used, problems));
         problems

@@ -124,7 +124,7 @@ impl Reader<'_> {
         let results = collide::resolve(&candidates, self.dir, self.before, self.problems);
         for candidate in &candidates {
             if let Content::Static(file) = &candidate.content {
-                self.builder.static_zones.take_zone(&file.rrsets);
+                self.builder.links.take_zone(&file.rrsets);
             }
         }
         for (candidate, result) in candidates.into_iter().zip(results) {

@@ -12,7 +12,8 @@ use tokio::task::coop::consume_budget;
 
 use crate::admission::Seat;
 use crate::control::access::{ApiAccess, Refusal};
-use crate::control::events::{RETRY, json};
+use crate::control::events::RETRY;
+use crate::control::json::line;
 use crate::control::state::{ApiState, Readiness};
 
 /// A client that receives events of type `T`.
@@ -79,7 +80,7 @@ impl<T: Send + Sync + 'static> StreamClient<T> {
             received = self.incoming.recv() => match received {
                 Ok(event) => Some(Outgoing::Event(event)),
                 Err(RecvError::Lagged(missed)) => {
-                    let data = json(&serde_json::json!({ "missed": missed }));
+                    let data = line(&serde_json::json!({ "missed": missed }));
                     Some(Outgoing::Last(sse::Event::default().event("lagged").data(data)))
                 }
                 Err(RecvError::Closed) => None,

@@ -1,6 +1,5 @@
 //! The handler of `POST /v1/failback/NAME`.
 
-use axum::Json;
 use axum::extract::State as Shared;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
@@ -11,6 +10,7 @@ use crate::config::{Holder, Role};
 use crate::control::caller::Caller;
 use crate::control::command::{AppliedFailback, Command};
 use crate::control::failback::{FailbackError, FailbackResponse, PoolMove, events, exclusive, exclusive_named, report};
+use crate::control::json::Json;
 use crate::control::operate::save_warning;
 use crate::control::problem::problem;
 use crate::control::request::{ErrorResponse, PathName, name_in, stopping};

@@ -3,10 +3,11 @@
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State as Shared};
 use axum::http::StatusCode;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 
 use super::query::HistoryQuery;
 use crate::control::caller::Caller;
+use crate::control::json;
 use crate::control::problem::problem;
 use crate::control::state::ApiState;
 
@@ -34,10 +35,10 @@ pub(in crate::control) async fn respond(
     let text = state.costly.run(move || {
         // Until the work has ended, also if the client goes away.
         let _share = share;
-        serde_json::to_vec(&state.history.report(&query)).unwrap_or_default()
+        json::octets(&state.history.report(&query))
     });
     match text.await {
-        Ok(text) => ([(axum::http::header::CONTENT_TYPE, "application/json")], text).into_response(),
+        Ok(text) => json::with_type(text),
         Err(error) => *error,
     }
 }

@@ -5,8 +5,8 @@
 use axum::body::{Body, Bytes};
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State as Shared};
-use axum::http::{StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::http::StatusCode;
+use axum::response::Response;
 use futures_util::{Stream, stream};
 use serde::Deserialize;
 
@@ -14,10 +14,12 @@ use crate::admission::SiteShare;
 use crate::clock;
 use crate::control::caller::Caller;
 use crate::control::costly::Costly;
+use crate::control::json;
 use crate::control::names::reporter::Reporter;
 use crate::control::problem::problem;
 use crate::control::state::ApiState;
 use crate::model::ZoneId;
+use crate::printable::add_json;
 
 /// Names in a piece: some milliseconds of work, so that no other call waits long, and passing it from thread to thread
 /// costs little (judgment).
@@ -65,7 +67,7 @@ pub(in crate::control) async fn respond(
         Ok(text) => text,
         Err(error) => return *error,
     };
-    ([(header::CONTENT_TYPE, "application/json")], Body::from_stream(pieces(costly, text))).into_response()
+    json::with_type(Body::from_stream(pieces(costly, text)))
 }
 
 impl NamesQuery {
@@ -111,8 +113,7 @@ impl NamesText {
             if nth > 0 {
                 text.push(b',');
             }
-            // Writing to memory does not fail, and plain data always serialises.
-            let _ = serde_json::to_writer(&mut text, &self.reporter.report(*position));
+            add_json(&mut text, &self.reporter.report(*position));
         }
         if end == total {
             text.push(b']');

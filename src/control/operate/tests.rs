@@ -328,6 +328,8 @@ async fn a_removal_is_confirmed_on_this_host_or_with_a_token_for_all_zones() {
         (vec![forwarded], 401, "by a process of the server's host"),
         (vec!["forwarded: for=192.0.2.9"], 401, "role operate for all zones"),
         (vec!["via: 1.1 proxy"], 401, "role operate for all zones"),
+        (vec!["cf-connecting-ip: 192.0.2.9"], 401, "this request has the header field `cf-connecting-ip`"),
+        (vec!["x-forwarded-proto: https"], 401, "may come through a proxy"),
         (vec![forwarded, &*wrong], 401, "not in the token file"),
         (vec![forwarded, &*bob], 403, "needs operate"),
         (vec![forwarded, &*carol], 403, "this token is for svc.example., and a removal"),

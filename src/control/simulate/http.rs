@@ -2,12 +2,12 @@
 //! It needs processor time, so few simulations run at once, the others wait for their turn, each has bounds, and each
 //! runs on a thread of its own.
 
-use axum::Json;
 use axum::extract::{Request, State as Shared};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 
 use crate::control::caller::Caller;
+use crate::control::json::Json;
 use crate::control::problem::problem;
 use crate::control::request::body;
 use crate::control::simulate::request::{Bounds, SimulationError, SimulationRequest};

@@ -18,6 +18,7 @@ use crate::fleet::events::{
 };
 use crate::fleet::nats::{EventStream, Nats, PutError};
 use crate::model::Moment;
+use crate::printable;
 
 pub(super) use event_board::EventBoard;
 pub(super) use event_reader::ReadEvents;
@@ -199,7 +200,7 @@ impl WriteEvents {
         let events = self.journal.visible(after, MAX_IN_MESSAGE);
         let events = events.iter().filter_map(|event| event.to_cloud_event());
         let fits = |event: &CloudEvent| {
-            octets += serde_json::to_vec(event).map_or(0, |json| json.len() + 1);
+            octets += printable::json(event).len() + 1;
             octets <= MAX_MESSAGE
         };
         events.take_while(fits).collect()

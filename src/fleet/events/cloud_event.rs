@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::fleet::nats::token;
 use crate::model::MAX_NODE_NAME;
-use crate::printable::cut;
+use crate::printable::{self, cut};
 
 /// The version of the specification.
 const SPEC_VERSION: &str = "1.0";
@@ -244,10 +244,9 @@ impl CloudEvent {
 
 /// The content of a message with these events, and its media type: one event, or an array of several.
 pub fn message_of(events: &[CloudEvent]) -> (Vec<u8>, &'static str) {
-    // Plain data always serialises.
     match events {
-        [one] => (serde_json::to_vec(one).unwrap_or_default(), ONE),
-        several => (serde_json::to_vec(several).unwrap_or_default(), BATCH),
+        [one] => (printable::json(one), ONE),
+        several => (printable::json(&several), BATCH),
     }
 }
 

@@ -171,11 +171,48 @@ fn the_nearest_possible_change_counts() {
     let fresh = Duration::ZERO;
     let reports = [soon("eu", "a", 700, fresh), soon("us", "b", 300, fresh), soon("ap", "c", 1, STALE_AFTER + MS)];
     let view = agree(&model(&[80, 443]), &reports, NOW);
-    assert_eq!(view.check(CheckId(0)).may_change_in, Some(300 * MS), "of those that count");
+    assert_eq!(view.check(CheckId(0)).may_change_in, Some(700 * MS), "both that count are needed");
     assert_eq!(view.check(CheckId(1)).may_change_in, Some(Duration::ZERO), "nobody knows it yet: any moment");
 }
 
+/// A vantage of each region, with one verdict and a time of its own in milliseconds.
+fn honest(health: Health, times: &[u32; 3]) -> Vec<Received> {
+    let of = |(region, ms): (&&str, &u32)| {
+        let observation = Observation { may_change_in: *ms * MS, ..observation(80, health) };
+        report(region, &format!("{region} honest"), Duration::ZERO, vec![observation])
+    };
+    REGIONS.iter().zip(times).map(of).collect()
+}
+
 proptest! {
+    #[test]
+    fn one_vantage_alone_changes_no_time(
+        times in prop::array::uniform3(0..60_000_u32), is_up in prop::bool::ANY, lie in 0..60_000_u32,
+        region in 0..3usize, lied in 0..3usize, is_more in prop::bool::ANY, is_regional in prop::bool::ANY,
+    ) {
+        let health = if is_up { Health::Up } else { Health::Down };
+        let lied = [Health::Up, Health::Down, Health::Unknown][lied];
+        let model = Model { regional_view: is_regional, ..model(&[80]) };
+        let agreed = |times: &[u32; 3], lie: u32| {
+            let liar = Observation { may_change_in: lie * MS, ..observation(80, lied) };
+            let liar = report(REGIONS[region], "liar", Duration::ZERO, vec![liar]);
+            let mut all = honest(health, times);
+            match is_more {
+                true => all.push(liar),
+                false => all[region] = liar,
+            }
+            agree(&model, &all, NOW).check(CheckId(0)).may_change_in.unwrap()
+        };
+        let mut others = times.to_vec();
+        if !is_more {
+            others.remove(region);
+        }
+        let (least, most) = (*others.iter().min().unwrap() * MS, *others.iter().max().unwrap() * MS);
+        prop_assert!((least..=most).contains(&agreed(&times, lie)), "{:?}", agreed(&times, lie));
+        // Where the others agree, the liar changes nothing.
+        prop_assert_eq!(agreed(&[times[0]; 3], lie), times[0] * MS);
+    }
+
     #[test]
     fn one_region_alone_never_decides_among_three(
         liars in prop::collection::vec(prop::bool::ANY, 0..6), truth in prop::bool::ANY,

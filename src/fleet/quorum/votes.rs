@@ -1,6 +1,7 @@
 //! Counts verdicts: those of each region's vantages, then those of the regions. Pure.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::model::{Health, Model, Need, Quorum, RegionId};
 
@@ -30,6 +31,16 @@ impl Votes {
         }
     }
 
+    /// One of them is another.
+    fn turn(&mut self, from: Health, to: Health) {
+        match from {
+            Health::Up => self.up = self.up.saturating_sub(1),
+            Health::Down => self.down = self.down.saturating_sub(1),
+            Health::Unknown => {}
+        }
+        self.add(to);
+    }
+
     fn verdict(self, need: Need) -> Health {
         let all = self.up + self.down;
         match need.is_met(self.down, all) {
@@ -44,6 +55,14 @@ impl Votes {
         let says = if self.down == 1 { "says" } else { "say" };
         format!("{} of {} {of} {says} down, {need} needed", self.down, self.up + self.down)
     }
+}
+
+/// The verdict of one vantage, and when it may be another one.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct PossibleTurn {
+    pub(crate) region: RegionId,
+    pub(crate) health: Health,
+    pub(crate) may_change_in: Duration,
 }
 
 /// A handful of regions: a list is searched faster than a map is hashed.
@@ -81,15 +100,54 @@ impl<'a> VoteCount<'a> {
         if self.health() != Health::Up {
             return Arc::default();
         }
-        let is_cut_off = |votes: &Votes| {
-            let all = votes.up + votes.down;
-            let is_down = Need::Majority.is_met(votes.down, all) && self.quorum.per_region.is_met(votes.down, all);
-            all >= LEAST_VANTAGES && is_down
-        };
-        let cut_off = self.regions.iter().filter(|(_, votes)| is_cut_off(votes));
+        let cut_off = self.regions.iter().filter(|(_, votes)| self.is_cut_off(*votes));
         let mut regions: Vec<RegionId> = cut_off.map(|(region, _)| *region).collect();
         regions.sort_unstable();
         regions.into()
+    }
+
+    fn is_cut_off(&self, votes: Votes) -> bool {
+        let all = votes.up + votes.down;
+        let is_down = Need::Majority.is_met(votes.down, all) && self.quorum.per_region.is_met(votes.down, all);
+        all >= LEAST_VANTAGES && is_down
+    }
+
+    /// The least time after which the verdict of all may be another one; with `is_regional` also from which regions the
+    /// check is out of reach. By then so many vantages may have another verdict as the quorum needs. So one that lies
+    /// about its time changes nothing, where it does not decide the verdict alone. `turns` are those of the vantages
+    /// that are counted. Without any the time is zero: a vantage may report at any moment.
+    pub(crate) fn may_change_in(&self, mut turns: Vec<PossibleTurn>, is_regional: bool) -> Duration {
+        turns.sort_unstable_by_key(|turn| turn.may_change_in);
+        let soonest = turns.first().map(|turn| turn.may_change_in).unwrap_or_default();
+        let health = self.health();
+        let other = match health {
+            Health::Up => Health::Down,
+            Health::Down => Health::Up,
+            // The first verdict of any vantage is that of all.
+            Health::Unknown => return soonest,
+        };
+        let (mut regions, mut of_regions) = (self.regions.clone(), self.of_regions);
+        let is_regional = is_regional && health == Health::Up;
+        for PossibleTurn { region, health: from, may_change_in } in turns {
+            let votes = entry(&mut regions, region);
+            let (before, was_cut_off) = (*votes, is_regional && self.is_cut_off(*votes));
+            // What is out of reach comes into reach by turns the other way. Until then the region stays Down.
+            let to = if was_cut_off { health } else { other };
+            if from == to {
+                continue;
+            }
+            votes.turn(from, to);
+            if is_regional && self.is_cut_off(*votes) != was_cut_off {
+                return may_change_in;
+            }
+            let after = *votes;
+            of_regions.turn(before.verdict(self.quorum.per_region), after.verdict(self.quorum.per_region));
+            if of_regions.verdict(self.quorum.regions_down) != health {
+                return may_change_in;
+            }
+        }
+        // Never reached: when all have turned, the verdict is another one.
+        soonest
     }
 
     /// Why the verdict of all is another one than `health`, the verdict of a vantage of `region`; `None` where it is

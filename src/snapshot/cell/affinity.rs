@@ -29,11 +29,30 @@ impl Cell {
                     let first = race.first(net.number, &mut draw.chance);
                     self.take(tier.shares[first], &mut draw);
                 }
-                Some(race) if tier.shares.len() <= FEW => self.draw_in_order::<FEW>(tier, race, &mut draw, net),
+                Some(race) if tier.shares.len() <= FEW => {
+                    if !self.draw_sorted(tier, race, &mut draw, net) {
+                        self.draw_in_order::<FEW>(tier, race, &mut draw, net);
+                    }
+                }
                 Some(race) => self.draw_in_order::<MAX_ENDPOINTS>(tier, race, &mut draw, net),
             }
         }
         draw.picks
+    }
+
+    /// Draws many shares of at most [`FEW`]. `false`: they are few, or not in one choice, and nothing was drawn.
+    #[inline(never)]
+    fn draw_sorted(&self, tier: &CellTier, race: &Race, draw: &mut Draw, net: ClientNet) -> bool {
+        let Some(sorted) = race.sorted::<FEW>(self.draws.min(self.limit), net.number, &mut draw.chance) else {
+            return false;
+        };
+        for share in sorted.shares() {
+            if self.is_complete(draw) {
+                break;
+            }
+            self.take(tier.shares[share], draw);
+        }
+        true
     }
 
     // Not inlined, so that its stack is used and cleared only where it is needed.

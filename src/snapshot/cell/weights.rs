@@ -1,14 +1,16 @@
-//! Draws by weight without replacement. Of few shares the weights are passed one by one. Of many, sums of weights are
-//! in a tree (Fenwick 1994), so that a draw takes as many steps as the number of shares has bits, and not one for each
-//! share. Both give the same share for the same number.
+//! Draws by weight without replacement. The first share of a reply, where they are few, is found by passing their
+//! weights one by one. For further draws from some shares the weights are summed in blocks, and from many in a tree
+//! (Fenwick 1994), so that a draw takes fewer steps than there are shares. All give the same share for the same number.
 
 use super::{Cell, CellTier, Draw};
 use crate::model::MAX_ENDPOINTS;
 
-/// Tiers of up to this many shares are passed one by one: with few draws that is less work than a tree.
+/// In tiers of up to this many shares the first is found by passing them one by one.
 const FEW: usize = 16;
-/// Tiers of up to this many shares need 520 octets of stack for several draws rather than 8 KiB.
+/// Further shares of tiers of up to this many come from blocks.
 const SOME: usize = 64;
+/// Shares of a block: with eight blocks of eight, a draw passes eight sums or so.
+const BLOCK: usize = 8;
 
 /// Sums of weights: at place `n`, counted from 1, those of the last `n & -n` shares up to the `n`th. Empty for few
 /// shares.
@@ -27,13 +29,18 @@ impl Sums {
             return Sums(Box::new([]));
         }
         let mut sums: Vec<u64> = std::iter::once(0).chain(weights).collect();
-        for at in 1..sums.len() {
-            let above = at + lowest_bit(at);
-            if above < sums.len() {
-                sums[above] += sums[at];
-            }
-        }
+        sum_up(&mut sums);
         Sums(sums.into())
+    }
+}
+
+/// Makes sums of weights that are at their places.
+fn sum_up(sums: &mut [u64]) {
+    for at in 1..sums.len() {
+        let above = at + lowest_bit(at);
+        if above < sums.len() {
+            sums[above] += sums[at];
+        }
     }
 }
 
@@ -66,31 +73,58 @@ fn take_out(sums: &mut [u64], share: usize, weight: u64) {
 
 impl Cell {
     pub(super) fn draw_by_weight(&self, tier: &CellTier, draw: &mut Draw) {
-        if tier.sums.0.is_empty() {
-            return self.draw_one_by_one(tier, draw);
-        }
-        if self.is_complete(draw) {
+        if tier.total == 0 || self.is_complete(draw) {
             return;
         }
         // Nothing is out yet.
-        let first = find(&tier.sums.0, draw.chance.below(tier.total));
-        self.take(tier.shares[first], draw);
+        let point = draw.chance.below(tier.total);
+        let first = match tier.sums.0.is_empty() {
+            true => first_over(tier.shares.iter().map(|share| share.weight), point),
+            false => find(&tier.sums.0, point),
+        };
+        let Some(share) = tier.shares.get(first) else { return };
+        self.take(*share, draw);
         if self.is_complete(draw) {
             return;
         }
         match tier.shares.len() {
-            ..=SOME => self.draw_from_sums::<{ SOME + 1 }>(tier, first, draw),
-            _ => self.draw_from_sums::<{ MAX_ENDPOINTS + 1 }>(tier, first, draw),
+            ..=1 => {}
+            ..=FEW => self.draw_from_blocks::<FEW, { FEW / BLOCK }>(tier, first, draw),
+            ..=SOME => self.draw_from_blocks::<SOME, { SOME / BLOCK }>(tier, first, draw),
+            _ => self.draw_from_sums(tier, first, draw),
         }
     }
 
-    /// Draws further shares after the first.
+    /// Draws further shares after the first, of at most `N`, in `B` blocks.
     // Not inlined, so that its stack is used and cleared only where it is needed.
     #[inline(never)]
-    fn draw_from_sums<const N: usize>(&self, tier: &CellTier, first: usize, draw: &mut Draw) {
-        let mut sums = [0; N];
-        let Some(sums) = sums.get_mut(..tier.sums.0.len()) else { return };
-        sums.copy_from_slice(&tier.sums.0);
+    fn draw_from_blocks<const N: usize, const B: usize>(&self, tier: &CellTier, first: usize, draw: &mut Draw) {
+        let mut left = Blocks::<N, B>::of(tier);
+        let mut last = first;
+        loop {
+            left.take_out(last);
+            if left.total == 0 || self.is_complete(draw) {
+                return;
+            }
+            last = left.find(draw.chance.below(left.total));
+            let Some(share) = tier.shares.get(last) else { return };
+            self.take(*share, draw);
+        }
+    }
+
+    /// Draws further shares after the first, of many.
+    #[inline(never)]
+    fn draw_from_sums(&self, tier: &CellTier, first: usize, draw: &mut Draw) {
+        let mut sums = [0; MAX_ENDPOINTS + 1];
+        let Some(sums) = sums.get_mut(..tier.shares.len() + 1) else { return };
+        match tier.sums.0.len() == sums.len() {
+            true => sums.copy_from_slice(&tier.sums.0),
+            // The client's net decides in this tier, and nobody knows it.
+            false => {
+                sums.iter_mut().skip(1).zip(&tier.shares).for_each(|(sum, share)| *sum = share.weight);
+                sum_up(sums);
+            }
+        }
         let (mut left, mut last) = (tier.total, first);
         loop {
             let weight = tier.shares[last].weight;
@@ -103,43 +137,63 @@ impl Cell {
             self.take(tier.shares[last], draw);
         }
     }
-
-    fn draw_one_by_one(&self, tier: &CellTier, draw: &mut Draw) {
-        let mut used = Used::default();
-        let mut left = tier.total;
-        while left > 0 && !self.is_complete(draw) {
-            let Some(at) = used.unused_at(tier, draw.chance.below(left)) else { break };
-            let share = tier.shares[at];
-            used.0[at / 64] |= 1 << (at % 64);
-            left -= share.weight;
-            self.take(share, draw);
-        }
-    }
 }
 
-/// Shares of one tier that were drawn, a bit each. A tier has at most one share an endpoint of its policy.
-#[derive(Default)]
-struct Used([u64; MAX_ENDPOINTS / 64]);
-
-impl Used {
-    /// The share that `point`, below the weight of all unused shares, falls on.
-    fn unused_at(&self, tier: &CellTier, mut point: u64) -> Option<usize> {
-        for (at, share) in tier.shares.iter().enumerate() {
-            if self.0[at / 64] & (1 << (at % 64)) != 0 {
-                continue;
-            }
-            if point < share.weight {
-                return Some(at);
-            }
-            point -= share.weight;
+/// The place of the first weight that `point` is below, after those before it were taken from `point`.
+fn first_over(weights: impl Iterator<Item = u64>, mut point: u64) -> usize {
+    let is_passed = |weight: &u64| match point.checked_sub(*weight) {
+        Some(rest) => {
+            point = rest;
+            true
         }
-        None
+        None => false,
+    };
+    weights.take_while(is_passed).count()
+}
+
+/// The weights of shares that were not drawn yet, 0 of the others, and their sums.
+struct Blocks<const N: usize, const B: usize> {
+    weights: [[u64; BLOCK]; B],
+    sums: [u64; B],
+    total: u64,
+}
+
+impl<const N: usize, const B: usize> Blocks<N, B> {
+    fn of(tier: &CellTier) -> Self {
+        let mut left = Blocks { weights: [[0; BLOCK]; B], sums: [0; B], total: tier.total };
+        for ((to, sum), shares) in left.weights.iter_mut().zip(&mut left.sums).zip(tier.shares.chunks(BLOCK)) {
+            for (to, share) in to.iter_mut().zip(shares) {
+                *to = share.weight;
+                *sum += share.weight;
+            }
+        }
+        left
+    }
+
+    fn take_out(&mut self, share: usize) {
+        let (block, at) = (share / BLOCK, share % BLOCK);
+        let (Some(weights), Some(sum)) = (self.weights.get_mut(block), self.sums.get_mut(block)) else { return };
+        let weight = std::mem::take(&mut weights[at]);
+        *sum -= weight;
+        self.total -= weight;
+    }
+
+    /// The share on which `point` falls, which is below the total.
+    fn find(&self, mut point: u64) -> usize {
+        for (block, sum) in self.sums.iter().enumerate() {
+            if point < *sum {
+                return block * BLOCK + first_over(self.weights[block].iter().copied(), point);
+            }
+            point -= sum;
+        }
+        N
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::snapshot::cell::CellShare;
 
     proptest::proptest! {
         /// Every point falls on the share on which passing one by one finds it, whatever is out already.
@@ -157,6 +211,26 @@ mod tests {
                 let found = find(&sums, point);
                 proptest::prop_assert_eq!(found, expected);
                 take_out(&mut sums, found, weights[found]);
+                weights[found] = 0;
+            }
+        }
+
+        /// Blocks too.
+        #[test]
+        fn blocks_find_what_passing_finds(
+            weights in proptest::collection::vec(1..50_u64, 1..SOME + 1), seed: u64, draws in 1..SOME
+        ) {
+            let share = |weight: &u64| CellShare { weight: *weight, first: 0, count: 1, by_net: false };
+            let shares = weights.iter().map(share).collect();
+            let tier = CellTier { total: weights.iter().sum(), shares, sums: Sums::none(), race: None };
+            let mut blocks = Blocks::<SOME, { SOME / BLOCK }>::of(&tier);
+            let (mut weights, mut random) = (weights, fastrand::Rng::with_seed(seed));
+            for _ in 0..draws.min(weights.len()) {
+                proptest::prop_assert_eq!(blocks.total, weights.iter().sum::<u64>());
+                let point = random.u64(..blocks.total);
+                let found = blocks.find(point);
+                proptest::prop_assert_eq!(found, first_over(weights.iter().copied(), point));
+                blocks.take_out(found);
                 weights[found] = 0;
             }
         }

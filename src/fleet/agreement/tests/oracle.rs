@@ -89,7 +89,8 @@ impl Oracle {
             () => Basis::LastVerdicts,
         };
         let of_region = |region: RegionId| counted.iter().filter(move |ballot| ballot.region == region);
-        let regions = (0..model.regions.len() as u16).map(RegionId);
+        let all_regions: Vec<RegionId> = (0..model.regions.len() as u16).map(RegionId).collect();
+        let regions = all_regions.iter().copied();
         let rtt = |region| {
             let mut rtts: Vec<Duration> = of_region(region).filter_map(|ballot| ballot.seen.srtt).collect();
             if rtts.is_empty() {
@@ -125,7 +126,7 @@ impl Oracle {
             health,
             tried: counted.iter().any(|ballot| ballot.seen.tried),
             basis,
-            may_change_in: Some(counted.iter().map(|ballot| ballot.seen.may_change_in).min().unwrap_or_default()),
+            may_change_in: Some(may_change_in(quorum, &counted, &all_regions, basis == Basis::Votes)),
             rtts: regions.clone().filter_map(rtt).collect(),
             unreachable_from: regions.filter(|region| is_regional && is_cut_off(region)).collect(),
             cause: causes.filter_map(|b| Some((b.seen.why.clone()?, b.of.vantage.name.clone()))).next(),
@@ -156,4 +157,31 @@ impl Ballot<'_> {
             doubt: self.seen.doubt,
         }
     }
+}
+
+/// The least time by which some of the vantages, of those that may have changed by then, can have made the verdict, or
+/// from where the check is out of reach, another one.
+fn may_change_in(quorum: &Quorum, counted: &[&Ballot<'_>], regions: &[RegionId], is_regional: bool) -> Duration {
+    let outcome = |turned: &dyn Fn(&Ballot<'_>) -> Health| {
+        let votes: Vec<(RegionId, Health)> = counted.iter().map(|ballot| (ballot.region, turned(ballot))).collect();
+        let count = VoteCount::of(quorum, votes.into_iter());
+        let unreachable = if is_regional { count.unreachable_from() } else { Arc::default() };
+        (count.health(), unreachable)
+    };
+    let now = outcome(&|ballot| ballot.seen.health);
+    let mut times: Vec<Duration> = counted.iter().map(|ballot| ballot.seen.may_change_in).collect();
+    times.sort();
+    // Those of all regions, or of one alone.
+    let scopes = || std::iter::once(None).chain(regions.iter().copied().map(Some));
+    let may_differ = |by: &Duration| {
+        scopes().any(|scope| {
+            [Health::Up, Health::Down].iter().any(|to| {
+                let turns = |ballot: &Ballot<'_>| {
+                    ballot.seen.may_change_in <= *by && scope.is_none_or(|region| ballot.region == region)
+                };
+                outcome(&|ballot| if turns(ballot) { *to } else { ballot.seen.health }) != now
+            })
+        })
+    };
+    times.iter().copied().find(|by| may_differ(by)).unwrap_or_default()
 }
