@@ -70,17 +70,19 @@ impl<'q> Answering<'q> {
         if steered.services == NO_TARGETS {
             return;
         }
-        let (mut seen, mut len) = ([0; MAX_ANSWERS], 0);
+        // Hashes, and for each the bit of its last six bits.
+        let (mut seen, mut len, mut bits) = ([0; MAX_ANSWERS], 0, 0);
         let mut left = MAX_STEERED;
         let mut names: Option<Names> = None;
         for (at, &pick) in picks.iter().enumerate() {
             let record = cell.record(pick);
             let Some(target) = self.snapshot.zones.steered_target(steered.services, record.slot) else { continue };
             // If two names ever had one hash, the resolver would ask for the addresses of one of them.
-            if seen[..len].contains(&target.hash) || len == MAX_ANSWERS {
+            let bit = 1_u64 << (target.hash % u64::from(u64::BITS));
+            if (bits & bit != 0 && seen[..len].contains(&target.hash)) || len == MAX_ANSWERS {
                 continue;
             }
-            (seen[len], len) = (target.hash, len + 1);
+            (seen[len], len, bits) = (target.hash, len + 1, bits | bit);
             let (LookupResult::Exact(node) | LookupResult::Wildcard(node)) =
                 self.snapshot.zones.at(target.position, false)
             else {

@@ -26,9 +26,11 @@ impl NameBuf {
     pub fn parse(wire: &[u8]) -> Option<NameBuf> {
         let mut name = NameBuf { bytes: [0; MAX_NAME], len: 0, starts: [0; MAX_LABELS + 1], labels: 0 };
         let (mut at, mut labels) = (0, 0);
+        // The root label is in it, or the name is too long.
+        let wire = wire.get(..MAX_NAME).unwrap_or(wire);
         loop {
             let len = usize::from(*wire.get(at)?);
-            if len > MAX_LABEL || at + 1 + len > MAX_NAME {
+            if len > MAX_LABEL {
                 return None;
             }
             *name.starts.get_mut(labels)? = at as u8;
