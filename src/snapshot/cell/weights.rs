@@ -87,11 +87,13 @@ impl Cell {
         if self.is_complete(draw) {
             return;
         }
-        match tier.shares.len() {
-            ..=1 => {}
-            ..=FEW => self.draw_from_blocks::<FEW, { FEW / BLOCK }>(tier, first, draw),
-            ..=SOME => self.draw_from_blocks::<SOME, { SOME / BLOCK }>(tier, first, draw),
-            _ => self.draw_from_sums(tier, first, draw),
+        let count = tier.shares.len();
+        if count <= FEW {
+            self.draw_from_blocks::<FEW, { FEW / BLOCK }>(tier, first, draw);
+        } else if count <= SOME {
+            self.draw_from_blocks::<SOME, { SOME / BLOCK }>(tier, first, draw);
+        } else {
+            self.draw_from_sums(tier, first, draw);
         }
     }
 
