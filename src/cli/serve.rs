@@ -16,7 +16,8 @@ const LAST_GRACE: Duration = Duration::from_secs(1);
 
 /// Answer DNS queries for the zones and probe their endpoints; prints a line `ready ...` when it begins to answer
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  portolan serve --config /etc/portolan/portolan.toml
+#[command(after_help = "Examples:\n  portolan serve --config /etc/portolan/portolan.toml
+  portolan serve --config /etc/portolan/portolan.toml --takeover      # an upgrade without a gap
 
 Environment:
   PORTOLAN__LISTEN__HTTP=127.0.0.1:9000   sets listen.http; so can every key of the settings
@@ -30,6 +31,10 @@ pub(super) struct ServeArgs {
     /// served
     #[arg(long)]
     strict: bool,
+    /// Take the place of the server that runs with the same state directory, without losing a query; if none runs,
+    /// start as usual
+    #[arg(long)]
+    takeover: bool,
 }
 
 /// Try Portolan on this machine: three regions on loopback addresses, and a server that steers between them
@@ -78,7 +83,7 @@ pub(super) struct RegionArgs {
 
 pub(super) fn serve(args: ServeArgs) -> Result<(), Failure> {
     // This comes before the runtime with its threads: see `Prepared`.
-    let prepared = Prepared::load(Some(args.config), Flags::default(), args.strict).map_err(failure)?;
+    let prepared = Prepared::load(Some(args.config), Flags::default(), args.strict, args.takeover).map_err(failure)?;
     run(daemon::serve(prepared))?.map_err(|error| match error {
         ServeError::Start(error) => failure(error),
         // The exit code is for the service manager, the message for the operator: acknowledged changes are lost.

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
 use crate::control::Journal;
-use crate::daemon::state::{Durability, FileInfo, StateDir, StateFile};
+use crate::daemon::state::{Durability, FileInfo, StateDir, StateFile, WriteOutcome};
 use crate::source::Problem;
 
 pub(crate) const FILE: StateFile<EventsFile> = StateFile::new(FileInfo {
@@ -36,6 +36,11 @@ pub(crate) fn load(state: &StateDir, warnings: &mut Vec<Problem>) -> u64 {
     state.load_or_set_aside(&FILE, "the numbers of events begin at 1", warnings).map_or(0, |file| file.last)
 }
 
+/// Has the number written.
+pub(crate) fn put(last: u64, state: &StateDir) -> WriteOutcome {
+    state.put(&FILE, &EventsFile { version: FILE.info.version, last })
+}
+
 /// Writes the number whenever it is another than the one that was `written`, until `stop`, and then once more.
 pub(crate) async fn write_changes(journal: Arc<Journal>, state: StateDir, mut written: u64, stop: CancellationToken) {
     loop {
@@ -46,7 +51,7 @@ pub(crate) async fn write_changes(journal: Arc<Journal>, state: StateDir, mut wr
         let last = journal.last();
         if last != written {
             // A failure is in the log, and tried again.
-            drop(state.put(&FILE, &EventsFile { version: FILE.info.version, last }));
+            drop(put(last, &state));
             written = last;
         }
         if is_over {

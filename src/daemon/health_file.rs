@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use siphasher::sip::SipHasher13;
 
 use crate::daemon::clocks::Now;
-use crate::daemon::state::{Durability, FileInfo, StateDir, StateFile};
+use crate::daemon::state::{Durability, FileInfo, StateDir, StateFile, WriteOutcome};
 use crate::fleet::{Received, Report};
 use crate::health::{CheckState, DetectorState, Flaps, HeartbeatState, Observation, RetainedCheck, Rtt, Sign};
 use crate::model::heartbeat::MAX_BEAT;
@@ -287,6 +287,11 @@ impl CheckRow {
             state: Some(state),
         })
     }
+}
+
+/// Has these reports written.
+pub(crate) fn put(reports: &[Received], state: &StateDir) -> WriteOutcome {
+    state.put_text(&FILE, text(reports, Now::read()))
 }
 
 /// The hash by which the file knows a monitor.

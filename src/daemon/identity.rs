@@ -5,7 +5,7 @@ use std::io;
 use crate::clock;
 use crate::config::Settings;
 use crate::snapshot::Identity;
-use crate::wire::cookie::CookieSecrets;
+use crate::wire::cookie::{CookieSecrets, SECRET_LEN};
 
 /// Makes a node's [`Identity`], at the start and after each reload.
 pub(crate) struct Identities {
@@ -14,9 +14,18 @@ pub(crate) struct Identities {
 }
 
 impl Identities {
-    /// Draws this process's own secret; an error is the system's.
-    pub(crate) fn new() -> io::Result<Identities> {
-        Ok(Identities { own: CookieSecrets { current: clock::secret()?, other: None } })
+    /// Draws this process's own secret, or takes that of the process before it; an error is the system's.
+    pub(crate) fn new(taken: Option<[u8; SECRET_LEN]>) -> io::Result<Identities> {
+        let current = match taken {
+            Some(secret) => secret,
+            None => clock::secret()?,
+        };
+        Ok(Identities { own: CookieSecrets { current, other: None } })
+    }
+
+    /// The secret for cookies where the settings have none.
+    pub(crate) fn own_secret(&self) -> [u8; SECRET_LEN] {
+        self.own.current
     }
 
     /// The identity for these settings.

@@ -152,7 +152,9 @@ pub(crate) fn listening(listen: &Listen) -> u64 {
         some => some,
     };
     // The API has one.
-    (listen.dns.len() * (workers + 1) + listen.tls.len() + listen.https.len() + listen.quic.len() + 1) as u64
+    let sockets = listen.dns.len() * (workers + 1) + listen.tls.len() + listen.https.len() + listen.quic.len() + 1;
+    // Each has a second descriptor, for the process that takes over.
+    2 * sockets as u64
 }
 
 /// How many probes `vantages` may each have under way with so many descriptors for probes in all.

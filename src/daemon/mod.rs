@@ -27,13 +27,19 @@ mod sockets;
 mod stamp;
 mod state;
 mod steer;
+mod supervisor;
+mod takeover;
 mod vantages;
 mod versions;
 
 use std::io::{ErrorKind, Write};
+use std::path::Path;
+use std::sync::Arc;
 
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::daemon::supervisor::Supervisor;
+use crate::daemon::takeover::{Door, HandOver, Visitor};
 use crate::server::BindError;
 use crate::source::reading::MORE_THREADS;
 use crate::source::{self, Problem};
@@ -95,21 +101,59 @@ impl std::fmt::Display for StartError {
 
 impl std::error::Error for StartError {}
 
-/// Runs `portolan serve`: starts, prints the ready line on standard output, serves until SIGTERM or SIGINT.
+/// Runs `portolan serve`: starts, prints the ready line on standard output, serves until SIGTERM or SIGINT, or until
+/// another process has taken over.
 pub async fn serve(prepared: Prepared) -> Result<(), ServeError> {
     // From here on a signal stops what has been started, in order.
     let stop = stop_signal();
     tokio::pin!(stop);
-    let node = tokio::select! {
+    let supervisor = Arc::new(Supervisor::of_environment());
+    let mut node = tokio::select! {
         node = RunningNode::run(prepared) => node?,
         () = &mut stop => return Ok(()),
     };
-    if let Err(error) = writeln!(std::io::stdout(), "{}", node.ready_line()) {
+    let ready = node.ready_line();
+    if let Err(error) = writeln!(std::io::stdout(), "{ready}") {
         tracing::warn!(%error, "the ready line could not be written to standard output");
     }
-    stop.await;
+    supervisor.ready(&ready);
+    node.watch_with(&supervisor);
+    match node.passed_sockets() {
+        Ok(sockets) => supervisor.retain(&sockets),
+        Err(error) => tracing::warn!(%error, "systemd can't retain the sockets of this server"),
+    }
+    let mut door = node.state_path().and_then(|dir| open_door(&dir));
+    loop {
+        tokio::select! {
+            () = &mut stop => break,
+            visitor = next_visitor(&mut door) => match node.hand_over(&visitor, &supervisor).await {
+                HandOver::Done => return node.stop().await.map_err(ServeError::Unsaved),
+                HandOver::Stayed => {}
+            }
+        }
+    }
     tracing::info!("stopping");
+    supervisor.stopping();
+    if let Some(door) = door {
+        door.close();
+    }
     node.stop().await.map_err(ServeError::Unsaved)
+}
+
+/// Where other processes come in that take over. Without it they can't, and the server serves all the same.
+fn open_door(dir: &Path) -> Option<Door> {
+    let opened = Door::open(dir);
+    if let Err(error) = &opened {
+        tracing::warn!(dir = %dir.display(), %error, "another process can't take over: its socket can't be made");
+    }
+    opened.ok()
+}
+
+async fn next_visitor(door: &mut Option<Door>) -> Visitor {
+    match door {
+        Some(door) => door.next().await,
+        None => std::future::pending().await,
+    }
 }
 
 /// Waits for SIGTERM or SIGINT.

@@ -1,11 +1,14 @@
 //! A running server: its sockets, its vantages, and the steering task. It starts completely or not at all.
 
+mod hand_over;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::net::TcpListener;
-use tokio::sync::{broadcast, mpsc, watch};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -34,13 +37,21 @@ use crate::daemon::scrape::Sources;
 use crate::daemon::sockets::Sockets;
 use crate::daemon::state::{StateDir, Unsaved};
 use crate::daemon::steer::{Drafting, Reloads, Steer};
-use crate::daemon::vantages::Vantages;
+use crate::daemon::supervisor::{Pulse, Supervisor};
+use crate::daemon::takeover::{Hold, Taken};
+use crate::daemon::vantages::{Vantages, plan_of};
 use crate::daemon::versions::Versions;
+use crate::fleet::Received;
 use crate::model::WorldView;
 use crate::server::{Counters, Encrypted, Server, StreamLimits};
 use crate::snapshot::compile::compile;
 use crate::snapshot::{Publisher, Snapshot};
 use crate::telemetry::{ListenerRoom, Metrics, log};
+use crate::wire::cookie::SECRET_LEN;
+
+/// How long a server that takes another's place waits for the first probe round of what is new in its files. Judgment:
+/// the other one answers meanwhile, but does not steer.
+const LONGEST_ROUND: Duration = Duration::from_secs(2);
 
 /// A running server with its vantages.
 pub struct RunningNode {
@@ -55,6 +66,20 @@ pub struct RunningNode {
     tasks: Vec<JoinHandle<()>>,
     state_dir: StateDir,
     fleet: Option<Fleet>,
+    counters: Arc<Counters>,
+    /// The listener of the API, for another process.
+    api_socket: std::net::TcpListener,
+    /// The secret of cookies, where the settings have none.
+    own_secret: [u8; SECRET_LEN],
+    /// The latest reports of the vantages of this process.
+    reports: watch::Receiver<Vec<Received>>,
+    pulse: Arc<Pulse>,
+    /// Pauses the steering task.
+    holds: mpsc::Sender<Hold>,
+    /// Another process has this one's place: the steering task stays paused.
+    given_up: Option<oneshot::Sender<()>>,
+    /// The connection to the process whose place this one took: if that is only stopped, it learns so when it goes on.
+    _taken: Option<Taken>,
     /// Dropped last: all of it runs on their threads.
     runtimes: Runtimes,
 }
@@ -68,10 +93,10 @@ impl RunningNode {
     /// The same for a node whose files are loaded and whose sockets are bound.
     pub(crate) async fn run(prepared: Prepared) -> Result<RunningNode, StartError> {
         let Prepared { settings, model, zones, refused, warnings, settings_file, flags, .. } = prepared;
-        let Prepared { vantages, watched, state_dir, saved, sockets, shares, .. } = prepared;
+        let Prepared { vantages, watched, state_dir, saved, sockets, shares, taken, .. } = prepared;
         let SavedState { mut overrides, leases: restored, last_reports, steering_files, last_event, mut events } =
             saved;
-        let Sockets { mut server, certificates, encrypted, query_log, api } = sockets;
+        let Sockets { mut server, certificates, encrypted, query_log, api, is_continued } = sockets;
         let Limits { connections, quic_connections, api_connections } = shares.connections;
         let [connections, quic_connections] = [connections, quic_connections].map(Seats::new);
         let octets = WaitingOctets::new(shares.waiting_octets);
@@ -84,6 +109,7 @@ impl RunningNode {
         ];
         server.limit_streams(StreamLimits { connections, quic_connections, octets });
         let http = api.local_addr().map_err(StartError::System)?;
+        let api_socket = api.try_clone().map_err(StartError::System)?;
         log::write_apart().map_err(StartError::System)?;
         let runtimes = Runtimes::start().map_err(StartError::System)?;
         runtimes.steer.within(|| state_dir.begin());
@@ -101,8 +127,9 @@ impl RunningNode {
             sharing
         });
         let now = Now::read();
-        vantages.restore(|vantage| last_reports.of(vantage, &model, now), now.moment);
-        let identities = Identities::new().map_err(StartError::System)?;
+        let restored_checks = vantages.restore(|vantage| last_reports.of(vantage, &model, now), now.moment);
+        let identities = Identities::new(taken.as_ref().and_then(Taken::cookies)).map_err(StartError::System)?;
+        let own_secret = identities.own_secret();
         let identity = Arc::new(identities.of(&settings));
         let leases = restored_leases(&restored);
         let unmeasured = Arc::new(WorldView { leases, ..overrides.over(vantages.view(&model)) });
@@ -183,7 +210,13 @@ impl RunningNode {
         let api = runtimes.control.within(|| TcpListener::from_std(api)).map_err(StartError::System)?;
         let api = runtimes.control.spawn(control::serve(api, control::router(state), stop.clone()));
 
-        vantages.adopt(&model).await;
+        let probed = model.checks.iter().filter(|check| check.key.monitor.kind.composite().is_none()).count();
+        match is_continued {
+            // Clients wait: what is known has to do, and the round follows.
+            true if restored_checks >= probed => drop(vantages.begin(plan_of(&[&model]))),
+            true => drop(tokio::time::timeout(LONGEST_ROUND, vantages.adopt(&model)).await),
+            false => vantages.adopt(&model).await,
+        }
         let low = runtimes.low.handle().clone();
         let discarding = low.clone();
         publisher.discard_with(move |unused| drop(discarding.spawn_blocking(move || drop(unused))));
@@ -202,10 +235,22 @@ impl RunningNode {
         let view = WorldView { leases, ..overrides.over(vantages.view(&model)) };
         publisher.begin(view, steering_files.retained());
         server.start(snapshots.clone(), &counters, runtimes.answer.handle()).map_err(StartError::System)?;
+        if let Some(taken) = &taken
+            && let Err(error) = taken.complete()
+        {
+            server.stop().await;
+            return Err(error);
+        }
+        state_dir.release();
         readiness.send_replace(Readiness::Serving);
         let writing_versions = || Versions::write(state_dir.guarded(), zones.clone(), state_dir.writes());
         let versions = runtimes.low.within(writing_versions);
+        let (holds, holding) = mpsc::channel(1);
+        let pulse = Arc::<Pulse>::default();
+        let reports = vantages.reports();
         let steer = Steer {
+            holds: holding,
+            pulse: pulse.clone(),
             publisher,
             vantages,
             changes,
@@ -234,7 +279,7 @@ impl RunningNode {
         let mut tasks = vec![api];
         tasks.extend(exclusive.task);
         if state_dir.is_there() {
-            let (reports, state) = (steer.vantages.reports(), state_dir.clone());
+            let (reports, state) = (reports.clone(), state_dir.clone());
             tasks.push(runtimes.low.spawn(write_reports(reports, state, metrics.clone(), stop.clone())));
             let writing = event_number::write_changes(journal.clone(), state_dir.clone(), last_event, stop.clone());
             tasks.push(runtimes.low.spawn(writing));
@@ -259,6 +304,14 @@ impl RunningNode {
             tasks,
             state_dir,
             fleet,
+            counters,
+            api_socket,
+            own_secret,
+            reports,
+            pulse,
+            holds,
+            given_up: None,
+            _taken: taken,
             runtimes,
         })
     }
@@ -292,6 +345,11 @@ impl RunningNode {
             line.push_str(&format!(" {}={}", what.as_str(), joined(addresses)));
         }
         line
+    }
+
+    /// Reports to systemd that this server lives, on the threads of the steering task.
+    pub(crate) fn watch_with(&self, supervisor: &Arc<Supervisor>) {
+        self.runtimes.steer.spawn(supervisor.clone().watch(self.pulse.clone(), self.stop.clone()));
     }
 
     /// Stops in order: `/readyz` reports it, queries that were received are answered, then the rest ends.

@@ -23,10 +23,13 @@ use crate::daemon::privileges::{self, FileNeed, Needs, Want};
 use crate::daemon::retained::SteeringFiles;
 use crate::daemon::sockets::Sockets;
 use crate::daemon::state::StateDir;
+use crate::daemon::supervisor::{self, Supervisor};
+use crate::daemon::takeover::Taken;
 use crate::daemon::vantages::VantageSpec;
 use crate::daemon::{StartError, versions};
 use crate::health::{SourceAddresses, check_rights};
 use crate::model::{ActiveEndpoint, Model, ProbeKind};
+use crate::server::InheritedSockets;
 use crate::source::{Problem, Severity, calls, reading};
 use crate::telemetry::log;
 use crate::wire::Name;
@@ -61,12 +64,21 @@ pub struct Prepared {
     pub(super) saved: SavedState,
     pub(super) sockets: Sockets,
     pub(super) shares: Shares,
+    /// The server whose place this one takes.
+    pub(super) taken: Option<Taken>,
 }
 
 impl Prepared {
-    /// For `portolan serve`. When `is_strict`, an error in any file is an error of the start. At the end the process
-    /// has dropped the rights that it no longer needs.
-    pub fn load(settings_file: Option<PathBuf>, flags: Flags, is_strict: bool) -> Result<Prepared, StartError> {
+    /// For `portolan serve`. When `is_strict`, an error in any file is an error of the start. When `is_takeover`, it
+    /// takes the place of the server that uses the same state directory. At the end the process has dropped the rights
+    /// that it no longer needs.
+    pub fn load(
+        settings_file: Option<PathBuf>,
+        flags: Flags,
+        is_strict: bool,
+        is_takeover: bool,
+    ) -> Result<Prepared, StartError> {
+        let mut inherited = supervisor::inherited();
         survive_hangups();
         let (file, given) = (settings_file.clone(), flags.clone());
         let read = move || {
@@ -91,7 +103,15 @@ impl Prepared {
             None => false,
             Some(dir) => within(state.as_deref(), move || calls::listed(&dir, || privileges::is_unused(&dir)))?,
         };
-        let prepared = Prepared::of(NodeSpec { loaded, settings_file, flags, vantages: vec![vantage] })?;
+        let mut taken = None;
+        if let Some(dir) = state.as_deref().filter(|_| is_takeover) {
+            taken = Taken::begin(dir)?;
+        }
+        if let Some(taken) = &mut taken {
+            inherited = taken.sockets();
+        }
+        let spec = NodeSpec { loaded, settings_file, flags, vantages: vec![vantage] };
+        let prepared = Prepared::with(spec, taken, inherited)?;
         let zones = prepared.settings.zones_dir.clone();
         let needs = Needs { files: prepared.needs(), zones, state, is_state_new };
         privileges::reduce(prepared.settings.user.as_deref(), &needs)?;
@@ -114,6 +134,15 @@ impl Prepared {
 
     /// A node from files that were loaded. Keeps all rights of the process.
     pub fn of(spec: NodeSpec) -> Result<Prepared, StartError> {
+        Prepared::with(spec, None, InheritedSockets::default())
+    }
+
+    /// The same with the sockets of a process before this one.
+    fn with(
+        spec: NodeSpec,
+        mut taken: Option<Taken>,
+        mut inherited: InheritedSockets,
+    ) -> Result<Prepared, StartError> {
         let NodeSpec { loaded, settings_file, flags, vantages } = spec;
         let watched = WatchedFiles::of(&loaded, settings_file.as_deref());
         let Loaded { settings, model, mut warnings, refused, zones, files: _, is_news: _ } = loaded;
@@ -126,14 +155,20 @@ impl Prepared {
             tracing::info!("{note}");
         }
         let (state, node) = (settings.operators.state_dir.clone(), settings.node.clone());
+        let shared = taken.as_mut().map(|taken| (taken.is_frozen(), taken.lock()));
         let (state_dir, saved, model, warnings) = within(state.clone().as_deref(), move || {
             let dir = state.clone().unwrap_or_default();
-            let state_dir = calls::listed(&dir, || StateDir::open(state))?;
+            let state_dir = calls::listed(&dir, || match shared {
+                Some((true, lock)) => StateDir::shared(dir.clone(), lock),
+                Some((false, _)) => StateDir::open_after(state),
+                None => StateDir::open(state),
+            })?;
             let saved = SavedState::load(&state_dir, &node, &model, &mut warnings)?;
             Ok::<_, StartError>((state_dir, saved, model, warnings))
         })??;
         check_rights(model.checks.iter().map(|check| &*check.key)).map_err(|e| StartError::Rights(e.to_string()))?;
-        let sockets = Sockets::bind(&settings)?;
+        let sockets = Sockets::bind(&settings, &mut inherited)?;
+        Supervisor::of_environment().discard(&inherited);
         Ok(Prepared {
             settings: Arc::new(settings),
             model,
@@ -148,6 +183,7 @@ impl Prepared {
             saved,
             sockets,
             shares,
+            taken,
         })
     }
 }

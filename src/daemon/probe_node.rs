@@ -128,7 +128,7 @@ impl ProbeNode {
         let mut vantages = Vantages::start(&[spec], &settings.control, shares.probe_descriptors, &metrics)
             .map_err(StartError::System)?;
         let model = Arc::new(Model { regions: settings.regions.clone(), ..Model::default() });
-        let identity = Arc::new(Identities::new().map_err(StartError::System)?.of(&settings));
+        let identity = Arc::new(Identities::new(None).map_err(StartError::System)?.of(&settings));
         let view = Arc::new(vantages.view(&model));
         let publisher = Publisher::new(compile(model.clone(), view, identity, 1, None));
         let snapshots = publisher.snapshots();

@@ -97,6 +97,12 @@ impl SteeringFiles {
         self.follow_standings(before, served, state)
     }
 
+    /// Writes the ramps of what is served without waiting for the next time.
+    pub(crate) fn save_now(&mut self, served: &Snapshot, state: &StateDir) {
+        self.ramps_checked_at = None;
+        self.follow_ramps(served, state);
+    }
+
     fn follow_standings(&mut self, before: &Snapshot, served: &Snapshot, state: &StateDir) -> Option<WriteOutcome> {
         if served.has_standings_of(before) {
             return None;

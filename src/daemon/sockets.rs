@@ -7,7 +7,7 @@ use rustls::sign::CertifiedKey;
 
 use crate::config::{Listen, Settings, Tls};
 use crate::daemon::StartError;
-use crate::server::{BindError, Certificates, Encrypted, QueryLogState, Server};
+use crate::server::{BindError, Certificates, Encrypted, InheritedSockets, QueryLogState, Server, SocketUse};
 
 /// The sockets, bound.
 pub(super) struct Sockets {
@@ -19,22 +19,30 @@ pub(super) struct Sockets {
     pub(super) query_log: Option<Arc<QueryLogState>>,
     /// The listener of the HTTP API, not blocking.
     pub(super) api: TcpListener,
+    /// Whether a process before this one has served sockets of these: clients wait for their answers.
+    pub(super) is_continued: bool,
 }
 
 impl Sockets {
-    pub(super) fn bind(settings: &Settings) -> Result<Sockets, StartError> {
-        let mut server = Server::bind(&settings.listen.dns, settings.listen.workers)
+    /// Takes what was inherited and fits, and binds the others.
+    pub(super) fn bind(settings: &Settings, inherited: &mut InheritedSockets) -> Result<Sockets, StartError> {
+        let is_continued = !inherited.is_empty();
+        let mut server = Server::bind_with(&settings.listen.dns, settings.listen.workers, inherited)
             .map_err(|error| StartError::Bind("dns", error))?;
         let certificates = settings.tls.as_ref().map(|tls| Arc::new(Certificates::new(shown(tls))));
         let encrypted = match &certificates {
-            Some(certificates) => bind_encrypted(&mut server, &settings.listen, certificates)?,
+            Some(certificates) => bind_encrypted(&mut server, &settings.listen, certificates, inherited)?,
             None => Vec::new(),
         };
         let address = settings.listen.http;
-        let api = TcpListener::bind(address).and_then(|api| api.set_nonblocking(true).map(|()| api));
+        let api = match inherited.take(SocketUse::Http, address).pop() {
+            Some(api) => Ok(TcpListener::from(api)),
+            None => TcpListener::bind(address),
+        };
+        let api = api.and_then(|api| api.set_nonblocking(true).map(|()| api));
         let api = api.map_err(|error| StartError::Bind("http", BindError::of_tcp(error, address)))?;
         let query_log = settings.dnstap.clone().map(|dnstap| server.log_queries(dnstap, &settings.node));
-        Ok(Sockets { server, certificates, encrypted, query_log, api })
+        Ok(Sockets { server, certificates, encrypted, query_log, api, is_continued })
     }
 }
 
@@ -48,6 +56,7 @@ fn bind_encrypted(
     server: &mut Server,
     listen: &Listen,
     certificates: &Arc<Certificates>,
+    inherited: &mut InheritedSockets,
 ) -> Result<Vec<(Encrypted, Vec<SocketAddr>)>, StartError> {
     let mut encrypted = Vec::new();
     for what in Encrypted::ALL {
@@ -58,7 +67,7 @@ fn bind_encrypted(
         };
         if !wanted.is_empty() {
             let bound = server
-                .bind_encrypted(what, wanted, certificates)
+                .bind_encrypted(what, wanted, certificates, inherited)
                 .map_err(|error| StartError::Bind(what.as_str(), error))?;
             encrypted.push((what, bound));
         }

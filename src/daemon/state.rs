@@ -14,8 +14,10 @@ mod tests;
 mod writer;
 
 use std::fs::{create_dir_all, rename};
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::sleep;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -39,6 +41,13 @@ pub(crate) const RETRY_AFTER: Duration = Duration::from_secs(5);
 /// The longest time that a stop waits for the disk. Judgment: much longer than a disk takes that works, and shorter
 /// than the 90 seconds after which systemd kills a service that does not stop.
 pub(crate) const STOP_WAIT: Duration = Duration::from_secs(10);
+/// The longest time that a process which takes this server's place waits for its last writes. Judgment: as above, and
+/// that process must not wait longer for it.
+const FLUSH_WAIT: Duration = Duration::from_secs(5);
+/// From one try to lock the directory of a server that is ending to the next.
+const LOCK_AGAIN: Duration = Duration::from_millis(20);
+/// From one look whether all is written to the next: a write takes about a millisecond.
+const LOOK_AGAIN: Duration = Duration::from_millis(2);
 
 /// The state directory of a running server. Without a settings file there is none, and nothing is saved.
 #[derive(Debug, Clone)]
@@ -106,6 +115,76 @@ impl StateDir {
         let queue = Arc::new(Queue::new(writes.clone(), disk.clone()));
         let open = Open { path, queue, retry_after, writer: Mutex::default(), guard: Arc::new(guard) };
         Ok(StateDir { open: Some(Arc::new(open)), writes, disk })
+    }
+
+    /// Opens the directory after a server that is ending: waits some seconds for its lock. It blocks.
+    pub(crate) fn open_after(path: Option<PathBuf>) -> Result<StateDir, StartError> {
+        let began = clock::now();
+        loop {
+            match StateDir::open(path.clone()) {
+                Err(StartError::State(_)) if clock::now().since(began) < STOP_WAIT => sleep(LOCK_AGAIN),
+                other => return other,
+            }
+        }
+    }
+
+    /// Opens the directory of a running server, whose lock this process shares. Nothing is written before
+    /// [`StateDir::release`].
+    pub(crate) fn shared(path: PathBuf, lock: Option<OwnedFd>) -> Result<StateDir, StartError> {
+        let (writes, disk) = (Arc::<StateWrites>::default(), Arc::<DiskState>::default());
+        let refused = |error| StartError::State(format!("{}: {error}", path.display()));
+        let guard = DirGuard::shared(&path, lock).map_err(refused)?;
+        let queue = Arc::new(Queue::new(writes.clone(), disk.clone()));
+        queue.hold(false);
+        let open = Open { path, queue, retry_after: RETRY_AFTER, writer: Mutex::default(), guard: Arc::new(guard) };
+        Ok(StateDir { open: Some(Arc::new(open)), writes, disk })
+    }
+
+    /// Waits until all that is due is on the disk; from then on nothing is written. An error names what is not, and
+    /// writing goes on.
+    pub(crate) async fn hold(&self) -> Result<(), String> {
+        let Some(open) = &self.open else { return Ok(()) };
+        let flushed = async {
+            loop {
+                if self.disk.all_due().is_empty() {
+                    open.guard.hold();
+                    open.queue.hold(false);
+                    // Something may have become due meanwhile.
+                    if self.disk.all_due().is_empty() {
+                        return;
+                    }
+                    self.release();
+                }
+                tokio::time::sleep(LOOK_AGAIN).await;
+            }
+        };
+        if tokio::time::timeout(FLUSH_WAIT, flushed).await.is_ok() {
+            return Ok(());
+        }
+        let due = self.disk.all_due();
+        let why = due.iter().map(|unsaved| format!("{} ({})", unsaved.file, unsaved.why())).collect::<Vec<_>>();
+        Err(format!("not on disk: {}", why.join(", ")))
+    }
+
+    /// This process writes from now on.
+    pub(crate) fn release(&self) {
+        if let Some(open) = &self.open {
+            open.guard.release();
+            open.queue.hold(true);
+        }
+    }
+
+    /// Another process has the directory for good.
+    pub(crate) fn leave(&self) {
+        if let Some(open) = &self.open {
+            open.guard.hold();
+            open.queue.leave();
+        }
+    }
+
+    /// The lock, for another process that will share it; `None` where there is none.
+    pub(crate) fn lock(&self) -> std::io::Result<Option<OwnedFd>> {
+        self.open.as_ref().map_or(Ok(None), |open| open.guard.lock_again())
     }
 
     /// Begins to write, on the runtime of the caller.
@@ -234,7 +313,8 @@ impl StateDir {
             let _ = tokio::time::timeout(STOP_WAIT, writer).await;
         }
         let files = self.disk.all_due();
-        match files.is_empty() {
+        // What is held is another process's.
+        match files.is_empty() || open.guard.is_held() {
             true => Ok(()),
             false => Err(Unsaved { dir: open.path.clone(), files }),
         }

@@ -26,6 +26,8 @@ use crate::daemon::identity::Identities;
 use crate::daemon::overrides::Overrides;
 use crate::daemon::retained::SteeringFiles;
 use crate::daemon::state::{StateDir, WriteOutcome};
+use crate::daemon::supervisor::Pulse;
+use crate::daemon::takeover::Hold;
 use crate::daemon::vantages::Vantages;
 use crate::daemon::versions::Versions;
 use crate::model::{Model, WorldView};
@@ -57,6 +59,10 @@ pub(crate) struct Steer {
     pub(crate) journal: Arc<Journal>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) commands: mpsc::Receiver<Command>,
+    /// Another process takes this server's place.
+    pub(crate) holds: mpsc::Receiver<Hold>,
+    /// Beats with each round.
+    pub(crate) pulse: Arc<Pulse>,
     pub(crate) overrides: Overrides,
     /// The leases of exclusive names, as the fleet knows them.
     pub(crate) leases: watch::Receiver<Leases>,
@@ -82,6 +88,7 @@ impl Steer {
     pub(crate) async fn run(mut self, stop: CancellationToken) {
         let mut next = NextGeneration::Nothing;
         loop {
+            self.pulse.beat();
             let model = self.model();
             self.follow_clock();
             let removal = self.next_removal();
@@ -106,6 +113,15 @@ impl Steer {
                         next = self.want(next, Cause::Request);
                     }
                 },
+                Some(Hold { paused, end }) = self.holds.recv(), if !self.drafting.is_busy() => {
+                    self.steering_files.save_now(&self.publisher.snapshots().load_full(), &self.state_dir);
+                    if paused.send(()).is_ok() {
+                        tokio::select! {
+                            _ = end => {}
+                            () = stop.cancelled() => break,
+                        }
+                    }
+                }
                 draft = self.drafting.drafted() => self.drafted(draft, &model),
                 () = pass(expiry), if self.drafting.may_expire(clock::now()) => {
                     self.want_change(WantedChange::Expiry, &model);

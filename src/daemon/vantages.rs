@@ -129,16 +129,20 @@ impl Vantages {
     }
 
     /// Restores each vantage from its last report before the start; `retained` gives it by the vantage's name. That
-    /// report counts until the vantage reports again, and its prober continues from it.
-    pub(crate) fn restore(&mut self, mut retained: impl FnMut(&str) -> Vec<RetainedCheck>, now: Moment) {
+    /// report counts until the vantage reports again, and its prober continues from it. Returns how many checks each
+    /// vantage has at least.
+    pub(crate) fn restore(&mut self, mut retained: impl FnMut(&str) -> Vec<RetainedCheck>, now: Moment) -> usize {
+        let mut fewest = usize::MAX;
         for member in &mut self.members {
             member.retained = retained(&member.vantage.name);
+            fewest = fewest.min(member.retained.len());
             if let Some(RetainedCheck { at, .. }) = member.retained.first() {
                 let fresh = member.retained.iter().filter(|check| now < check.until);
                 let observations = fresh.map(|check| check.observation.clone()).collect();
                 self.exchange.sender(member.vantage.clone()).publish(*at, observations, None);
             }
         }
+        fewest
     }
 
     /// What all vantages reported up to now, to agree on it for another model.

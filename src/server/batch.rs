@@ -6,7 +6,7 @@
 use std::io;
 use std::mem;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6, UdpSocket};
-use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
 
 use libc::{c_int, c_uint, cmsghdr, mmsghdr, sockaddr_in, sockaddr_in6};
@@ -23,6 +23,9 @@ pub(crate) const REPLY_ROOM: usize = 1232;
 
 /// Room for control messages: packet info of IPv6 takes 40 octets, the drop counter 24, and both can come.
 const CONTROL_ROOM: usize = 96;
+
+/// The option with a socket's counters of memory and drops, which `libc` does not name (asm-generic/socket.h).
+const SO_MEMINFO: c_int = 55;
 
 /// How long a batch waits for a full send buffer before its replies are dropped; milliseconds.
 const SEND_PATIENCE_MS: c_int = 10;
@@ -82,7 +85,8 @@ impl Batch {
         let incoming = slots.iter_mut().map(header_of).collect();
         // SAFETY: as above.
         let outgoing = (0..BATCH).map(|_| unsafe { mem::zeroed() }).collect();
-        Batch { socket, slots, incoming, outgoing, received: 0, queued: 0, drops_seen: 0, drops: 0 }
+        let drops_seen = drops_before(&socket);
+        Batch { socket, slots, incoming, outgoing, received: 0, queued: 0, drops_seen, drops: 0 }
     }
 
     /// Receives up to [`BATCH`] datagrams and returns how many; 0 when none came in time. An error is the socket's,
@@ -184,6 +188,28 @@ impl Batch {
     fn fd(&self) -> RawFd {
         self.socket.as_raw_fd()
     }
+}
+
+/// The kernel's drop counter of a socket that another process may have read; 0 where the kernel does not say.
+fn drops_before(socket: &UdpSocket) -> u32 {
+    let mut values = [0u32; libc::SK_MEMINFO_DROPS as usize + 1];
+    let mut length = mem::size_of_val(&values) as libc::socklen_t;
+    // SAFETY: the kernel writes at most `length` octets to `values`, which lives through the call.
+    let done = unsafe {
+        libc::getsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, SO_MEMINFO, values.as_mut_ptr().cast(), &mut length)
+    };
+    if done == 0 { values[libc::SK_MEMINFO_DROPS as usize] } else { 0 }
+}
+
+/// A descriptor that the process was started with, as a service manager passes them; `None` where there is no such
+/// descriptor. It is closed in programs that are started later.
+pub(crate) fn inherited_descriptor(number: RawFd) -> Option<OwnedFd> {
+    // SAFETY: fcntl changes only a flag of the descriptor, if there is one.
+    if unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) } != 0 {
+        return None;
+    }
+    // SAFETY: the descriptor is open. The caller takes each number once, before the process opens anything of its own.
+    Some(unsafe { OwnedFd::from_raw_fd(number) })
 }
 
 /// Sets an option of type int.

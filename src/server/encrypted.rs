@@ -9,6 +9,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::certificates::Certificates;
+use super::inherited::{InheritedSockets, PassedSocket, SocketUse};
 use super::socket::{self, BindError};
 use super::streams::{self, StreamContext};
 use crate::answer::Transport;
@@ -36,6 +37,15 @@ impl Encrypted {
             Encrypted::Quic => Transport::Quic.as_str(),
         }
     }
+
+    /// What its socket is for.
+    pub fn socket_use(self) -> SocketUse {
+        match self {
+            Encrypted::Tls => SocketUse::Tls,
+            Encrypted::Https => SocketUse::Https,
+            Encrypted::Quic => SocketUse::Quic,
+        }
+    }
 }
 
 /// One address of an encrypted transport.
@@ -54,19 +64,59 @@ enum Socket {
     Quic(UdpSocket),
 }
 
+impl Socket {
+    /// Makes one that was inherited not block; returns its real address.
+    fn prepare(&self) -> io::Result<SocketAddr> {
+        match self {
+            Socket::Tls(tcp) | Socket::Https(tcp) => tcp.set_nonblocking(true).and_then(|()| tcp.local_addr()),
+            Socket::Quic(udp) => udp.set_nonblocking(true).and_then(|()| udp.local_addr()),
+        }
+    }
+}
+
 impl EncryptedListener {
-    /// Binds the port.
+    /// Takes the socket that was inherited, or binds the port.
     pub(super) fn bind(
         what: Encrypted,
         address: SocketAddr,
         certificates: Arc<Certificates>,
+        inherited: &mut InheritedSockets,
     ) -> Result<EncryptedListener, BindError> {
+        if let Some(socket) = inherited.take(what.socket_use(), address).pop() {
+            let socket = match what {
+                Encrypted::Tls => Socket::Tls(TcpListener::from(socket)),
+                Encrypted::Https => Socket::Https(TcpListener::from(socket)),
+                Encrypted::Quic => Socket::Quic(UdpSocket::from(socket)),
+            };
+            let address = socket.prepare().map_err(|source| BindError::Other { address, source })?;
+            return Ok(EncryptedListener { what, address, socket, certificates });
+        }
         let (address, socket) = match what {
             Encrypted::Tls => socket::bind_tcp(address).map(|(address, tcp)| (address, Socket::Tls(tcp)))?,
             Encrypted::Https => socket::bind_tcp(address).map(|(address, tcp)| (address, Socket::Https(tcp)))?,
             Encrypted::Quic => socket::bind_quic(address).map(|(address, udp)| (address, Socket::Quic(udp)))?,
         };
         Ok(EncryptedListener { what, address, socket, certificates })
+    }
+
+    /// The same socket by another descriptor.
+    pub(super) fn try_clone(&self) -> io::Result<EncryptedListener> {
+        let socket = match &self.socket {
+            Socket::Tls(tcp) => Socket::Tls(tcp.try_clone()?),
+            Socket::Https(tcp) => Socket::Https(tcp.try_clone()?),
+            Socket::Quic(udp) => Socket::Quic(udp.try_clone()?),
+        };
+        let EncryptedListener { what, address, certificates, .. } = self;
+        Ok(EncryptedListener { what: *what, address: *address, socket, certificates: certificates.clone() })
+    }
+
+    /// The same for another process.
+    pub(super) fn passed(&self) -> io::Result<PassedSocket> {
+        let what = self.what.socket_use();
+        match &self.socket {
+            Socket::Tls(tcp) | Socket::Https(tcp) => PassedSocket::again(what, self.address, tcp),
+            Socket::Quic(udp) => PassedSocket::again(what, self.address, udp),
+        }
     }
 
     /// Begins to serve it.

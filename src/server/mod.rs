@@ -9,6 +9,7 @@ pub mod counters;
 mod dnstap;
 mod encrypted;
 mod handshake;
+mod inherited;
 mod limits;
 mod rrl;
 mod socket;
@@ -23,6 +24,8 @@ pub use counters::{Counters, DropReason, OTHER_RCODE, ThreadCounters, Totals};
 pub use dnstap::QueryLogState;
 pub use encrypted::Encrypted;
 pub use handshake::HandshakeResult;
+pub(crate) use batch::inherited_descriptor;
+pub use inherited::{InheritedSockets, PassedSocket, SocketUse};
 pub use limits::StreamLimits;
 pub use socket::BindError;
 
@@ -77,13 +80,22 @@ struct RunningServer {
 impl Server {
     /// Binds UDP and TCP ports: `workers` UDP sockets for each address, 0 for one for each core. All or none.
     pub fn bind(addresses: &[SocketAddr], workers: usize) -> Result<Server, BindError> {
+        Server::bind_with(addresses, workers, &mut InheritedSockets::default())
+    }
+
+    /// The same with sockets of another process, where there are some for an address: as many workers as it had.
+    pub fn bind_with(
+        addresses: &[SocketAddr],
+        workers: usize,
+        inherited: &mut InheritedSockets,
+    ) -> Result<Server, BindError> {
         let workers = match workers {
             0 => thread::available_parallelism().map_or(FALLBACK_WORKERS, usize::from),
             some => some,
         };
         let mut bound = Vec::with_capacity(addresses.len());
         for &address in addresses {
-            match socket::bind(address, workers) {
+            match socket::bind_with(address, workers, inherited) {
                 Ok(sockets) => bound.push(sockets),
                 // The default, all addresses of both families, includes a family that this machine may not have.
                 Err(BindError::NoFamily { .. }) if address.ip().is_unspecified() && addresses.len() > 1 => {
@@ -105,12 +117,25 @@ impl Server {
         what: Encrypted,
         addresses: &[SocketAddr],
         certificates: &Arc<Certificates>,
+        inherited: &mut InheritedSockets,
     ) -> Result<Vec<SocketAddr>, BindError> {
-        let bind = |&address: &SocketAddr| EncryptedListener::bind(what, address, certificates.clone());
+        let bind = |&address: &SocketAddr| EncryptedListener::bind(what, address, certificates.clone(), inherited);
         let bound = addresses.iter().map(bind).collect::<Result<Vec<_>, _>>()?;
         let addresses = bound.iter().map(|listening| listening.address).collect();
         self.encrypted.extend(bound);
         Ok(addresses)
+    }
+
+    /// The sockets by other descriptors, for another process. An error is the system's.
+    pub fn passed_sockets(&self) -> io::Result<Vec<PassedSocket>> {
+        let mut all = Vec::new();
+        for bound in &self.bound {
+            all.extend(bound.passed()?);
+        }
+        for listening in &self.encrypted {
+            all.push(listening.passed()?);
+        }
+        Ok(all)
     }
 
     /// Sets the limits of the streams. Call it before [`Server::start`].
@@ -131,8 +156,9 @@ impl Server {
     }
 
     /// Begins to answer from whatever `snapshots` points to: a thread for each UDP socket, a task of `runtime` for
-    /// each listener. What was received before is discarded unanswered. Does nothing when already started. An error
-    /// means that the system has no more threads; call [`Server::stop`] then.
+    /// each listener. What was received before is discarded unanswered, except by sockets of another process. It can be
+    /// called again after [`Server::retire`]. An error means that the system has no more threads; call
+    /// [`Server::stop`] then.
     pub fn start(
         &mut self,
         snapshots: Arc<ArcSwap<Snapshot>>,
@@ -158,21 +184,28 @@ impl Server {
         counters: &Counters,
         runtime: &Handle,
     ) -> io::Result<()> {
-        let bound = std::mem::take(&mut self.bound);
-        let encrypted = std::mem::take(&mut self.encrypted);
+        if self.running.is_some() {
+            return Ok(());
+        }
+        let bound = self.bound.iter().map(BoundSockets::try_clone).collect::<io::Result<Vec<_>>>()?;
+        let encrypted = self.encrypted.iter().map(EncryptedListener::try_clone).collect::<io::Result<Vec<_>>>()?;
         let running = self.running.get_or_insert_with(RunningServer::new);
-        if let Some(planned) = self.planned_log.take() {
+        if let Some(planned) = self.planned_log.clone() {
             running.query_log = Some(RunningLog::start(planned, counters.shared())?);
         }
         let log = running.query_log.as_ref().map(|running| running.log.clone());
         let context = streams::StreamContext::new(for_streams, counters.shared(), &self.limits, log.clone());
-        for BoundSockets { udp, tcp, .. } in bound {
+        for BoundSockets { udp, tcp, is_inherited, .. } in bound {
             for socket in udp {
-                discard_early(&socket)?;
+                if !is_inherited {
+                    discard_early(&socket)?;
+                }
                 let log = log.as_ref().map(|log| log.batch(socket.local_addr().ok()));
                 running.spawn_worker(socket, answerer(), counters.thread(), log)?;
             }
-            discard_early_connections(&tcp);
+            if !is_inherited {
+                discard_early_connections(&tcp);
+            }
             let _context = runtime.enter();
             let listener = tokio::net::TcpListener::from_std(tcp)?;
             let task = streams::serve_tcp(listener, context.clone(), running.streams_stop.clone());
@@ -191,9 +224,20 @@ impl Server {
     }
 
     /// Stops: received queries are answered, connections are closed after the messages that they have sent, threads are
-    /// joined. Takes 0.1 s, and at most about one second.
+    /// joined. Takes 0.1 s, and at most about two seconds.
     pub async fn stop(mut self) {
+        // With them the ports would stay open, and connections be accepted that nobody serves.
+        self.bound.clear();
+        self.encrypted.clear();
+        self.retire().await;
+    }
+
+    /// The same, but the sockets stay open: another process serves them, or this one again after [`Server::start`].
+    pub async fn retire(&mut self) {
         let Some(mut running) = self.running.take() else { return };
+        for bound in &mut self.bound {
+            bound.is_inherited = true;
+        }
         running.threads_stop.store(true, Ordering::Release);
         running.streams_stop.cancel();
         for task in running.streams.drain(..) {

@@ -8,9 +8,10 @@ use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::time::Duration;
 
 use libc::{IPPROTO_IP, IPPROTO_IPV6, SOL_SOCKET};
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use super::batch::set_option;
+use super::inherited::{InheritedSockets, PassedSocket, SocketUse};
 
 /// Receive and send buffers, octets: one second of 40,000 queries, for times when the thread does not run. Without
 /// privileges the kernel allows less (net.core.rmem_max).
@@ -21,7 +22,7 @@ const BUFFER: usize = 4 << 20;
 const RECEIVE_WAIT: Duration = Duration::from_millis(50);
 
 /// Connections that wait to be accepted; the kernel cuts it to net.core.somaxconn.
-const BACKLOG: i32 = 1024;
+pub(crate) const BACKLOG: i32 = 1024;
 
 /// Send and receive buffer of a connection, octets; the kernel doubles it for its own overhead. Without this limit the
 /// kernel has up to 10 MB for a client that sends queries and takes no replies. A reply of 64 KiB takes four round
@@ -40,6 +41,23 @@ pub(crate) struct BoundSockets {
     pub(crate) udp: Vec<UdpSocket>,
     /// Listening, not blocking.
     pub(crate) tcp: TcpListener,
+    /// Whether what they received before the start is answered: another process served them.
+    pub(crate) is_inherited: bool,
+}
+
+impl BoundSockets {
+    /// The same sockets by other descriptors.
+    pub(crate) fn try_clone(&self) -> io::Result<BoundSockets> {
+        let udp = self.udp.iter().map(UdpSocket::try_clone).collect::<io::Result<_>>()?;
+        let BoundSockets { address, tcp, is_inherited, .. } = self;
+        Ok(BoundSockets { address: *address, udp, tcp: tcp.try_clone()?, is_inherited: *is_inherited })
+    }
+
+    /// The same for another process.
+    pub(crate) fn passed(&self) -> io::Result<Vec<PassedSocket>> {
+        let udp = self.udp.iter().map(|socket| PassedSocket::again(SocketUse::Udp, self.address, socket));
+        udp.chain([PassedSocket::again(SocketUse::Tcp, self.address, &self.tcp)]).collect()
+    }
 }
 
 /// Why an address could not be bound, and what to do about it, in one line.
@@ -81,6 +99,29 @@ pub enum BindError {
     },
 }
 
+/// Takes the sockets of an address that were inherited: as many for UDP as there are. Those that are missing are bound.
+pub(crate) fn bind_with(
+    address: SocketAddr,
+    workers: usize,
+    inherited: &mut InheritedSockets,
+) -> Result<BoundSockets, BindError> {
+    let udp: Vec<UdpSocket> = inherited.take(SocketUse::Udp, address).into_iter().map(UdpSocket::from).collect();
+    let Some(first) = udp.first() else {
+        // A listener without its UDP sockets would hold the port.
+        drop(inherited.take(SocketUse::Tcp, address));
+        return bind(address, workers);
+    };
+    let address = first.local_addr().map_err(|source| BindError::Other { address, source })?;
+    let prepare = |socket: &UdpSocket| set_udp_options(&SockRef::from(socket), address);
+    udp.iter().try_for_each(prepare).map_err(|source| BindError::Other { address, source })?;
+    let tcp = match inherited.take(SocketUse::Tcp, address).pop() {
+        Some(tcp) => TcpListener::from(tcp),
+        None => listen(address).map_err(|error| explain(error, address, "TCP"))?,
+    };
+    tcp.set_nonblocking(true).map_err(|source| BindError::Other { address, source })?;
+    Ok(BoundSockets { address, udp, tcp, is_inherited: true })
+}
+
 /// Binds `workers` UDP sockets and a TCP listener to one address. With port 0 the system chooses one port for both.
 pub(crate) fn bind(address: SocketAddr, workers: usize) -> Result<BoundSockets, BindError> {
     let mut tries = if address.port() == 0 { PORT_TRIES } else { 1 };
@@ -91,7 +132,7 @@ pub(crate) fn bind(address: SocketAddr, workers: usize) -> Result<BoundSockets, 
         match listen(address) {
             Ok(tcp) => {
                 let udp = share(first, address, workers).map_err(|error| explain(error, address, "UDP"))?;
-                return Ok(BoundSockets { address, udp, tcp });
+                return Ok(BoundSockets { address, udp, tcp, is_inherited: false });
             }
             Err(error) if error.kind() == io::ErrorKind::AddrInUse && tries > 0 => {}
             Err(error) => return Err(explain(error, address, "TCP")),
@@ -145,23 +186,32 @@ fn share(first: Socket, address: SocketAddr, workers: usize) -> io::Result<Vec<U
 fn udp_socket(address: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
     set_buffers(&socket);
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    set_udp_options(&socket, address)?;
+    Ok(socket)
+}
+
+/// The options of a UDP socket that can be set at any time.
+fn set_udp_options(socket: &Socket, address: SocketAddr) -> io::Result<()> {
+    socket.set_nonblocking(false)?;
     socket.set_read_timeout(Some(RECEIVE_WAIT))?;
-    set_option(&socket, SOL_SOCKET, libc::SO_RXQ_OVFL, 1)?;
+    set_option(socket, SOL_SOCKET, libc::SO_RXQ_OVFL, 1)?;
     // A socket that is bound to one address sends from there; packet info would only cost time.
     let needs_packet_info = address.ip().is_unspecified() as i32;
     match address {
         SocketAddr::V4(_) => {
-            set_option(&socket, IPPROTO_IP, libc::IP_PKTINFO, needs_packet_info)?;
+            set_option(socket, IPPROTO_IP, libc::IP_PKTINFO, needs_packet_info)?;
             // A forged "fragmentation needed" must not make the kernel fragment or refuse replies.
-            set_option(&socket, IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_OMIT)?;
+            set_option(socket, IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_OMIT)?;
         }
         SocketAddr::V6(_) => {
-            socket.set_only_v6(true)?;
-            set_option(&socket, IPPROTO_IPV6, libc::IPV6_RECVPKTINFO, needs_packet_info)?;
-            set_option(&socket, IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, libc::IPV6_PMTUDISC_OMIT)?;
+            set_option(socket, IPPROTO_IPV6, libc::IPV6_RECVPKTINFO, needs_packet_info)?;
+            set_option(socket, IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, libc::IPV6_PMTUDISC_OMIT)?;
         }
     }
-    Ok(socket)
+    Ok(())
 }
 
 /// With privileges this exceeds the system's limit, otherwise the limit applies. A failure is no error.

@@ -30,7 +30,7 @@ use crate::wire::Name;
 
 use keeper::{Keeper, KeeperSettings};
 
-pub(crate) use file::load;
+pub(crate) use file::{LEASES, load};
 pub(crate) use guard::guard;
 
 /// The leases of all exclusive names, for the views of the steering task.

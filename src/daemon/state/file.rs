@@ -16,7 +16,7 @@ const MAX_FILE: u64 = 64 << 20;
 
 /// The names of all state files. Who adds one adds it here too: a state directory with an unknown file is not given to
 /// the user of the server.
-pub(crate) const OWN_FILES: [&str; 8] = [
+pub(crate) const OWN_FILES: [&str; 9] = [
     "overrides.json",
     "health.json",
     "standings.json",
@@ -25,6 +25,7 @@ pub(crate) const OWN_FILES: [&str; 8] = [
     "leases.json",
     "events.log",
     "events.old.log",
+    "takeover.sock",
 ];
 
 /// Rights of the files: what operators wrote and how the endpoints are is not for everyone on the machine.

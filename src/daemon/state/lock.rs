@@ -5,12 +5,17 @@
 //! The directory can be replaced while the server runs (`mv state old; mkdir state`). So each write first checks that
 //! the file `lock` at the path is still the locked one, and otherwise locks the new one. A directory that another
 //! server has locked is never written to.
+//!
+//! A process that takes a running server's place gets the lock from it, as a second descriptor of the locked file. While
+//! both have it, only one of them writes: the other one's guard is held.
 
 use std::fs::{File, OpenOptions, metadata};
 use std::io::ErrorKind::{PermissionDenied, ReadOnlyFilesystem};
 use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use rustix::fs::{FlockOperation, flock};
@@ -33,6 +38,8 @@ pub(crate) struct DirGuard {
     dir: PathBuf,
     /// `None` while the directory could not be locked.
     lock: Mutex<Option<DirLock>>,
+    /// Whether another process has the directory while it takes this server's place, or this one while it does so.
+    is_held: AtomicBool,
 }
 
 /// The lock of one directory, until it is dropped.
@@ -74,12 +81,49 @@ impl DirGuard {
                 None
             }
         };
-        Ok(DirGuard { dir: dir.to_path_buf(), lock: Mutex::new(lock) })
+        Ok(DirGuard { dir: dir.to_path_buf(), lock: Mutex::new(lock), is_held: AtomicBool::new(false) })
+    }
+
+    /// Shares the lock of the process whose place this one takes; `None` where that had none. Nothing is written before
+    /// [`DirGuard::release`]. An error says that the directory was replaced.
+    pub(crate) fn shared(dir: &Path, lock: Option<OwnedFd>) -> io::Result<DirGuard> {
+        let lock = lock.map(|file| DirLock { file: File::from(file) });
+        if lock.as_ref().is_some_and(|lock| !lock.is_of(dir)) {
+            return Err(io::Error::other("it is another directory than that of the running server"));
+        }
+        Ok(DirGuard { dir: dir.to_path_buf(), lock: Mutex::new(lock), is_held: AtomicBool::new(true) })
+    }
+
+    /// The lock by another descriptor: whoever has it holds the lock too. `None` where there is none.
+    pub(crate) fn lock_again(&self) -> io::Result<Option<OwnedFd>> {
+        let lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        lock.as_ref().map(|lock| lock.file.as_fd().try_clone_to_owned()).transpose()
+    }
+
+    /// From now on nothing is written.
+    pub(crate) fn hold(&self) {
+        self.is_held.store(true, Ordering::Release);
+    }
+
+    /// From now on this process writes.
+    pub(crate) fn release(&self) {
+        self.is_held.store(false, Ordering::Release);
+        if let Some(lock) = &*self.lock.lock().unwrap_or_else(PoisonError::into_inner) {
+            lock.write_process();
+        }
+    }
+
+    /// Whether nothing is written now.
+    pub(crate) fn is_held(&self) -> bool {
+        self.is_held.load(Ordering::Acquire)
     }
 
     /// Makes sure that this server may write to the directory: creates it where its parent is there, and locks it if
     /// it is another one than before. It blocks.
     pub(crate) fn check(&self) -> io::Result<()> {
+        if self.is_held() {
+            return Err(io::Error::other("another process is taking this server's place, and has the directory"));
+        }
         make_dir(&self.dir)?;
         let mut lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
         if lock.as_ref().is_some_and(|lock| lock.is_of(&self.dir)) {

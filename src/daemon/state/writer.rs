@@ -93,6 +93,18 @@ pub(super) struct Queue {
 struct Due {
     files: BTreeMap<&'static str, Content>,
     is_closed: bool,
+    turn: Turn,
+}
+
+/// Whether this process writes.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    #[default]
+    Own,
+    /// Not now: contents wait.
+    Held,
+    /// Never again: another process has taken this server's place.
+    Left,
 }
 
 /// The newest content of one file.
@@ -117,6 +129,9 @@ impl Queue {
         let (done, outcome) = oneshot::channel();
         let since = (clock::now(), clock::unix_seconds());
         let mut due = self.due();
+        if due.turn == Turn::Left {
+            return failed("not on disk: another process has taken this server's place");
+        }
         self.disk.due(info.name, info.content, since);
         let empty = || Content {
             info,
@@ -140,6 +155,21 @@ impl Queue {
     /// Ends the queue: no more contents will be put into it.
     pub(super) fn close(&self) {
         self.due().is_closed = true;
+        self.changed.notify_one();
+    }
+
+    /// Contents wait from now on; `is_ours` ends that.
+    pub(super) fn hold(&self, is_ours: bool) {
+        self.due().turn = if is_ours { Turn::Own } else { Turn::Held };
+        self.changed.notify_one();
+    }
+
+    /// Nothing is written any more. Who waits learns that.
+    pub(super) fn leave(&self) {
+        let mut due = self.due();
+        due.turn = Turn::Left;
+        due.files.clear();
+        drop(due);
         self.changed.notify_one();
     }
 
@@ -175,6 +205,10 @@ impl Queue {
     fn take(&self, is_retry: bool) -> (Vec<Content>, bool) {
         let mut due = self.due();
         let is_last = due.is_closed;
+        match due.turn {
+            Turn::Own => {}
+            Turn::Held | Turn::Left => return (Vec::new(), is_last),
+        }
         let (now, later) = std::mem::take(&mut due.files)
             .into_iter()
             .partition(|(_, content)| is_retry || is_last || !content.has_failed);

@@ -29,7 +29,7 @@ pub struct QueryLogState {
 }
 
 /// A query log that begins when the server starts.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct PlannedLog {
     /// Where it is written.
     pub(crate) dnstap: Dnstap,

@@ -6,20 +6,25 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::carrier::{Abort, Carrier};
-use super::{DRAIN, StreamContext};
+use super::{DRAIN, LINGER, StreamContext};
 use crate::admission::Seat;
 use crate::answer::Transport;
 use crate::clock;
+use crate::server::socket::BACKLOG;
 
 /// Pause after a failed accept, such as one without a free descriptor, so that the loop cannot use a whole core:
 /// judgment.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(5);
+
+/// Connections that are still taken when stopping: those that can wait to be accepted.
+const MOST_LATE: usize = BACKLOG as usize;
 
 /// A connection that was just accepted.
 pub(super) struct NewConnection<S = Carrier> {
@@ -44,26 +49,32 @@ pub(super) async fn serve<F>(
     F: Future<Output = ()> + Send + 'static,
 {
     let mut tasks = JoinSet::new();
+    let begin = |tasks: &mut JoinSet<()>, (stream, source): (TcpStream, SocketAddr)| {
+        let seat = context.seats.admit(source.ip(), clock::now());
+        let stream = Carrier::new(stream);
+        let abort = stream.abort();
+        let open = context.counters.connection(transport);
+        let conversation = converse(NewConnection { stream, source, seat, abort }, context.clone());
+        tasks.spawn(async move {
+            conversation.await;
+            drop(open);
+        });
+    };
     loop {
         let accepted = tokio::select! {
             () = stop.cancelled() => break,
             accepted = next(&listener, &context) => accepted,
         };
         match accepted {
-            Ok((stream, source)) => {
-                let seat = context.seats.admit(source.ip(), clock::now());
-                let stream = Carrier::new(stream);
-                let abort = stream.abort();
-                let open = context.counters.connection(transport);
-                let conversation = converse(NewConnection { stream, source, seat, abort }, context.clone());
-                tasks.spawn(async move {
-                    conversation.await;
-                    drop(open);
-                });
-            }
+            Ok(accepted) => begin(&mut tasks, accepted),
             Err(error) => after_failed_accept(&error, &context).await,
         }
         while tasks.try_join_next().is_some() {}
+    }
+    // The system has accepted these for us: with the listener they would be reset.
+    for _ in 0..MOST_LATE {
+        let Some(Ok(accepted)) = listener.accept().now_or_never() else { break };
+        begin(&mut tasks, accepted);
     }
     drop(listener);
     drain(tasks).await;
@@ -75,10 +86,10 @@ async fn next(listener: &TcpListener, context: &StreamContext) -> io::Result<(Tc
     listener.accept().await
 }
 
-/// Gives connections [`DRAIN`] to end by themselves.
+/// Gives connections a little more than [`DRAIN`] to end by themselves.
 pub(super) async fn drain(mut tasks: JoinSet<()>) {
     let all_ended = async { while tasks.join_next().await.is_some() {} };
-    let _ = timeout(DRAIN, all_ended).await;
+    let _ = timeout(DRAIN + LINGER, all_ended).await;
     tasks.shutdown().await;
 }
 

@@ -3,18 +3,18 @@
 //! that a client can delay or accumulate has a bound in time and octets.
 
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::time::Duration;
 
 use futures_util::FutureExt;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::task::yield_now;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Sleep, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::accept::NewConnection;
 use super::octets::REPLIES;
-use super::{Answered, DRAIN, IDLE, LONGEST, MESSAGE, SHORTEST, StreamContext, WRITE, push_framed};
+use super::{Answered, DRAIN, IDLE, LINGER, LONGEST, MESSAGE, SHORTEST, StreamContext, WRITE, push_framed};
 use crate::admission::{Account, Displacement, Reservation, Seat};
 use crate::answer::Transport;
 use crate::clock;
@@ -56,6 +56,8 @@ pub(super) async fn converse<S>(
         context: &context,
         inbox: Inbox { octets: Vec::new(), account: context.octets.account(&seat, INBOX), room: Vec::new() },
         outbox: Outbox { octets: Vec::new(), account: context.octets.account(&seat, REPLIES), room: None },
+        was_used: false,
+        linger: None,
     };
     let end = tokio::select! {
         end = conversation.run(&stop) => end,
@@ -118,6 +120,10 @@ struct Conversation<'a, S> {
     context: &'a StreamContext,
     inbox: Inbox,
     outbox: Outbox,
+    /// Whether a message was answered.
+    was_used: bool,
+    /// From the stop to the end between two messages.
+    linger: Option<Pin<Box<Sleep>>>,
 }
 
 /// What was received and not answered.
@@ -175,6 +181,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<'_, S> {
                     }
                     done += 2 + message.len();
                     left -= 1;
+                    self.was_used = true;
                 }
                 NextMessage::Part => break Progress::NeedsInput,
                 NextMessage::BadLength => break Progress::BadLength,
@@ -209,11 +216,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<'_, S> {
         Ok(())
     }
 
-    /// Reads until the inbox begins with a whole message or an invalid length.
+    /// Reads until the inbox begins with a whole message or an invalid length. After the stop it ends between two
+    /// messages only, unless that takes longer than [`DRAIN`].
     async fn read_message(&mut self, stop: &CancellationToken) -> Result<(), End> {
+        let Conversation { stream, inbox, was_used, linger, .. } = self;
+        let lingered = async {
+            stop.cancelled().await;
+            let time = if *was_used { LINGER } else { DRAIN };
+            linger.get_or_insert_with(|| Box::pin(sleep(time))).await;
+        };
         tokio::select! {
-            () = stop.cancelled() => Err(End::Left),
-            read = read_message(&mut self.stream, &mut self.inbox) => read,
+            biased;
+            read = read_message(stream, inbox) => return read,
+            () = lingered => {}
+        }
+        match inbox.octets.is_empty() {
+            true => Err(End::Left),
+            false => read_message(stream, inbox).await,
         }
     }
 }

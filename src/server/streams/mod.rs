@@ -48,8 +48,13 @@ const WRITE: Duration = Duration::from_secs(5);
 /// For a TLS handshake, two round trips: as for [`MESSAGE`].
 const HANDSHAKE: Duration = Duration::from_secs(5);
 
-/// When stopping, how long clients have to take the replies to their queries.
-const DRAIN: Duration = Duration::from_millis(500);
+/// When stopping, how long clients have to send the message that they began, and to take the replies to their queries.
+/// Judgment: a few round trips, and an operator waits no longer than that.
+const DRAIN: Duration = Duration::from_secs(1);
+
+/// When stopping, how long a connection stays open on which messages were answered and nothing has come since: for a
+/// message under way. Judgment: a round trip around the world. One that has sent nothing yet has [`DRAIN`].
+const LINGER: Duration = Duration::from_millis(250);
 
 /// Messages of one connection that are answered at the same time (DoH, DoQ): the least that HTTP/2 recommends (RFC
 /// 9113, 6.5.2), and enough for a resolver's burst.

@@ -1,0 +1,172 @@
+//! Messages with descriptors over a Unix socket. A wait ends after its time; a peer of another user is refused.
+
+use std::io::{self, ErrorKind, IoSlice, IoSliceMut, Read};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+use nix::sys::socket::getsockopt;
+use nix::sys::socket::sockopt::PeerCredentials;
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, recvmsg,
+    sendmsg,
+};
+use rustix::process::geteuid;
+
+use super::message::{HEAD, MAX_DESCRIPTORS, Message};
+
+/// Room for the descriptors of one message.
+const CONTROL_ROOM: usize = rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS));
+
+/// Most pieces in which a message comes, so that one octet a second does not hold anything up. Judgment: the kernel
+/// passes on a message that was sent at once in one piece.
+const MOST_PIECES: usize = 16;
+
+/// How a wait for a message ended without one.
+#[derive(Debug)]
+pub(super) enum Broken {
+    /// The other process has ended, or closed the connection.
+    Ended,
+    /// It sent nothing for this long.
+    Silent(Duration),
+    /// It sent something else, or the system refused; in words.
+    Wrong(String),
+}
+
+impl Broken {
+    fn of(error: &io::Error, within: Duration) -> Broken {
+        match error.kind() {
+            ErrorKind::WouldBlock | ErrorKind::TimedOut => Broken::Silent(within),
+            ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset | ErrorKind::BrokenPipe => Broken::Ended,
+            _ => Broken::Wrong(error.to_string()),
+        }
+    }
+
+    /// A message came that does not belong here.
+    pub(super) fn unexpected(message: &Message, wanted: &str) -> Broken {
+        match message {
+            Message::Refused { why } => Broken::Wrong(why.clone()),
+            other => Broken::Wrong(format!("it sent `{}` in place of `{wanted}`", other.name())),
+        }
+    }
+}
+
+impl std::fmt::Display for Broken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Broken::Ended => f.write_str("it ended the connection"),
+            Broken::Silent(within) => write!(f, "it has not answered for {} seconds", within.as_secs()),
+            Broken::Wrong(why) => f.write_str(&crate::printable::escaped(why)),
+        }
+    }
+}
+
+/// A connection between the two processes. Every call blocks, within a time.
+#[derive(Debug)]
+pub(super) struct Channel {
+    stream: UnixStream,
+}
+
+impl Channel {
+    pub(super) fn new(stream: UnixStream) -> io::Result<Channel> {
+        stream.set_nonblocking(false)?;
+        Ok(Channel { stream })
+    }
+
+    /// The user and the process at the other end; 0 for a process of another namespace.
+    pub(super) fn peer(&self) -> io::Result<(u32, u32)> {
+        let peer = getsockopt(&self.stream, PeerCredentials)?;
+        Ok((peer.uid(), peer.pid() as u32))
+    }
+
+    /// Whether the other end is root, this user, or `also`.
+    pub(super) fn is_trusted(&self, also: Option<u32>) -> io::Result<bool> {
+        let (user, _) = self.peer()?;
+        Ok(user == 0 || user == geteuid().as_raw() || also == Some(user))
+    }
+
+    /// Sends a message with descriptors.
+    pub(super) fn send(
+        &self,
+        message: &Message,
+        descriptors: &[BorrowedFd<'_>],
+        within: Duration,
+    ) -> Result<(), Broken> {
+        let octets = message.encode();
+        let send = || {
+            self.stream.set_write_timeout(Some(within))?;
+            let mut room = [MaybeUninit::uninit(); CONTROL_ROOM];
+            let mut control = SendAncillaryBuffer::new(&mut room);
+            if !descriptors.is_empty() && !control.push(SendAncillaryMessage::ScmRights(descriptors)) {
+                return Err(io::Error::other("too many descriptors for one message"));
+            }
+            let sent = sendmsg(&self.stream, &[IoSlice::new(&octets)], &mut control, SendFlags::NOSIGNAL)?;
+            io::Write::write_all(&mut &self.stream, &octets[sent..])
+        };
+        send().map_err(|error| Broken::of(&error, within))
+    }
+
+    /// Receives a message with its descriptors.
+    pub(super) fn receive(&self, within: Duration) -> Result<(Message, Vec<OwnedFd>), Broken> {
+        let mut descriptors = Vec::new();
+        let mut head = [0; HEAD];
+        let mut receive = || {
+            self.stream.set_read_timeout(Some(within))?;
+            let mut have = 0;
+            // A piece is an octet at least.
+            while have < HEAD {
+                let mut room = [MaybeUninit::uninit(); CONTROL_ROOM];
+                let mut control = RecvAncillaryBuffer::new(&mut room);
+                let mut rest = [IoSliceMut::new(&mut head[have..])];
+                let got = recvmsg(&self.stream, &mut rest, &mut control, RecvFlags::CMSG_CLOEXEC)?.bytes;
+                for ancillary in control.drain() {
+                    match ancillary {
+                        RecvAncillaryMessage::ScmRights(received) => descriptors.extend(received),
+                        _ => {}
+                    }
+                }
+                if got == 0 {
+                    return Err(ErrorKind::UnexpectedEof.into());
+                }
+                have += got;
+            }
+            Ok(())
+        };
+        receive().map_err(|error| Broken::of(&error, within))?;
+        let mut body = vec![0; Message::length(head).map_err(Broken::Wrong)?];
+        self.read_body(&mut body).map_err(|error| Broken::of(&error, within))?;
+        Ok((Message::decode(&body).map_err(Broken::Wrong)?, descriptors))
+    }
+
+    fn read_body(&self, body: &mut [u8]) -> io::Result<()> {
+        let mut have = 0;
+        for _ in 0..MOST_PIECES {
+            if have == body.len() {
+                return Ok(());
+            }
+            match (&self.stream).read(&mut body[have..])? {
+                0 => return Err(ErrorKind::UnexpectedEof.into()),
+                got => have += got,
+            }
+        }
+        match have == body.len() {
+            true => Ok(()),
+            false => Err(io::Error::other("it sends a message in too many pieces")),
+        }
+    }
+
+    /// Receives this message; anything else is an error.
+    pub(super) fn expect(&self, wanted: &Message, within: Duration) -> Result<(), Broken> {
+        match self.receive(within)? {
+            (message, _) if message == *wanted => Ok(()),
+            (other, _) => Err(Broken::unexpected(&other, wanted.name())),
+        }
+    }
+}
+
+impl AsFd for Channel {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.stream.as_fd()
+    }
+}

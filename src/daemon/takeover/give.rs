@@ -1,0 +1,180 @@
+//! The running server: lets a new process take its place. A thread receives who comes in; the rest is done by
+//! [`RunningNode::hand_over`](crate::daemon::RunningNode).
+
+use std::fs::{self, File, Permissions};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::channel::{Broken, Channel};
+use super::message::{MAX_DESCRIPTORS, Message, Versions};
+use super::take::LOCK_USE;
+use super::{ANSWER_WAIT, FROZEN_MOST, SOCKET};
+use crate::server::PassedSocket;
+use crate::wire::cookie::SECRET_LEN;
+
+/// Only root and the user of the server may connect.
+const MODE: u32 = 0o600;
+/// Pause after a failed accept, such as one without a free descriptor, so that the loop does not use a whole core.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Asks the steering task to pause.
+#[derive(Debug)]
+pub(crate) struct Hold {
+    /// Is sent when it pauses.
+    pub(crate) paused: oneshot::Sender<()>,
+    /// It goes on when this ends.
+    pub(crate) end: oneshot::Receiver<()>,
+}
+
+/// How an attempt of another process to take over ended.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum HandOver {
+    /// It serves: this process ends.
+    Done,
+    /// This process goes on.
+    Stayed,
+}
+
+/// The socket at which new processes come in.
+#[derive(Debug)]
+pub(crate) struct Door {
+    visitors: mpsc::Receiver<Visitor>,
+    path: PathBuf,
+}
+
+/// A process that wants to take over.
+#[derive(Debug)]
+pub(crate) struct Visitor {
+    channel: Channel,
+    versions: Versions,
+    process: u32,
+}
+
+impl Door {
+    /// Opens the socket in the state directory, which this process has locked. It replaces that of a process before it.
+    pub(crate) fn open(state_dir: &Path) -> io::Result<Door> {
+        let dir = File::open(state_dir)?;
+        let path = Path::new("/proc/self/fd").join(dir.as_raw_fd().to_string());
+        let temporary = path.join(format!(".{SOCKET}.new"));
+        match fs::remove_file(&temporary) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            Ok(()) | Err(_) => {}
+        }
+        let listener = UnixListener::bind(&temporary)?;
+        fs::set_permissions(&temporary, Permissions::from_mode(MODE))?;
+        fs::rename(&temporary, path.join(SOCKET))?;
+        let (sender, visitors) = mpsc::channel(1);
+        thread::Builder::new().name("takeover".into()).spawn(move || receive_all(&listener, &sender))?;
+        Ok(Door { visitors, path: state_dir.join(SOCKET) })
+    }
+
+    /// The next process that wants to take over. Nothing is lost when this is dropped and called again.
+    pub(crate) async fn next(&mut self) -> Visitor {
+        match self.visitors.recv().await {
+            Some(visitor) => visitor,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Removes the socket at an orderly end.
+    pub(crate) fn close(self) {
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+/// Receives visitors, one after the other, until the process ends.
+fn receive_all(listener: &UnixListener, sender: &mpsc::Sender<Visitor>) {
+    loop {
+        let Ok((stream, _)) = listener.accept() else {
+            thread::sleep(ACCEPT_PAUSE);
+            continue;
+        };
+        match Channel::new(stream).map_err(|error| error.to_string()).and_then(introduced) {
+            Ok(visitor) => {
+                if sender.blocking_send(visitor).is_err() {
+                    return;
+                }
+            }
+            Err(why) => tracing::warn!(why, "a process that wanted to take over was refused"),
+        }
+    }
+}
+
+/// The visitor, once it has said who it is.
+fn introduced(channel: Channel) -> Result<Visitor, String> {
+    let (user, process) = channel.peer().map_err(|error| error.to_string())?;
+    if !channel.is_trusted(None).map_err(|error| error.to_string())? {
+        return Err(format!("it is process {process} of user {user}, and only root and the user of the server may"));
+    }
+    match channel.receive(ANSWER_WAIT) {
+        Ok((Message::Hello(versions), _)) => Ok(Visitor { channel, versions, process }),
+        Ok((other, _)) => Err(Broken::unexpected(&other, "hello").to_string()),
+        Err(broken) => Err(broken.to_string()),
+    }
+}
+
+impl Visitor {
+    /// The program for people.
+    pub(crate) fn shown(&self) -> String {
+        self.versions.shown()
+    }
+
+    /// Its process id; 0 if it runs in another namespace.
+    pub(crate) fn process(&self) -> u32 {
+        self.process
+    }
+
+    /// Passes sockets and the lock on, and waits until the visitor is about to load the state. It blocks. An error says
+    /// why that does not happen.
+    pub(crate) fn welcome(
+        &self,
+        sockets: &[PassedSocket],
+        lock: Option<&OwnedFd>,
+        cookies: &[u8; SECRET_LEN],
+    ) -> Result<(), String> {
+        let named = sockets.iter().map(|socket| (socket.what.as_str(), socket.as_fd()));
+        let all: Vec<(&str, BorrowedFd<'_>)> = named.chain(lock.map(|lock| (LOCK_USE, lock.as_fd()))).collect();
+        let welcome = Message::Welcome {
+            versions: Versions::own(),
+            sockets: all.len(),
+            cookies: data_encoding::HEXLOWER.encode(cookies),
+        };
+        let passed = || {
+            self.channel.send(&welcome, &[], ANSWER_WAIT)?;
+            for some in all.chunks(MAX_DESCRIPTORS) {
+                let uses = some.iter().map(|(name, _)| (*name).to_owned()).collect();
+                let descriptors: Vec<BorrowedFd<'_>> = some.iter().map(|(_, socket)| *socket).collect();
+                self.channel.send(&Message::Sockets { uses }, &descriptors, ANSWER_WAIT)?;
+            }
+            self.channel.expect(&Message::Freeze, ANSWER_WAIT)
+        };
+        passed().map_err(|broken: Broken| broken.to_string())
+    }
+
+    /// The state is written: waits until the visitor answers. It blocks.
+    pub(crate) fn let_serve(&self) -> Result<(), String> {
+        let served = self
+            .channel
+            .send(&Message::Frozen, &[], ANSWER_WAIT)
+            .and_then(|()| self.channel.expect(&Message::Serving, FROZEN_MOST));
+        served.map_err(|broken| broken.to_string())
+    }
+
+    /// This server ends. An error: the visitor has ended.
+    pub(crate) fn confirm(&self) -> Result<(), String> {
+        self.channel.send(&Message::Done, &[], ANSWER_WAIT).map_err(|broken| broken.to_string())
+    }
+
+    /// Nothing is taken over.
+    pub(crate) fn refuse(&self, why: &str) {
+        // It may have ended.
+        let _ = self.channel.send(&Message::refused(why), &[], ANSWER_WAIT);
+    }
+}
