@@ -12,6 +12,7 @@ mod failback;
 mod files;
 mod fleet;
 mod hook_guard;
+mod init;
 mod names;
 mod overrides;
 mod probe;
@@ -48,6 +49,7 @@ enum Command {
     Serve(serve::ServeArgs),
     Probe(probe::ProbeArgs),
     Demo(serve::DemoArgs),
+    Init(init::InitArgs),
     Check(check::CheckArgs),
     Explain(explain::ExplainArgs),
     Status(status::StatusArgs),
@@ -84,7 +86,8 @@ impl Command {
             Command::Serve(_) | Command::Probe(_) => log::start(LevelFilter::INFO),
             // The demo shows changes on the terminal itself; a log of them would disturb its screen.
             Command::Demo(_) | Command::DemoRegion(_) => log::start(LevelFilter::WARN),
-            Command::Check(_)
+            Command::Init(_)
+            | Command::Check(_)
             | Command::Explain(_)
             | Command::Status(_)
             | Command::Drain(_)
@@ -155,6 +158,7 @@ pub fn run() -> ExitCode {
         Command::Probe(args) => probe::run(args),
         Command::Demo(args) => serve::demo(args),
         Command::DemoRegion(args) => serve::demo_region(&args),
+        Command::Init(args) => init::run(args),
         Command::Check(args) => return check::run(&args),
         Command::HookGuard(args) => return hook_guard::run(&args),
         Command::Explain(args) => explain::run(&args),

@@ -27,7 +27,7 @@ mod sockets;
 mod stamp;
 mod state;
 mod steer;
-mod supervisor;
+mod systemd;
 mod takeover;
 mod vantages;
 mod versions;
@@ -38,7 +38,7 @@ use std::sync::Arc;
 
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::daemon::supervisor::Supervisor;
+use crate::daemon::systemd::Systemd;
 use crate::daemon::takeover::{Door, HandOver, Visitor};
 use crate::server::BindError;
 use crate::source::reading::MORE_THREADS;
@@ -107,7 +107,7 @@ pub async fn serve(prepared: Prepared) -> Result<(), ServeError> {
     // From here on a signal stops what has been started, in order.
     let stop = stop_signal();
     tokio::pin!(stop);
-    let supervisor = Arc::new(Supervisor::of_environment());
+    let systemd = Arc::new(Systemd::of_environment());
     let mut node = tokio::select! {
         node = RunningNode::run(prepared) => node?,
         () = &mut stop => return Ok(()),
@@ -116,24 +116,24 @@ pub async fn serve(prepared: Prepared) -> Result<(), ServeError> {
     if let Err(error) = writeln!(std::io::stdout(), "{ready}") {
         tracing::warn!(%error, "the ready line could not be written to standard output");
     }
-    supervisor.ready(&ready);
-    node.watch_with(&supervisor);
+    systemd.ready(&ready);
+    node.watch_with(&systemd);
     match node.passed_sockets() {
-        Ok(sockets) => supervisor.retain(&sockets),
+        Ok(sockets) => systemd.retain(&sockets),
         Err(error) => tracing::warn!(%error, "systemd can't retain the sockets of this server"),
     }
     let mut door = node.state_path().and_then(|dir| open_door(&dir));
     loop {
         tokio::select! {
             () = &mut stop => break,
-            visitor = next_visitor(&mut door) => match node.hand_over(&visitor, &supervisor).await {
+            visitor = next_visitor(&mut door) => match node.hand_over(&visitor, &systemd).await {
                 HandOver::Done => return node.stop().await.map_err(ServeError::Unsaved),
                 HandOver::Stayed => {}
             }
         }
     }
     tracing::info!("stopping");
-    supervisor.stopping();
+    systemd.stopping();
     if let Some(door) = door {
         door.close();
     }

@@ -37,8 +37,8 @@ use crate::daemon::scrape::Sources;
 use crate::daemon::sockets::Sockets;
 use crate::daemon::state::{StateDir, Unsaved};
 use crate::daemon::steer::{Drafting, Reloads, Steer};
-use crate::daemon::supervisor::{Pulse, Supervisor};
-use crate::daemon::takeover::{Hold, Taken};
+use crate::daemon::systemd::{Pulse, Systemd};
+use crate::daemon::takeover::{PauseRequest, Taken};
 use crate::daemon::vantages::{Vantages, plan_of};
 use crate::daemon::versions::Versions;
 use crate::fleet::Received;
@@ -75,7 +75,7 @@ pub struct RunningNode {
     reports: watch::Receiver<Vec<Received>>,
     pulse: Arc<Pulse>,
     /// Pauses the steering task.
-    holds: mpsc::Sender<Hold>,
+    pauses: mpsc::Sender<PauseRequest>,
     /// Another process has this one's place: the steering task stays paused.
     given_up: Option<oneshot::Sender<()>>,
     /// The connection to the process whose place this one took: if that is only stopped, it learns so when it goes on.
@@ -245,11 +245,11 @@ impl RunningNode {
         readiness.send_replace(Readiness::Serving);
         let writing_versions = || Versions::write(state_dir.guarded(), zones.clone(), state_dir.writes());
         let versions = runtimes.low.within(writing_versions);
-        let (holds, holding) = mpsc::channel(1);
+        let (pauses, pausing) = mpsc::channel(1);
         let pulse = Arc::<Pulse>::default();
         let reports = vantages.reports();
         let steer = Steer {
-            holds: holding,
+            pauses: pausing,
             pulse: pulse.clone(),
             publisher,
             vantages,
@@ -309,7 +309,7 @@ impl RunningNode {
             own_secret,
             reports,
             pulse,
-            holds,
+            pauses,
             given_up: None,
             _taken: taken,
             runtimes,
@@ -348,8 +348,8 @@ impl RunningNode {
     }
 
     /// Reports to systemd that this server lives, on the threads of the steering task.
-    pub(crate) fn watch_with(&self, supervisor: &Arc<Supervisor>) {
-        self.runtimes.steer.spawn(supervisor.clone().watch(self.pulse.clone(), self.stop.clone()));
+    pub(crate) fn watch_with(&self, systemd: &Arc<Systemd>) {
+        self.runtimes.steer.spawn(systemd.clone().watch(self.pulse.clone(), self.stop.clone()));
     }
 
     /// Stops in order: `/readyz` reports it, queries that were received are answered, then the rest ends.

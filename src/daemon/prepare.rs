@@ -23,7 +23,7 @@ use crate::daemon::privileges::{self, FileNeed, Needs, Want};
 use crate::daemon::retained::SteeringFiles;
 use crate::daemon::sockets::Sockets;
 use crate::daemon::state::StateDir;
-use crate::daemon::supervisor::{self, Supervisor};
+use crate::daemon::systemd::{self, Systemd};
 use crate::daemon::takeover::Taken;
 use crate::daemon::vantages::VantageSpec;
 use crate::daemon::{StartError, versions};
@@ -78,7 +78,7 @@ impl Prepared {
         is_strict: bool,
         is_takeover: bool,
     ) -> Result<Prepared, StartError> {
-        let mut inherited = supervisor::inherited();
+        let mut inherited = systemd::inherited();
         survive_hangups();
         let (file, given) = (settings_file.clone(), flags.clone());
         let read = move || {
@@ -138,11 +138,7 @@ impl Prepared {
     }
 
     /// The same with the sockets of a process before this one.
-    fn with(
-        spec: NodeSpec,
-        mut taken: Option<Taken>,
-        mut inherited: InheritedSockets,
-    ) -> Result<Prepared, StartError> {
+    fn with(spec: NodeSpec, mut taken: Option<Taken>, mut inherited: InheritedSockets) -> Result<Prepared, StartError> {
         let NodeSpec { loaded, settings_file, flags, vantages } = spec;
         let watched = WatchedFiles::of(&loaded, settings_file.as_deref());
         let Loaded { settings, model, mut warnings, refused, zones, files: _, is_news: _ } = loaded;
@@ -168,7 +164,7 @@ impl Prepared {
         })??;
         check_rights(model.checks.iter().map(|check| &*check.key)).map_err(|e| StartError::Rights(e.to_string()))?;
         let sockets = Sockets::bind(&settings, &mut inherited)?;
-        Supervisor::of_environment().discard(&inherited);
+        Systemd::of_environment().discard(&inherited);
         Ok(Prepared {
             settings: Arc::new(settings),
             model,

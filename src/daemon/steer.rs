@@ -26,8 +26,8 @@ use crate::daemon::identity::Identities;
 use crate::daemon::overrides::Overrides;
 use crate::daemon::retained::SteeringFiles;
 use crate::daemon::state::{StateDir, WriteOutcome};
-use crate::daemon::supervisor::Pulse;
-use crate::daemon::takeover::Hold;
+use crate::daemon::systemd::Pulse;
+use crate::daemon::takeover::PauseRequest;
 use crate::daemon::vantages::Vantages;
 use crate::daemon::versions::Versions;
 use crate::model::{Model, WorldView};
@@ -60,7 +60,7 @@ pub(crate) struct Steer {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) commands: mpsc::Receiver<Command>,
     /// Another process takes this server's place.
-    pub(crate) holds: mpsc::Receiver<Hold>,
+    pub(crate) pauses: mpsc::Receiver<PauseRequest>,
     /// Beats with each round.
     pub(crate) pulse: Arc<Pulse>,
     pub(crate) overrides: Overrides,
@@ -113,7 +113,7 @@ impl Steer {
                         next = self.want(next, Cause::Request);
                     }
                 },
-                Some(Hold { paused, end }) = self.holds.recv(), if !self.drafting.is_busy() => {
+                Some(PauseRequest { paused, end }) = self.pauses.recv(), if !self.drafting.is_busy() => {
                     self.steering_files.save_now(&self.publisher.snapshots().load_full(), &self.state_dir);
                     if paused.send(()).is_ok() {
                         tokio::select! {

@@ -19,12 +19,12 @@ mod tests;
 mod udp;
 
 pub use answer_times::TimeTotals;
+pub(crate) use batch::inherited_descriptor;
 pub use certificates::Certificates;
 pub use counters::{Counters, DropReason, OTHER_RCODE, ThreadCounters, Totals};
 pub use dnstap::QueryLogState;
 pub use encrypted::Encrypted;
 pub use handshake::HandshakeResult;
-pub(crate) use batch::inherited_descriptor;
 pub use inherited::{InheritedSockets, PassedSocket, SocketUse};
 pub use limits::StreamLimits;
 pub use socket::BindError;

@@ -9,8 +9,8 @@ use tokio::time::timeout;
 
 use crate::daemon::node::RunningNode;
 use crate::daemon::state::StateDir;
-use crate::daemon::supervisor::{Pulse, Supervisor};
-use crate::daemon::takeover::{HandOver, Hold, Visitor};
+use crate::daemon::systemd::{Pulse, Systemd};
+use crate::daemon::takeover::{HandOver, PauseRequest, Visitor};
 use crate::daemon::{event_number, health_file};
 use crate::server::{PassedSocket, SocketUse};
 
@@ -54,12 +54,12 @@ impl RunningNode {
         Ok(all)
     }
 
-    /// Lets `visitor` take this server's place. It is not cancelled: whatever happens to the visitor, this server either
-    /// serves on or has been replaced when this returns.
-    pub(crate) async fn hand_over(&mut self, visitor: &Visitor, supervisor: &Supervisor) -> HandOver {
+    /// Lets `visitor` take this server's place. It must not be cancelled. Whatever happens to the visitor: when this
+    /// returns, this server either goes on or has been replaced.
+    pub(crate) async fn hand_over(&mut self, visitor: &Visitor, systemd: &Systemd) -> HandOver {
         let who = visitor.shown();
         tracing::info!(by = %who, "another process takes over");
-        match self.try_hand_over(visitor, supervisor).await {
+        match self.try_hand_over(visitor, systemd).await {
             Ok(()) => {
                 tracing::info!(by = %who, "another process has taken over: this one ends");
                 HandOver::Done
@@ -72,7 +72,7 @@ impl RunningNode {
         }
     }
 
-    async fn try_hand_over(&mut self, visitor: &Visitor, supervisor: &Supervisor) -> Result<(), String> {
+    async fn try_hand_over(&mut self, visitor: &Visitor, systemd: &Systemd) -> Result<(), String> {
         let refused = |error: std::io::Error| error.to_string();
         let sockets = self.passed_sockets().map_err(refused)?;
         let lock = self.state_dir.lock().map_err(refused)?;
@@ -85,9 +85,9 @@ impl RunningNode {
         visitor.let_serve()?;
         // From here on the visitor receives from the same sockets.
         self.server.retire().await;
-        supervisor.main_process(visitor.process());
+        systemd.main_process(visitor.process());
         if let Err(why) = visitor.confirm() {
-            supervisor.main_process(std::process::id());
+            systemd.main_process(std::process::id());
             if let Err(error) = self.server.start(self.snapshots.clone(), &self.counters, self.runtimes.answer.handle())
             {
                 tracing::error!(%error, "the system does not let this server answer again");
@@ -101,9 +101,9 @@ impl RunningNode {
     /// Pauses the steering task until the sender is dropped.
     async fn pause(&self) -> Result<oneshot::Sender<()>, String> {
         let ((paused, is_paused), (end, until)) = (oneshot::channel(), oneshot::channel());
-        let asked = self.holds.send(Hold { paused, end: until }).await.is_ok();
+        let is_sent = self.pauses.send(PauseRequest { paused, end: until }).await.is_ok();
         match timeout(PAUSE_WAIT, is_paused).await {
-            Ok(Ok(())) if asked => Ok(end),
+            Ok(Ok(())) if is_sent => Ok(end),
             _ => Err("steering does not pause".to_owned()),
         }
     }

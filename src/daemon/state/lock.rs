@@ -6,8 +6,8 @@
 //! the file `lock` at the path is still the locked one, and otherwise locks the new one. A directory that another
 //! server has locked is never written to.
 //!
-//! A process that takes a running server's place gets the lock from it, as a second descriptor of the locked file. While
-//! both have it, only one of them writes: the other one's guard is held.
+//! A process that takes a running server's place gets the lock from it, as a second descriptor of the locked file.
+//! While both have it, only one of them writes: the other one's guard is held.
 
 use std::fs::{File, OpenOptions, metadata};
 use std::io::ErrorKind::{PermissionDenied, ReadOnlyFilesystem};

@@ -9,12 +9,12 @@ use std::time::Duration;
 use nix::sys::socket::getsockopt;
 use nix::sys::socket::sockopt::PeerCredentials;
 use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, recvmsg,
-    sendmsg,
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
+    recvmsg, sendmsg,
 };
 use rustix::process::geteuid;
 
-use super::message::{HEAD, MAX_DESCRIPTORS, Message};
+use super::message::{HEAD, MAX_DESCRIPTORS, TakeoverMessage};
 
 /// Room for the descriptors of one message.
 const CONTROL_ROOM: usize = rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS));
@@ -25,7 +25,7 @@ const MOST_PIECES: usize = 16;
 
 /// How a wait for a message ended without one.
 #[derive(Debug)]
-pub(super) enum Broken {
+pub(super) enum ChannelError {
     /// The other process has ended, or closed the connection.
     Ended,
     /// It sent nothing for this long.
@@ -34,30 +34,30 @@ pub(super) enum Broken {
     Wrong(String),
 }
 
-impl Broken {
-    fn of(error: &io::Error, within: Duration) -> Broken {
+impl ChannelError {
+    fn of(error: &io::Error, within: Duration) -> ChannelError {
         match error.kind() {
-            ErrorKind::WouldBlock | ErrorKind::TimedOut => Broken::Silent(within),
-            ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset | ErrorKind::BrokenPipe => Broken::Ended,
-            _ => Broken::Wrong(error.to_string()),
+            ErrorKind::WouldBlock | ErrorKind::TimedOut => ChannelError::Silent(within),
+            ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset | ErrorKind::BrokenPipe => ChannelError::Ended,
+            _ => ChannelError::Wrong(error.to_string()),
         }
     }
 
     /// A message came that does not belong here.
-    pub(super) fn unexpected(message: &Message, wanted: &str) -> Broken {
+    pub(super) fn unexpected(message: &TakeoverMessage, wanted: &str) -> ChannelError {
         match message {
-            Message::Refused { why } => Broken::Wrong(why.clone()),
-            other => Broken::Wrong(format!("it sent `{}` in place of `{wanted}`", other.name())),
+            TakeoverMessage::Refused { why } => ChannelError::Wrong(why.clone()),
+            other => ChannelError::Wrong(format!("it sent `{}` in place of `{wanted}`", other.name())),
         }
     }
 }
 
-impl std::fmt::Display for Broken {
+impl std::fmt::Display for ChannelError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Broken::Ended => f.write_str("it ended the connection"),
-            Broken::Silent(within) => write!(f, "it has not answered for {} seconds", within.as_secs()),
-            Broken::Wrong(why) => f.write_str(&crate::printable::escaped(why)),
+            ChannelError::Ended => f.write_str("it ended the connection"),
+            ChannelError::Silent(within) => write!(f, "it has not answered for {} seconds", within.as_secs()),
+            ChannelError::Wrong(why) => f.write_str(&crate::printable::escaped(why)),
         }
     }
 }
@@ -89,10 +89,10 @@ impl Channel {
     /// Sends a message with descriptors.
     pub(super) fn send(
         &self,
-        message: &Message,
+        message: &TakeoverMessage,
         descriptors: &[BorrowedFd<'_>],
         within: Duration,
-    ) -> Result<(), Broken> {
+    ) -> Result<(), ChannelError> {
         let octets = message.encode();
         let send = || {
             self.stream.set_write_timeout(Some(within))?;
@@ -104,11 +104,11 @@ impl Channel {
             let sent = sendmsg(&self.stream, &[IoSlice::new(&octets)], &mut control, SendFlags::NOSIGNAL)?;
             io::Write::write_all(&mut &self.stream, &octets[sent..])
         };
-        send().map_err(|error| Broken::of(&error, within))
+        send().map_err(|error| ChannelError::of(&error, within))
     }
 
     /// Receives a message with its descriptors.
-    pub(super) fn receive(&self, within: Duration) -> Result<(Message, Vec<OwnedFd>), Broken> {
+    pub(super) fn receive(&self, within: Duration) -> Result<(TakeoverMessage, Vec<OwnedFd>), ChannelError> {
         let mut descriptors = Vec::new();
         let mut head = [0; HEAD];
         let mut receive = || {
@@ -133,10 +133,10 @@ impl Channel {
             }
             Ok(())
         };
-        receive().map_err(|error| Broken::of(&error, within))?;
-        let mut body = vec![0; Message::length(head).map_err(Broken::Wrong)?];
-        self.read_body(&mut body).map_err(|error| Broken::of(&error, within))?;
-        Ok((Message::decode(&body).map_err(Broken::Wrong)?, descriptors))
+        receive().map_err(|error| ChannelError::of(&error, within))?;
+        let mut body = vec![0; TakeoverMessage::length(head).map_err(ChannelError::Wrong)?];
+        self.read_body(&mut body).map_err(|error| ChannelError::of(&error, within))?;
+        Ok((TakeoverMessage::decode(&body).map_err(ChannelError::Wrong)?, descriptors))
     }
 
     fn read_body(&self, body: &mut [u8]) -> io::Result<()> {
@@ -157,10 +157,10 @@ impl Channel {
     }
 
     /// Receives this message; anything else is an error.
-    pub(super) fn expect(&self, wanted: &Message, within: Duration) -> Result<(), Broken> {
+    pub(super) fn expect(&self, wanted: &TakeoverMessage, within: Duration) -> Result<(), ChannelError> {
         match self.receive(within)? {
             (message, _) if message == *wanted => Ok(()),
-            (other, _) => Err(Broken::unexpected(&other, wanted.name())),
+            (other, _) => Err(ChannelError::unexpected(&other, wanted.name())),
         }
     }
 }

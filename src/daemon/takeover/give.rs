@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::channel::{Broken, Channel};
-use super::message::{MAX_DESCRIPTORS, Message, Versions};
+use super::channel::{Channel, ChannelError};
+use super::message::{MAX_DESCRIPTORS, ProgramVersions, TakeoverMessage};
 use super::take::LOCK_USE;
 use super::{ANSWER_WAIT, FROZEN_MOST, SOCKET};
 use crate::server::PassedSocket;
@@ -26,7 +26,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Asks the steering task to pause.
 #[derive(Debug)]
-pub(crate) struct Hold {
+pub(crate) struct PauseRequest {
     /// Is sent when it pauses.
     pub(crate) paused: oneshot::Sender<()>,
     /// It goes on when this ends.
@@ -53,7 +53,7 @@ pub(crate) struct Door {
 #[derive(Debug)]
 pub(crate) struct Visitor {
     channel: Channel,
-    versions: Versions,
+    versions: ProgramVersions,
     process: u32,
 }
 
@@ -107,15 +107,15 @@ fn receive_all(listener: &UnixListener, sender: &mpsc::Sender<Visitor>) {
     }
 }
 
-/// The visitor, once it has said who it is.
+/// The visitor, after its first message.
 fn introduced(channel: Channel) -> Result<Visitor, String> {
     let (user, process) = channel.peer().map_err(|error| error.to_string())?;
     if !channel.is_trusted(None).map_err(|error| error.to_string())? {
         return Err(format!("it is process {process} of user {user}, and only root and the user of the server may"));
     }
     match channel.receive(ANSWER_WAIT) {
-        Ok((Message::Hello(versions), _)) => Ok(Visitor { channel, versions, process }),
-        Ok((other, _)) => Err(Broken::unexpected(&other, "hello").to_string()),
+        Ok((TakeoverMessage::Hello(versions), _)) => Ok(Visitor { channel, versions, process }),
+        Ok((other, _)) => Err(ChannelError::unexpected(&other, "hello").to_string()),
         Err(broken) => Err(broken.to_string()),
     }
 }
@@ -141,8 +141,8 @@ impl Visitor {
     ) -> Result<(), String> {
         let named = sockets.iter().map(|socket| (socket.what.as_str(), socket.as_fd()));
         let all: Vec<(&str, BorrowedFd<'_>)> = named.chain(lock.map(|lock| (LOCK_USE, lock.as_fd()))).collect();
-        let welcome = Message::Welcome {
-            versions: Versions::own(),
+        let welcome = TakeoverMessage::Welcome {
+            versions: ProgramVersions::own(),
             sockets: all.len(),
             cookies: data_encoding::HEXLOWER.encode(cookies),
         };
@@ -151,30 +151,30 @@ impl Visitor {
             for some in all.chunks(MAX_DESCRIPTORS) {
                 let uses = some.iter().map(|(name, _)| (*name).to_owned()).collect();
                 let descriptors: Vec<BorrowedFd<'_>> = some.iter().map(|(_, socket)| *socket).collect();
-                self.channel.send(&Message::Sockets { uses }, &descriptors, ANSWER_WAIT)?;
+                self.channel.send(&TakeoverMessage::Sockets { uses }, &descriptors, ANSWER_WAIT)?;
             }
-            self.channel.expect(&Message::Freeze, ANSWER_WAIT)
+            self.channel.expect(&TakeoverMessage::Freeze, ANSWER_WAIT)
         };
-        passed().map_err(|broken: Broken| broken.to_string())
+        passed().map_err(|broken: ChannelError| broken.to_string())
     }
 
     /// The state is written: waits until the visitor answers. It blocks.
     pub(crate) fn let_serve(&self) -> Result<(), String> {
         let served = self
             .channel
-            .send(&Message::Frozen, &[], ANSWER_WAIT)
-            .and_then(|()| self.channel.expect(&Message::Serving, FROZEN_MOST));
+            .send(&TakeoverMessage::Frozen, &[], ANSWER_WAIT)
+            .and_then(|()| self.channel.expect(&TakeoverMessage::Serving, FROZEN_MOST));
         served.map_err(|broken| broken.to_string())
     }
 
     /// This server ends. An error: the visitor has ended.
     pub(crate) fn confirm(&self) -> Result<(), String> {
-        self.channel.send(&Message::Done, &[], ANSWER_WAIT).map_err(|broken| broken.to_string())
+        self.channel.send(&TakeoverMessage::Done, &[], ANSWER_WAIT).map_err(|broken| broken.to_string())
     }
 
     /// Nothing is taken over.
     pub(crate) fn refuse(&self, why: &str) {
         // It may have ended.
-        let _ = self.channel.send(&Message::refused(why), &[], ANSWER_WAIT);
+        let _ = self.channel.send(&TakeoverMessage::refused(why), &[], ANSWER_WAIT);
     }
 }

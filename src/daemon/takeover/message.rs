@@ -21,13 +21,13 @@ const MAX_WHY: usize = 500;
 /// A message of either side.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "message", rename_all = "snake_case")]
-pub(super) enum Message {
+pub(super) enum TakeoverMessage {
     /// The new process introduces itself.
-    Hello(Versions),
+    Hello(ProgramVersions),
     /// So does the running server.
     Welcome {
         #[serde(flatten)]
-        versions: Versions,
+        versions: ProgramVersions,
         /// How many sockets follow.
         sockets: usize,
         /// The secret of its cookies in hexadecimal, where the settings have none.
@@ -49,7 +49,7 @@ pub(super) enum Message {
 
 /// What decides whether two processes fit together.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(super) struct Versions {
+pub(super) struct ProgramVersions {
     /// The version of the messages.
     pub(super) protocol: u32,
     /// The version of the program, for people.
@@ -61,10 +61,10 @@ pub(super) struct Versions {
     pub(super) files: BTreeMap<String, u32>,
 }
 
-impl Versions {
+impl ProgramVersions {
     /// Those of this program.
-    pub(super) fn own() -> Versions {
-        Versions {
+    pub(super) fn own() -> ProgramVersions {
+        ProgramVersions {
             protocol: PROTOCOL,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             process: std::process::id(),
@@ -73,7 +73,7 @@ impl Versions {
     }
 
     /// Whether this program can go on from what `running` has; otherwise why not.
-    pub(super) fn check(&self, running: &Versions) -> Result<(), String> {
+    pub(super) fn check(&self, running: &ProgramVersions) -> Result<(), String> {
         if self.protocol != running.protocol {
             return Err(format!(
                 "it takes over by version {} of the messages, and this program by version {}",
@@ -101,10 +101,10 @@ impl Versions {
     }
 }
 
-impl Message {
+impl TakeoverMessage {
     /// A refusal.
-    pub(super) fn refused(why: impl Into<String>) -> Message {
-        Message::Refused { why: why.into().chars().take(MAX_WHY).collect() }
+    pub(super) fn refused(why: impl Into<String>) -> TakeoverMessage {
+        TakeoverMessage::Refused { why: why.into().chars().take(MAX_WHY).collect() }
     }
 
     /// The octets, with their length.
@@ -125,21 +125,21 @@ impl Message {
     }
 
     /// The message of a body; an error says what is wrong with it.
-    pub(super) fn decode(body: &[u8]) -> Result<Message, String> {
+    pub(super) fn decode(body: &[u8]) -> Result<TakeoverMessage, String> {
         serde_json::from_slice(body).map_err(|error| format!("a message that can't be read ({error})"))
     }
 
     /// Its name in errors.
     pub(super) fn name(&self) -> &'static str {
         match self {
-            Message::Hello(_) => "hello",
-            Message::Welcome { .. } => "welcome",
-            Message::Sockets { .. } => "sockets",
-            Message::Freeze => "freeze",
-            Message::Frozen => "frozen",
-            Message::Serving => "serving",
-            Message::Done => "done",
-            Message::Refused { .. } => "refused",
+            TakeoverMessage::Hello(_) => "hello",
+            TakeoverMessage::Welcome { .. } => "welcome",
+            TakeoverMessage::Sockets { .. } => "sockets",
+            TakeoverMessage::Freeze => "freeze",
+            TakeoverMessage::Frozen => "frozen",
+            TakeoverMessage::Serving => "serving",
+            TakeoverMessage::Done => "done",
+            TakeoverMessage::Refused { .. } => "refused",
         }
     }
 }

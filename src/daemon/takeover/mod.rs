@@ -1,5 +1,5 @@
-//! An upgrade without a gap: a new process takes the place of the server that runs, with its sockets and its state. They
-//! talk over a Unix socket in the state directory ([`SOCKET`]), which only root and the user of the server may use.
+//! An upgrade without a gap: a new process takes the place of the server that runs, with its sockets and its state.
+//! They talk over a Unix socket in the state directory ([`SOCKET`]), which only root and the user of the server may use.
 //!
 //! ```text
 //!  new process                                             running server
@@ -31,7 +31,7 @@ use std::time::Duration;
 use crate::daemon::state::FileInfo;
 use crate::daemon::{event_number, exclusive, health_file, overrides, retained};
 
-pub(crate) use give::{Door, HandOver, Hold, Visitor};
+pub(crate) use give::{Door, HandOver, PauseRequest, Visitor};
 pub(crate) use take::Taken;
 
 /// The name of the socket in the state directory.
@@ -43,8 +43,8 @@ const PROTOCOL: u32 = 1;
 /// How long each side waits for the next message where the other has nothing to do. Judgment: a process that is not
 /// stopped answers at once, also on a busy machine.
 const ANSWER_WAIT: Duration = Duration::from_secs(5);
-/// How long the new process waits for the state to be written, and for the other to have answered what it received: more
-/// than that has for it.
+/// How long the new process waits for the state to be written, and for the other to have answered what it received:
+/// more than that has for it.
 const WORK_WAIT: Duration = Duration::from_secs(20);
 /// How long the running server pauses steering for the new process. Judgment: loading state and compiling the largest
 /// policies takes seconds, and no failover happens meanwhile.

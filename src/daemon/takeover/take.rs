@@ -7,8 +7,8 @@ use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
-use super::channel::{Broken, Channel};
-use super::message::{MAX_SOCKETS, Message, Versions};
+use super::channel::{Channel, ChannelError};
+use super::message::{MAX_SOCKETS, ProgramVersions, TakeoverMessage};
 use super::{ANSWER_WAIT, SOCKET, WORK_WAIT};
 use crate::daemon::StartError;
 use crate::server::{InheritedSockets, PassedSocket, SocketUse};
@@ -52,36 +52,32 @@ impl Taken {
         if !channel.is_trusted(owner).map_err(|error| refused(error.to_string()))? {
             return Err(refused(format!("{SOCKET} belongs to another user")));
         }
-        let mut taken = Taken {
-            channel: None,
-            running: String::new(),
-            cookies: None,
-            sockets: Vec::new(),
-            lock: None,
-        };
+        let mut taken = Taken { channel: None, running: String::new(), cookies: None, sockets: Vec::new(), lock: None };
         match taken.receive(&channel) {
             Ok(()) => taken.channel = Some(channel),
-            Err(Broken::Ended) => {
+            Err(ChannelError::Ended) => {
                 tracing::warn!("the running server ended while it was taken over: this one starts as usual");
                 // Its lock may be shared with a process that is still ending.
                 taken.lock = None;
             }
-            Err(broken @ (Broken::Silent(_) | Broken::Wrong(_))) => return Err(refused(broken.to_string())),
+            Err(broken @ (ChannelError::Silent(_) | ChannelError::Wrong(_))) => {
+                return Err(refused(broken.to_string()));
+            }
         }
         Ok(Some(taken))
     }
 
-    fn receive(&mut self, channel: &Channel) -> Result<(), Broken> {
-        let own = Versions::own();
-        channel.send(&Message::Hello(own.clone()), &[], ANSWER_WAIT)?;
+    fn receive(&mut self, channel: &Channel) -> Result<(), ChannelError> {
+        let own = ProgramVersions::own();
+        channel.send(&TakeoverMessage::Hello(own.clone()), &[], ANSWER_WAIT)?;
         let (versions, mut left, cookies) = match channel.receive(ANSWER_WAIT)?.0 {
-            Message::Welcome { versions, sockets, cookies } => (versions, sockets, cookies),
-            other => return Err(Broken::unexpected(&other, "welcome")),
+            TakeoverMessage::Welcome { versions, sockets, cookies } => (versions, sockets, cookies),
+            other => return Err(ChannelError::unexpected(&other, "welcome")),
         };
         let reject = |why: String| {
             // The other side goes on in any case.
-            let _ = channel.send(&Message::refused(why.clone()), &[], ANSWER_WAIT);
-            Err(Broken::Wrong(why))
+            let _ = channel.send(&TakeoverMessage::refused(why.clone()), &[], ANSWER_WAIT);
+            Err(ChannelError::Wrong(why))
         };
         self.running = versions.shown();
         if let Err(why) = own.check(&versions) {
@@ -93,19 +89,19 @@ impl Taken {
         self.cookies = secret(&cookies);
         while left > 0 {
             let (uses, descriptors) = match channel.receive(ANSWER_WAIT)? {
-                (Message::Sockets { uses }, descriptors) => (uses, descriptors),
-                (other, _) => return Err(Broken::unexpected(&other, "sockets")),
+                (TakeoverMessage::Sockets { uses }, descriptors) => (uses, descriptors),
+                (other, _) => return Err(ChannelError::unexpected(&other, "sockets")),
             };
             if uses.len() != descriptors.len() || uses.is_empty() || uses.len() > left {
                 return reject(format!("{} sockets came with {} names", descriptors.len(), uses.len()));
             }
             left -= uses.len();
             for (name, descriptor) in uses.iter().zip(descriptors) {
-                self.add(name, descriptor).map_err(|error| Broken::Wrong(error.to_string()))?;
+                self.add(name, descriptor).map_err(|error| ChannelError::Wrong(error.to_string()))?;
             }
         }
-        channel.send(&Message::Freeze, &[], ANSWER_WAIT)?;
-        channel.expect(&Message::Frozen, WORK_WAIT)
+        channel.send(&TakeoverMessage::Freeze, &[], ANSWER_WAIT)?;
+        channel.expect(&TakeoverMessage::Frozen, WORK_WAIT)
     }
 
     fn add(&mut self, name: &str, descriptor: OwnedFd) -> io::Result<()> {
@@ -138,23 +134,26 @@ impl Taken {
         self.cookies
     }
 
-    /// This process answers: waits until the other one has answered what it received. It blocks. An error: the other one
-    /// does not end, so this one must.
+    /// This process answers: waits until the other one has answered what it received. It blocks. An error: the other
+    /// one does not end, so this one must.
     pub(crate) fn complete(&self) -> Result<(), StartError> {
         let Some(channel) = &self.channel else { return Ok(()) };
-        let done =
-            channel.send(&Message::Serving, &[], ANSWER_WAIT).and_then(|()| channel.expect(&Message::Done, WORK_WAIT));
+        let done = channel
+            .send(&TakeoverMessage::Serving, &[], ANSWER_WAIT)
+            .and_then(|()| channel.expect(&TakeoverMessage::Done, WORK_WAIT));
         let running = &self.running;
         match done {
-            Ok(()) => tracing::info!(from = %running, "took over: the sockets, overrides and health are those of before"),
-            Err(Broken::Ended) => {
+            Ok(()) => {
+                tracing::info!(from = %running, "took over: the sockets, overrides and health are those of before")
+            }
+            Err(ChannelError::Ended) => {
                 tracing::warn!(from = %running, "took over from a server that ended meanwhile");
             }
             // It does nothing until it goes on, and then finds that this process serves.
-            Err(Broken::Silent(_)) => {
-                tracing::warn!(from = %running, "took over from a server that does not answer any more: it may be stopped");
+            Err(ChannelError::Silent(_)) => {
+                tracing::warn!(from = %running, "took over from a server that does not answer: it may be stopped");
             }
-            Err(Broken::Wrong(why)) => {
+            Err(ChannelError::Wrong(why)) => {
                 let why = crate::printable::escaped(&why).into_owned();
                 return Err(StartError::State(format!("the running server goes on ({running}): {why}")));
             }

@@ -4,8 +4,8 @@ use std::io::Write;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-use super::channel::{Broken, Channel};
-use super::message::{HEAD, MAX_DESCRIPTORS, MAX_OCTETS, Message, Versions};
+use super::channel::{Channel, ChannelError};
+use super::message::{HEAD, MAX_DESCRIPTORS, MAX_OCTETS, ProgramVersions, TakeoverMessage};
 use super::take::Taken;
 use crate::daemon::StartError;
 
@@ -18,10 +18,10 @@ fn pair() -> (Channel, UnixStream) {
 
 #[test]
 fn versions_that_cannot_go_on_from_each_other_say_why() {
-    let own = Versions::own();
+    let own = ProgramVersions::own();
     assert_eq!(own.check(&own), Ok(()));
-    let with = |change: &dyn Fn(&mut Versions)| {
-        let mut running = Versions::own();
+    let with = |change: &dyn Fn(&mut ProgramVersions)| {
+        let mut running = ProgramVersions::own();
         change(&mut running);
         own.check(&running).unwrap_err()
     };
@@ -31,7 +31,7 @@ fn versions_that_cannot_go_on_from_each_other_say_why() {
     assert_eq!(why, "it writes version 2 of overrides.json, and this program reads version 1");
     let why = with(&|running| drop(running.files.insert("coming.json".into(), 1)));
     assert!(why.contains("does not know: coming.json"), "{why}");
-    let mut running = Versions::own();
+    let mut running = ProgramVersions::own();
     running.files.remove("ramps.json");
     assert_eq!(own.check(&running), Ok(()), "an older server has fewer files");
 }
@@ -40,17 +40,17 @@ fn versions_that_cannot_go_on_from_each_other_say_why() {
 fn messages_and_descriptors_arrive_as_they_were_sent() {
     let (one, other) = pair();
     let other = Channel::new(other).unwrap();
-    let message = Message::Sockets { uses: vec!["udp".into(); MAX_DESCRIPTORS] };
+    let message = TakeoverMessage::Sockets { uses: vec!["udp".into(); MAX_DESCRIPTORS] };
     let null = std::fs::File::open("/dev/null").unwrap();
     let descriptors = [std::os::fd::AsFd::as_fd(&null); MAX_DESCRIPTORS];
     one.send(&message, &descriptors, SOON).unwrap();
-    one.send(&Message::Freeze, &[], SOON).unwrap();
+    one.send(&TakeoverMessage::Freeze, &[], SOON).unwrap();
     let (received, files) = other.receive(SOON).unwrap();
     assert_eq!((received, files.len()), (message, MAX_DESCRIPTORS));
-    other.expect(&Message::Freeze, SOON).unwrap();
-    assert!(matches!(other.receive(SOON), Err(Broken::Silent(_))));
+    other.expect(&TakeoverMessage::Freeze, SOON).unwrap();
+    assert!(matches!(other.receive(SOON), Err(ChannelError::Silent(_))));
     drop(one);
-    assert!(matches!(other.receive(SOON), Err(Broken::Ended)));
+    assert!(matches!(other.receive(SOON), Err(ChannelError::Ended)));
 }
 
 #[test]
@@ -61,11 +61,11 @@ fn what_is_no_message_is_an_error_within_its_time_and_room() {
     for octets in cases {
         let (channel, mut stream) = pair();
         stream.write_all(octets).unwrap();
-        assert!(matches!(channel.receive(SOON), Err(Broken::Wrong(_))), "{octets:?}");
+        assert!(matches!(channel.receive(SOON), Err(ChannelError::Wrong(_))), "{octets:?}");
     }
     let (channel, mut stream) = pair();
     stream.write_all(&body(b"{\"message\":\"freeze\"}")[..7]).unwrap();
-    assert!(matches!(channel.receive(SOON), Err(Broken::Silent(_))), "half of a message");
+    assert!(matches!(channel.receive(SOON), Err(ChannelError::Silent(_))), "half of a message");
 }
 
 #[test]
@@ -84,13 +84,13 @@ fn a_server_of_another_version_is_not_taken_over() {
     let running = std::thread::spawn(move || {
         let channel = Channel::new(listener.accept().unwrap().0).unwrap();
         channel.receive(SOON).unwrap();
-        let mut versions = Versions::own();
+        let mut versions = ProgramVersions::own();
         versions.files.insert("overrides.json".into(), 9);
-        channel.send(&Message::Welcome { versions, sockets: 0, cookies: String::new() }, &[], SOON).unwrap();
+        channel.send(&TakeoverMessage::Welcome { versions, sockets: 0, cookies: String::new() }, &[], SOON).unwrap();
         channel.receive(SOON).unwrap().0
     });
     let refused = Taken::begin(dir.path()).unwrap_err();
     let StartError::State(why) = refused else { panic!("{refused:?}") };
     assert!(why.contains("version 9 of overrides.json") && why.contains("it goes on"), "{why}");
-    assert!(matches!(running.join().unwrap(), Message::Refused { .. }));
+    assert!(matches!(running.join().unwrap(), TakeoverMessage::Refused { .. }));
 }

@@ -25,7 +25,7 @@ use tokio_rustls::client::TlsStream;
 use super::*;
 use crate::answer::{Reject, Reply, Tallies};
 use crate::server::encrypted::{Encrypted, EncryptedListener};
-use crate::server::{Counters, DropReason, StreamLimits};
+use crate::server::{Counters, DropReason, InheritedSockets, StreamLimits};
 
 /// For what must come: no bound of the server's, but of the test's patience on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -88,7 +88,9 @@ impl Scene {
         };
         let context = StreamContext::new(Arc::new(answer), counters.shared(), &limits, None);
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
-        let bound = Encrypted::ALL.map(|what| EncryptedListener::bind(what, any, certificates.clone()).unwrap());
+        let bound = Encrypted::ALL.map(|what| {
+            EncryptedListener::bind(what, any, certificates.clone(), &mut InheritedSockets::default()).unwrap()
+        });
         let addresses = [bound[0].address, bound[1].address, bound[2].address];
         let runtime = tokio::runtime::Handle::current();
         let quic_context = context.with_seats(&limits.quic_connections);

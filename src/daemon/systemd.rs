@@ -26,7 +26,7 @@ const SHORTEST_WATCH: Duration = Duration::from_secs(6);
 
 /// The socket of systemd; without one all calls do nothing.
 #[derive(Debug, Default)]
-pub(crate) struct Supervisor {
+pub(crate) struct Systemd {
     socket: Option<UnixDatagram>,
 }
 
@@ -49,9 +49,9 @@ impl Pulse {
     }
 }
 
-impl Supervisor {
+impl Systemd {
     /// The one that the environment names.
-    pub(crate) fn of_environment() -> Supervisor {
+    pub(crate) fn of_environment() -> Systemd {
         let connect = |name: &str| {
             let address = match name.strip_prefix('@') {
                 Some(name) => SocketAddr::from_abstract_name(name)?,
@@ -63,14 +63,14 @@ impl Supervisor {
             socket.set_nonblocking(true)?;
             Ok::<_, io::Error>(socket)
         };
-        let Some(name) = env::var_os("NOTIFY_SOCKET") else { return Supervisor::default() };
+        let Some(name) = env::var_os("NOTIFY_SOCKET") else { return Systemd::default() };
         match name.to_str().map(connect) {
-            Some(Ok(socket)) => Supervisor { socket: Some(socket) },
+            Some(Ok(socket)) => Systemd { socket: Some(socket) },
             Some(Err(error)) => {
                 tracing::warn!(%error, "NOTIFY_SOCKET can't be used: systemd does not learn that this server is ready");
-                Supervisor::default()
+                Systemd::default()
             }
-            None => Supervisor::default(),
+            None => Systemd::default(),
         }
     }
 
@@ -107,13 +107,12 @@ impl Supervisor {
 
     /// Reports twice within the time that systemd wants that this process lives, as long as the steering task goes
     /// round. Runs until `stop`.
-    pub(crate) async fn watch(self: Arc<Supervisor>, pulse: Arc<Pulse>, stop: CancellationToken) {
+    pub(crate) async fn watch(self: Arc<Systemd>, pulse: Arc<Pulse>, stop: CancellationToken) {
         let Some(within) = watchdog_time().filter(|_| self.socket.is_some()) else { return };
         let mut last = None;
         loop {
             let rounds = pulse.rounds.load(Ordering::Relaxed);
-            let is_alive =
-                last != Some(rounds) || within < SHORTEST_WATCH || pulse.is_paused.load(Ordering::Relaxed);
+            let is_alive = last != Some(rounds) || within < SHORTEST_WATCH || pulse.is_paused.load(Ordering::Relaxed);
             match is_alive {
                 true => self.send("WATCHDOG=1\n", &[]),
                 false => tracing::error!("the steering task hangs: the watchdog of systemd is not served"),
