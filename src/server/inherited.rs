@@ -73,7 +73,6 @@ impl PassedSocket {
         let found = SockRef::from(&socket);
         let address = found.local_addr()?.as_socket().ok_or_else(|| refused("has no address of the internet"))?;
         let (kind, listens) = (found.r#type()?, found.is_listener()?);
-        drop(found);
         let fits = match what.is_datagram() {
             true => kind == Type::DGRAM,
             false => kind == Type::STREAM && listens,

@@ -121,9 +121,8 @@ impl Channel {
                 let mut rest = [IoSliceMut::new(&mut head[have..])];
                 let got = recvmsg(&self.stream, &mut rest, &mut control, RecvFlags::CMSG_CLOEXEC)?.bytes;
                 for ancillary in control.drain() {
-                    match ancillary {
-                        RecvAncillaryMessage::ScmRights(received) => descriptors.extend(received),
-                        _ => {}
+                    if let RecvAncillaryMessage::ScmRights(received) = ancillary {
+                        descriptors.extend(received);
                     }
                 }
                 if got == 0 {

@@ -29,7 +29,7 @@ fn versions_that_cannot_go_on_from_each_other_say_why() {
     assert!(why.contains("version 2 of the messages"), "{why}");
     let why = with(&|running| *running.files.get_mut("overrides.json").unwrap() += 1);
     assert_eq!(why, "it writes version 2 of overrides.json, and this program reads version 1");
-    let why = with(&|running| drop(running.files.insert("coming.json".into(), 1)));
+    let why = with(&|running| running.files.extend([("coming.json".into(), 1)]));
     assert!(why.contains("does not know: coming.json"), "{why}");
     let mut running = ProgramVersions::own();
     running.files.remove("ramps.json");
