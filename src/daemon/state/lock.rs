@@ -11,9 +11,9 @@
 
 use std::fs::{File, OpenOptions, metadata};
 use std::io::ErrorKind::{PermissionDenied, ReadOnlyFilesystem};
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -174,8 +174,9 @@ impl DirLock {
 
     /// Writes the process id for the message of another server. A failure changes nothing: the lock holds without it.
     fn write_process(&self) {
-        let mut file = &self.file;
-        let _ = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
+        let text = format!("{}\n", std::process::id());
+        // From the beginning: the position is that of the process before this one, too.
+        let _ = self.file.set_len(0).and_then(|()| self.file.write_all_at(text.as_bytes(), 0));
     }
 }
 
@@ -231,6 +232,21 @@ mod tests {
             assert!(matches!(no_lock(errno), LockError::Unsupported(_)), "{errno}");
         }
         assert!(matches!(no_lock(Errno::IO), LockError::System(_)));
+    }
+
+    #[test]
+    fn who_shares_a_lock_writes_only_in_its_turn_and_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = DirGuard::new(dir.path()).unwrap();
+        let second = DirGuard::shared(dir.path(), first.lock_again().unwrap()).unwrap();
+        assert!(second.check().is_err() && first.check().is_ok());
+        first.hold();
+        second.release();
+        assert!(second.check().is_ok() && first.check().is_err());
+        drop(first);
+        assert_eq!(DirGuard::new(dir.path()).unwrap_err(), Some(std::process::id()), "the second still has it");
+        let other = tempfile::tempdir().unwrap();
+        assert!(DirGuard::shared(other.path(), second.lock_again().unwrap()).is_err(), "another directory");
     }
 
     #[test]
