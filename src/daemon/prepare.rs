@@ -49,6 +49,16 @@ pub struct NodeSpec {
     pub vantages: Vec<VantageSpec>,
 }
 
+/// The place of the server that ran before with the same state directory.
+enum Place {
+    /// This process takes it.
+    Taken(Box<Taken>),
+    /// That server has ended, maybe a moment ago: the system may still be closing its files.
+    Left,
+    /// None is to be taken: a server that uses the directory refuses this start.
+    Free,
+}
+
 /// A node that has everything that it needs to run: nothing in it is a thread or a task.
 pub struct Prepared {
     pub(super) settings: Arc<Settings>,
@@ -103,15 +113,15 @@ impl Prepared {
             None => false,
             Some(dir) => within(state.as_deref(), move || calls::listed(&dir, || privileges::is_unused(&dir)))?,
         };
-        let mut taken = None;
+        let mut place = Place::Free;
         if let Some(dir) = state.as_deref().filter(|_| is_takeover) {
-            taken = Taken::begin(dir)?;
+            place = Taken::begin(dir)?.map_or(Place::Left, |taken| Place::Taken(Box::new(taken)));
         }
-        if let Some(taken) = &mut taken {
+        if let Place::Taken(taken) = &mut place {
             inherited = taken.sockets();
         }
         let spec = NodeSpec { loaded, settings_file, flags, vantages: vec![vantage] };
-        let prepared = Prepared::with(spec, taken, inherited)?;
+        let prepared = Prepared::with(spec, place, inherited)?;
         let zones = prepared.settings.zones_dir.clone();
         let needs = Needs { files: prepared.needs(), zones, state, is_state_new };
         privileges::reduce(prepared.settings.user.as_deref(), &needs)?;
@@ -134,11 +144,11 @@ impl Prepared {
 
     /// A node from files that were loaded. Keeps all rights of the process.
     pub fn of(spec: NodeSpec) -> Result<Prepared, StartError> {
-        Prepared::with(spec, None, InheritedSockets::default())
+        Prepared::with(spec, Place::Free, InheritedSockets::default())
     }
 
     /// The same with the sockets of a process before this one.
-    fn with(spec: NodeSpec, mut taken: Option<Taken>, mut inherited: InheritedSockets) -> Result<Prepared, StartError> {
+    fn with(spec: NodeSpec, mut place: Place, mut inherited: InheritedSockets) -> Result<Prepared, StartError> {
         let NodeSpec { loaded, settings_file, flags, vantages } = spec;
         let watched = WatchedFiles::of(&loaded, settings_file.as_deref());
         let Loaded { settings, model, mut warnings, refused, zones, files: _, is_news: _ } = loaded;
@@ -151,19 +161,26 @@ impl Prepared {
             tracing::info!("{note}");
         }
         let (state, node) = (settings.operators.state_dir.clone(), settings.node.clone());
-        let shared = taken.as_mut().map(|taken| (taken.is_frozen(), taken.lock()));
+        let lock = match &mut place {
+            Place::Taken(taken) if taken.is_frozen() => Some(taken.lock()),
+            Place::Taken(_) | Place::Left | Place::Free => None,
+        };
+        let is_left = !matches!(place, Place::Free);
         let (state_dir, saved, model, warnings) = within(state.clone().as_deref(), move || {
             let dir = state.clone().unwrap_or_default();
-            let state_dir = calls::listed(&dir, || match shared {
-                Some((true, lock)) => StateDir::shared(dir.clone(), lock),
-                Some((false, _)) => StateDir::open_after(state),
+            let state_dir = calls::listed(&dir, || match lock {
+                Some(lock) => StateDir::shared(dir.clone(), lock),
+                None if is_left => StateDir::open_after(state),
                 None => StateDir::open(state),
             })?;
             let saved = SavedState::load(&state_dir, &node, &model, &mut warnings)?;
             Ok::<_, StartError>((state_dir, saved, model, warnings))
         })??;
         check_rights(model.checks.iter().map(|check| &*check.key)).map_err(|e| StartError::Rights(e.to_string()))?;
-        let sockets = Sockets::bind(&settings, &mut inherited)?;
+        let sockets = match is_left && inherited.is_empty() {
+            true => Sockets::bind_after(&settings)?,
+            false => Sockets::bind(&settings, &mut inherited)?,
+        };
         Systemd::of_environment().discard(&inherited);
         Ok(Prepared {
             settings: Arc::new(settings),
@@ -179,7 +196,10 @@ impl Prepared {
             saved,
             sockets,
             shares,
-            taken,
+            taken: match place {
+                Place::Taken(taken) => Some(*taken),
+                Place::Left | Place::Free => None,
+            },
         })
     }
 }

@@ -2,9 +2,12 @@
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
+use std::thread::sleep;
+use std::time::Duration;
 
 use rustls::sign::CertifiedKey;
 
+use crate::clock;
 use crate::config::{Listen, Settings, Tls};
 use crate::daemon::StartError;
 use crate::server::{BindError, Certificates, Encrypted, InheritedSockets, QueryLogState, Server, SocketUse};
@@ -23,7 +26,26 @@ pub(super) struct Sockets {
     pub(super) is_continued: bool,
 }
 
+/// How long the ports of a server that was killed may still be in use. Judgment: the system closes its files within
+/// milliseconds, unless it is very busy.
+const PORTS_WAIT: Duration = Duration::from_secs(3);
+/// From one try to the next.
+const PORTS_AGAIN: Duration = Duration::from_millis(20);
+
 impl Sockets {
+    /// Binds all of them after a server that may have ended a moment ago. It blocks.
+    pub(super) fn bind_after(settings: &Settings) -> Result<Sockets, StartError> {
+        let began = clock::now();
+        loop {
+            match Sockets::bind(settings, &mut InheritedSockets::default()) {
+                Err(StartError::Bind(_, BindError::InUse { .. })) if clock::now().since(began) < PORTS_WAIT => {
+                    sleep(PORTS_AGAIN);
+                }
+                other => return other,
+            }
+        }
+    }
+
     /// Takes what was inherited and fits, and binds the others.
     pub(super) fn bind(settings: &Settings, inherited: &mut InheritedSockets) -> Result<Sockets, StartError> {
         let is_continued = !inherited.is_empty();

@@ -1,5 +1,6 @@
 //! An upgrade without a gap: a new process takes the place of the server that runs, with its sockets and its state.
-//! They talk over a Unix socket in the state directory ([`SOCKET`]), which only root and the user of the server may use.
+//! They talk over a Unix socket in the state directory ([`SOCKET`]), which only root and the user of the server may
+//! use.
 //!
 //! ```text
 //!  new process                                             running server

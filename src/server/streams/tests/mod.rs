@@ -88,9 +88,9 @@ impl Scene {
         };
         let context = StreamContext::new(Arc::new(answer), counters.shared(), &limits, None);
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
-        let bound = Encrypted::ALL.map(|what| {
-            EncryptedListener::bind(what, any, certificates.clone(), &mut InheritedSockets::default()).unwrap()
-        });
+        let mut none = InheritedSockets::default();
+        let bound =
+            Encrypted::ALL.map(|what| EncryptedListener::bind(what, any, certificates.clone(), &mut none).unwrap());
         let addresses = [bound[0].address, bound[1].address, bound[2].address];
         let runtime = tokio::runtime::Handle::current();
         let quic_context = context.with_seats(&limits.quic_connections);
