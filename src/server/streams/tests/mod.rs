@@ -87,10 +87,9 @@ impl Scene {
             echo(ask, out)
         };
         let context = StreamContext::new(Arc::new(answer), counters.shared(), &limits, None);
-        let any = SocketAddr::from(([127, 0, 0, 1], 0));
-        let mut none = InheritedSockets::default();
-        let bound =
-            Encrypted::ALL.map(|what| EncryptedListener::bind(what, any, certificates.clone(), &mut none).unwrap());
+        let (any, mut none) = (SocketAddr::from(([127, 0, 0, 1], 0)), InheritedSockets::default());
+        let bind = |what| EncryptedListener::bind(what, any, certificates.clone(), &mut none).unwrap();
+        let bound = Encrypted::ALL.map(bind);
         let addresses = [bound[0].address, bound[1].address, bound[2].address];
         let runtime = tokio::runtime::Handle::current();
         let quic_context = context.with_seats(&limits.quic_connections);
