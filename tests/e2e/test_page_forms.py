@@ -26,6 +26,26 @@ def test_explain_and_simulate_have_addresses_that_can_be_sent(dir):
         assert browser.run("return location.hash") == "#names?q=db.svc"
 
 
+def test_the_keyboard_reaches_everything_and_its_keys_can_be_turned_off(dir):
+    press = "const [key, at] = arguments; (at ? document.querySelector(at) : document.body).dispatchEvent(" \
+            "new KeyboardEvent('keydown', { key, bubbles: true, cancelable: true }))"
+    focused = "return document.activeElement.id"
+    with page_of(dir) as (_, browser):
+        browser.run(press, "/", "")
+        assert browser.run(focused) == "find"
+        browser.run("document.activeElement.blur()")
+        browser.run(press, "5", "")
+        browser.wait("return location.hash === '#timeline' && document.activeElement.id === 'timeline'")
+        browser.run("document.querySelector('#keys').click(); document.activeElement.blur()")
+        browser.run(press, "/", "")
+        assert browser.run(focused) != "find"
+        # A region of the map is a button: it selects the region.
+        browser.run(press, "Enter", ".world .marker[data-region=us-east]")
+        browser.wait("return document.querySelectorAll('#matrix tbody[data-region]').length === 1")
+        assert browser.run("return location.hash") == "#names?region=us-east"
+        assert browser.run("return document.querySelector('.world .marker').tabIndex") == 0
+
+
 def test_an_operator_drains_and_clears_by_form_and_sees_before_who_loses_what(dir):
     with page_of(dir) as (scene, browser):
         browser.fill("#act .token", token=scene.token)

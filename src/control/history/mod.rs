@@ -1,8 +1,8 @@
 //! The last hour in numbers, for the charts of the page: queries a second, the answers a second of each endpoint, and
 //! the RTT of each region to each endpoint; and how often each endpoint was in a reply in the last minutes.
 //!
-//! It is in memory only and has bounds: [`MAX_SERIES`] series of [`SAMPLES`] values, 6 MiB in all, and two copies of
-//! the counters of answers. A task of the daemon adds a sample; readers copy what they need.
+//! It is in memory only and has bounds: [`MAX_SERIES`] series of [`SAMPLES`] values, 6 MiB in all, and three copies
+//! of the counters of answers. A task of the daemon adds a sample; readers copy what they need.
 
 mod query;
 mod report;

@@ -5,8 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::{Flags, load};
-use crate::control::names::{NameReport, NameState, NameStateCache, Reporter};
+use crate::control::history::History;
+use crate::control::names::{MeasuredEndpoint, MeasuredSplit, NameReport, NameState, NameStateCache, Reporter};
 use crate::model::{CheckView, Health, Model, Moment, WorldView};
+use crate::server::Totals;
 use crate::snapshot::compile::{compile, refresh};
 use crate::snapshot::{Identity, Snapshot};
 
@@ -167,4 +169,31 @@ fn a_used_cache_has_the_same_states_as_a_new_one() {
     }
     let other = first();
     assert_eq!(cache.states(&other), NameStateCache::default().states(&other), "a new model empties the cache");
+}
+
+#[test]
+fn a_name_has_its_measured_split() {
+    let snapshot = Arc::new(first());
+    let history = History::default();
+    let count = |picks: &[(&str, &str, u64)]| {
+        let mut totals = Totals { picks: vec![0; snapshot.tallies.len()], ..Totals::default() };
+        for (id, place) in (0..).zip(&mut totals.picks) {
+            let labels = snapshot.tallies.labels(id).unwrap();
+            let of_labels =
+                |(name, endpoint, _): &&(&str, &str, u64)| (labels.name, labels.endpoint) == (*name, *endpoint);
+            *place = picks.iter().find(of_labels).map_or(7, |(_, _, count)| *count);
+        }
+        totals
+    };
+    history.sample(&snapshot, count(&[("www", "pg-a", 100), ("www", "pg-b", 50)]), at(10), 0.0);
+    history.sample(&snapshot, count(&[("www", "pg-a", 175), ("www", "pg-b", 75)]), at(30), 0.0);
+    let states = NameStateCache::default().states(&snapshot);
+    let reporter = Reporter::new(snapshot.clone(), states, at(30)).with_split(history.split());
+    let measured = |name: &str| {
+        let mut reports = reporter.positions().map(|position| reporter.report(position));
+        reports.find(|report| report.name == name).unwrap().measured.unwrap()
+    };
+    let answer = |endpoint: &str, count| MeasuredEndpoint { endpoint: endpoint.into(), count };
+    assert_eq!(measured("www"), MeasuredSplit { over_s: 20, answers: vec![answer("pg-a", 75), answer("pg-b", 25)] });
+    assert_eq!(measured("pg").answers, [], "nobody has asked for it in that time");
 }

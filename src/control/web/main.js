@@ -54,11 +54,21 @@ onChange(() => {
   offer(find("#region"), [...store.places.keys()]);
 });
 
+// Keys of one character can be turned off (WCAG 2.2, 2.1.4).
+const KEYS_OFF = "portolan.keys.off";
+const keysBox = find("#keys");
+
+keysBox.checked = localStorage.getItem(KEYS_OFF) === null;
+keysBox.addEventListener("input", () => {
+  if (keysBox.checked) localStorage.removeItem(KEYS_OFF);
+  else localStorage.setItem(KEYS_OFF, "1");
+});
+
 /** `/` goes to the search, Escape clears it; the digits go to the sections. */
 document.addEventListener("keydown", (event) => {
-  const isField = event.target.matches?.("input, select, textarea");
+  const isField = event.target.matches?.("input:not([type=checkbox]), select, textarea");
   if (event.ctrlKey || event.metaKey || event.altKey) return;
-  if (event.key === "/" && !isField) {
+  if (event.key === "/" && !isField && keysBox.checked) {
     event.preventDefault();
     find("#find").focus();
   }
@@ -67,7 +77,7 @@ document.addEventListener("keydown", (event) => {
     readFilter();
   }
   const links = document.querySelectorAll("nav a");
-  const link = isField ? null : links[Number(event.key) - 1];
+  const link = isField || !keysBox.checked ? null : links[Number(event.key) - 1];
   if (/^[1-9]$/.test(event.key) && link) link.click();
 });
 

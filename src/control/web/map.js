@@ -217,7 +217,7 @@ function drawMap() {
   const hasLabels = width >= WIDE && all.length <= MOST_LABELS;
   const drawn = all.map((arc) => drawArc(arc, hasLabels, taken, scale));
   fill(svg, graticule(), land, drawn, spots.map((spot) => marker(spot, taken, scale)));
-  if (focused) svg.querySelector(`g.marker[data-region="${CSS.escape(focused)}"]`)?.focus();
+  if (focused) svg.querySelector(`g.marker[data-region="${CSS.escape(focused)}"]`)?.focus({ preventScroll: true });
   const lost = store.regions.filter(({ name }) => name && !store.places.get(name)).map(({ name }) => name);
   write(find("#world small"), [
     spots.length ? "" : "no region has a location: set location = [LATITUDE, LONGITUDE] in its settings",

@@ -62,7 +62,17 @@ function prefers(of) {
   return of.prefers?.length ? make("span", { class: "soft" }, ` prefers ${of.prefers.join(", ")}`) : null;
 }
 
-function nameRow({ name, row, isFirst, isOnly }) {
+/** The lease of an exclusive name. */
+function leaseOf({ zone, name }) {
+  const leases = store.status.zones.find((each) => each.zone === zone)?.exclusive ?? [];
+  const lease = leases.find((each) => each.name === name);
+  if (!lease) return "";
+  const holder = lease.holder ? `held by ${lease.holder}` : "holder unknown";
+  const epoch = lease.epoch === undefined ? "" : `, epoch ${lease.epoch}`;
+  return `exclusive: ${lease.endpoint}${epoch}, ${holder}${lease.promoting ? `, promoting ${lease.promoting}` : ""}`;
+}
+
+function nameRow({ name, row, isFirst, isOnly, lease }) {
   const full = fullName(name);
   const type = [...row.types][0];
   const query = new URLSearchParams({ name: full, type });
@@ -76,7 +86,7 @@ function nameRow({ name, row, isFirst, isOnly }) {
     : make("p", { class: "soft" }, `all clients, measured over ${lasting(measured.over)}: `,
       [...measured.shares].map(([endpoint, share]) => `${endpoint} ${percent(share)}`).join(", "));
   return [
-    make("td", { "data-label": "Name" }, first),
+    make("td", { "data-label": "Name" }, first, lease ? make("div", { class: "soft" }, lease) : null),
     make("td", { "data-label": "Clients" }, [...row.classes].join(", "),
       make("span", { class: "soft" }, ` ${[...row.types].join(", ")}`)),
     make("td", { "data-label": "Get now" }, make("ul", { class: "answers" }, lines), note),
@@ -97,13 +107,15 @@ onChange(() => {
   const shown = shownNames();
   const rows = shown.flatMap((name) => {
     const all = answerRows(name);
-    return all.map((row, at) => ({ name, row, isFirst: at === 0, isOnly: all.length === 1 }));
+    const lease = leaseOf(name);
+    return all.map((row, at) => ({ name, row, isFirst: at === 0, isOnly: all.length === 1, lease: at ? "" : lease }));
   }).slice(0, MOST_ROWS);
   sync(find("#names tbody"), rows, ({ name, row }) => `${name.zone}/${name.name} ${row.key}`, () => make("tr"),
     (node, item) => {
       const { row, name } = item;
       change(node, { class: row.of.on_empty ? "down" : row.of.preferred ? "up" : "warning" });
-      const facts = [[...row.classes], [...row.types], row.of.answers, row.of.prefers, name.measured, item.isFirst];
+      const { answers, prefers: better } = row.of;
+      const facts = [[...row.classes], [...row.types], answers, better, name.measured, item.isFirst, item.lease];
       rebuild(node, facts, () => nameRow(item));
     });
   const all = store.status.zones.reduce((sum, zone) => sum + zone.names.length, 0);

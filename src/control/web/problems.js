@@ -31,6 +31,12 @@ function vantageProblems({ vantages }) {
   });
 }
 
+function fleetProblems({ fleet }) {
+  if (!fleet || fleet.nats.state === "connected") return [];
+  const why = fleet.nats.problem ? `: ${fleet.nats.problem}` : "";
+  return [["warning", `no connection to NATS for ${lasting(fleet.nats.for_ms / 1000)}${why}`]];
+}
+
 function nameProblems(names) {
   return names.flatMap(({ zone, notes, on_empty: isEmpty }) =>
     notes.map((note) => [isEmpty ? "down" : "warning", `${note} [${zone}]`]),
@@ -39,6 +45,13 @@ function nameProblems(names) {
 
 function until(entry) {
   return entry.until ? `, until ${moment(entry.until)}` : "";
+}
+
+/** Where an override is not in force yet. */
+function spread({ fleet }) {
+  if (!fleet) return "";
+  if (!fleet.shared) return " (not yet shared with the fleet)";
+  return fleet.missing.length ? ` (not in force yet at ${fleet.missing.join(", ")})` : "";
 }
 
 function overrideProblems(endpoints) {
@@ -51,7 +64,7 @@ function overrideProblems(endpoints) {
     }
   }
   return [...byTarget].map(([target, [entry, words]]) =>
-    ["drained", entry ? `${target} is ${words} by ${entry.who}: ${entry.why}${until(entry)}` : words],
+    ["drained", entry ? `${target} is ${words} by ${entry.who}: ${entry.why}${until(entry)}${spread(entry)}` : words],
   );
 }
 
@@ -73,7 +86,8 @@ const LEVEL_LABELS = { down: "Bad", warning: "Note", drained: "Override" };
 function problems() {
   const { status, names, endpoints, regions } = store;
   const all = [
-    ...vantageProblems(status), ...fileProblems(status), ...downRegions(regions), ...nameProblems(names),
+    ...vantageProblems(status), ...fleetProblems(status), ...fileProblems(status), ...downRegions(regions),
+    ...nameProblems(names),
     ...drillProblems(status), ...overrideProblems(endpoints),
   ];
   return all.sort(([a], [b]) => LEVELS.indexOf(a) - LEVELS.indexOf(b));
