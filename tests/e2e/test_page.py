@@ -7,6 +7,7 @@ import pytest
 from browser import DRIVER, PHONE, chromium
 from page_scene import axe_violations, page_of
 from portolan import MASTER, Node
+from processes import wait_until
 from test_operator import operate, write_tokens
 
 pytestmark = pytest.mark.skipif(DRIVER is None, reason="needs chromedriver (Debian: chromium-driver)")
@@ -114,3 +115,18 @@ def test_a_program_reads_the_page_as_text(dir):
         assert "default-src 'none'" in allowed and "unsafe" not in allowed
         # Everything is in this one text.
         assert not re.findall(r"(?:src|href)=\"(?!#|data:)", text)
+
+
+def test_the_last_hour_is_a_call_of_the_api(dir):
+    zones = {"svc.example.policy.toml": POLICY, "svc.example.zone": MASTER}
+    with Node(dir, zones, settings=SETTINGS.replace('[api]\ntoken_file = "tokens"\n', "")) as node:
+        history = lambda query="": node.json(f"/v1/history{query}")
+        wait_until(lambda: history().get("end"), 20)
+        found = history("?kind=answers&by=region")
+        assert (found["step_s"], len(found["qps"]), found["not_stored"]) == (10, 360, 0)
+        assert {series["region"] for series in found["series"]} == {"eu-west", "us-east"}
+        assert {len(series["values"]) for series in found["series"]} == {360}
+        with pytest.raises(AssertionError, match="400 .*kind is answers or rtt"):
+            history("?kind=nothing")
+        server = node.status()["server"]
+        assert (server["node"], server["traffic"]["queries"]) == ("ns1", 0) and server["uptime_s"] < 300
