@@ -6,6 +6,7 @@
 mod args;
 mod check;
 mod client;
+mod drill;
 mod events;
 mod explain;
 mod failback;
@@ -68,6 +69,7 @@ enum Command {
     /// List the overrides: until when they last, who made them, and why
     #[command(after_help = "Example:\n  portolan overrides --format json")]
     Overrides(overrides::ApiArgs),
+    Drill(drill::DrillArgs),
     Failback(failback::FailbackArgs),
     Events(events::EventsArgs),
     Reload(reload::ReloadArgs),
@@ -95,6 +97,7 @@ impl Command {
             | Command::ForceDown(_)
             | Command::Clear(_)
             | Command::Overrides(_)
+            | Command::Drill(_)
             | Command::Failback(_)
             | Command::Events(_)
             | Command::Reload(_)
@@ -168,6 +171,10 @@ pub fn run() -> ExitCode {
         Command::ForceDown(args) => overrides::set(&args, OverrideState::Down),
         Command::Clear(args) => overrides::clear(&args),
         Command::Overrides(args) => overrides::list(&args),
+        Command::Drill(args) => match drill::run(args) {
+            Ok(code) => return code,
+            Err(failure) => Err(failure),
+        },
         Command::Failback(args) => failback::run(&args),
         Command::Events(args) => match events::run(&args) {
             Ok(code) => return code,

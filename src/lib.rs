@@ -49,11 +49,12 @@
 //! | [`answer`] | one answering function |
 //! | [`admission`] | who gets a connection, and how many octets may wait for a peer |
 //! | [`server`] | the sockets of DNS |
+//! | [`drill`] | rehearsed outages: plan, measurement and report; pure |
 //! | [`control`] and [`telemetry`] | HTTP, explain, simulate, overrides, status, metrics |
 //! | [`daemon`], [`demo`], [`cli`] | the wiring, the demo, and the command line |
 //!
-//! Pure (no socket, clock, entropy or metrics): `printable`, `wire`, `model`, `placing`, `steering`, `answer`, and the
-//! files of `health`, `fleet` and `snapshot` that `PURE` of `tests/tidy/walls.rs` lists.
+//! Pure (no socket, clock, entropy or metrics): `printable`, `wire`, `model`, `placing`, `steering`, `answer`,
+//! `drill`, and the files of `health`, `fleet` and `snapshot` that `PURE` of `tests/tidy/walls.rs` lists.
 //!
 //! ## Threads
 //!
@@ -95,6 +96,8 @@ pub mod snapshot;
 pub mod admission;
 pub mod answer;
 pub mod server;
+
+pub mod drill;
 
 pub mod control;
 pub mod telemetry;

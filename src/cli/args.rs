@@ -48,6 +48,11 @@ pub(super) struct ServerArg {
 }
 
 impl ServerArg {
+    /// The same from arguments of another command.
+    pub(super) fn of(server: Option<ApiServer>, ca: Option<PathBuf>) -> ServerArg {
+        ServerArg { server, ca }
+    }
+
     /// The server of the flag, else of the environment, else the default. Ends the process with exit code 2 if the
     /// value in the environment is not a URL, as for a wrong flag.
     pub(super) fn server(&self) -> ApiServer {

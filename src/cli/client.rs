@@ -5,6 +5,7 @@ mod event_stream;
 mod secure;
 
 use std::fmt;
+use std::net::{IpAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -12,6 +13,7 @@ use std::time::Duration;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Bytes;
 use hyper::header::HeaderValue;
+use hyper::http::request;
 use hyper::{Method, Request, StatusCode, Uri, client, header};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -43,11 +45,13 @@ pub(super) struct Call {
     body: Option<String>,
     token: Option<HeaderValue>,
     timeout: Duration,
+    /// The id of the last message of a stream that the caller has.
+    last_event: Option<String>,
 }
 
 impl Call {
     fn new(method: Method, path: &str, body: Option<String>) -> Call {
-        Call { method, path: path.to_owned(), body, token: None, timeout: TIMEOUT }
+        Call { method, path: path.to_owned(), body, token: None, timeout: TIMEOUT, last_event: None }
     }
 
     /// GET `path`, which has its encoded query.
@@ -166,17 +170,7 @@ impl ApiServer {
         let stream = self.connect().await?;
         let (mut sender, connection) =
             client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|error| invalid(&error))?;
-        let mut request = Request::builder()
-            .method(call.method.clone())
-            .uri(&call.path)
-            .header(header::HOST, format!("{}:{}", self.host, self.port))
-            .header(header::CONNECTION, "close");
-        if let Some(token) = &call.token {
-            request = request.header(header::AUTHORIZATION, token);
-        }
-        if call.body.is_some() {
-            request = request.header(header::CONTENT_TYPE, "application/json");
-        }
+        let request = self.head(call).header(header::CONNECTION, "close");
         let request = request.body(Full::new(Bytes::from(call.body.clone().unwrap_or_default())))?;
         let exchange = async {
             let response = sender.send_request(request).await.map_err(|error| invalid(&error))?;
@@ -192,6 +186,32 @@ impl ApiServer {
             _ = connection => exchange.await?,
         };
         self.result(status, location.as_deref(), body)
+    }
+
+    /// Makes a call from a task; as [`ApiServer::call`].
+    pub(super) async fn call_within_runtime(&self, call: &Call) -> Result<String, Failure> {
+        let late = |_| Failure(format!("no response from {self} within {} s", call.timeout.as_secs()));
+        let done = tokio::time::timeout(call.timeout, self.send(call)).await.map_err(late)?;
+        done?.map_err(|refused| Failure::refused(&refused))
+    }
+
+    /// The first address of its host.
+    pub(super) fn ip(&self) -> Option<IpAddr> {
+        let host = self.host.trim_start_matches('[').trim_end_matches(']');
+        (host, self.port).to_socket_addrs().ok()?.next().map(|address| address.ip())
+    }
+
+    /// A request with the head that all calls have.
+    fn head(&self, call: &Call) -> request::Builder {
+        let head = Request::builder()
+            .method(call.method.clone())
+            .uri(&call.path)
+            .header(header::HOST, format!("{}:{}", self.host, self.port));
+        let head = match &call.token {
+            Some(token) => head.header(header::AUTHORIZATION, token),
+            None => head,
+        };
+        if call.body.is_some() { head.header(header::CONTENT_TYPE, "application/json") } else { head }
     }
 
     async fn connect(&self) -> Result<Box<dyn Stream>, Failure> {

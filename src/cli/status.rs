@@ -391,6 +391,7 @@ mod tests {
                 age_ms: None,
             }],
             reload: ReloadReport { ok: true, at: 100.0, problems: vec![], running_since: None, unnoticed: None },
+            drill: None,
             unsaved: vec![UnsavedFile {
                 file: "overrides.json".into(),
                 content: "the operators' overrides".into(),

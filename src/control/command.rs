@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
+use crate::control::drill::DrillOrder;
 use crate::control::failback::FailbackError;
 use crate::control::moved::MovedAnswers;
 use crate::control::overrides::{OverrideError, OverrideReport};
@@ -33,6 +34,8 @@ pub enum Command {
         /// Receives the reply.
         reply: oneshot::Sender<Result<AppliedFailback, FailbackError>>,
     },
+    /// Begin a drill.
+    Drill(Box<DrillOrder>),
     /// Load the files as they are now.
     Reload {
         /// Whether to remove at once the zones and names that disappeared from the files.

@@ -20,7 +20,7 @@ use crate::control::problem::problem;
 use crate::control::serve::ApiRoutes;
 use crate::control::server::ServerReport;
 use crate::control::state::{ApiState, Readiness};
-use crate::control::{events, failback, gate, heartbeat, history, names, operate, page, request_log, simulate, status};
+use crate::control::{drill, events, failback, gate, heartbeat, history, names, operate, page, request_log, simulate, status};
 use crate::model::Moment;
 
 /// The media type of Prometheus text (exposition format 0.0.4).
@@ -56,6 +56,8 @@ pub fn router(state: ApiState) -> ApiRoutes {
         .route("/v1/overrides", get(operate::list).put(operate::put_all).delete(operate::clear_all))
         .route("/v1/overrides/{*target}", put(operate::put).delete(operate::clear))
         .route("/v1/failback/{name}", post(failback::respond::respond))
+        .route("/v1/drill", get(drill::show).post(drill::begin).delete(drill::stop))
+        .route("/v1/drill/{id}", put(drill::renew))
         .route("/v1/heartbeat/{endpoint}", put(heartbeat::put).delete(heartbeat::goodbye))
         .route("/v1/reload", post(operate::reload))
         .fallback(not_found)
@@ -104,6 +106,7 @@ async fn status_json(Shared(state): Shared<ApiState>) -> Response {
         status.complete(&own.controls.disk, own.controls.spread.as_ref(), now);
         status.fleet = own.fleet.as_ref().map(|read| read());
         status.server = Some(server_report(&own, now));
+        status.drill = own.controls.drill.running().as_deref().cloned();
         json::octets(&status)
     };
     match state.texts.status.result(&state.costly, text).await {
@@ -217,8 +220,8 @@ fn status_of(error: &ExplainError) -> StatusCode {
 async fn not_found(uri: Uri) -> Response {
     let detail = format!(
         "nothing at {}; there are /, /healthz, /readyz, /metrics, /v1/status, /v1/names, /v1/history, \
-         /v1/explain, /v1/events, /v1/overrides, /v1/failback/NAME, /v1/heartbeat/ENDPOINT, /v1/reload \
-         and /v1/simulate",
+         /v1/explain, /v1/events, /v1/overrides, /v1/failback/NAME, /v1/heartbeat/ENDPOINT, /v1/reload, \
+         /v1/drill and /v1/simulate",
         uri.path()
     );
     problem(StatusCode::NOT_FOUND, detail)

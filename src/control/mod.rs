@@ -8,6 +8,7 @@ mod caller;
 pub mod command;
 mod connections;
 mod costly;
+pub mod drill;
 mod events;
 pub mod explain;
 pub mod failback;

@@ -13,6 +13,7 @@ use crate::control::access::ApiAccess;
 use crate::control::command::{Command, LeaseOrder};
 use crate::control::connections::ApiRoom;
 use crate::control::costly::{CallLimits, Costly, SharedWork};
+use crate::control::drill::DrillBoard;
 use crate::control::fleet::{ReadFleet, RelayBeat, SpreadReports};
 use crate::control::fleet_events::FleetEvents;
 use crate::control::heartbeat::gate::BeatGate;
@@ -79,6 +80,8 @@ pub struct Controls {
     pub beats: BeatSender,
     /// Passes them on to the other servers of the fleet; `None`: this node is in no fleet.
     pub relay: Option<RelayBeat>,
+    /// The drills.
+    pub drill: Arc<DrillBoard>,
     /// Where orders for exclusive names are sent; `None`: this node is in no fleet.
     pub leases: Option<mpsc::Sender<LeaseOrder>>,
 }

@@ -14,6 +14,7 @@ use crate::control::overrides::OverrideReport;
 use crate::control::regions::{PlaceReport, RegionReport, basis_text, millis, regions};
 use crate::control::server::ServerReport;
 use crate::control::unsaved::{DiskState, UnsavedFile};
+use crate::drill::DrillStatus;
 use crate::model::{
     AdminState, AnswerRdata, Answerable, CheckId, Endpoint, EndpointId, Evidence, Model, Moment, VantageState,
     WorldView,
@@ -45,6 +46,9 @@ pub struct Status {
     /// The regions, in the order of the settings.
     #[serde(default)]
     pub regions: Vec<PlaceReport>,
+    /// The drill that runs; absent if none does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drill: Option<DrillStatus>,
 }
 
 /// One zone.
@@ -326,6 +330,7 @@ pub fn status(snapshot: &Snapshot, reload: &ReloadStatus, now: Moment) -> Status
         fleet: None,
         server: None,
         regions: model.regions.iter().map(PlaceReport::of).collect(),
+        drill: None,
     }
 }
 

@@ -95,6 +95,11 @@ impl Target {
         Rank(self.kind, self.zone.is_some())
     }
 
+    /// Whether it is one endpoint by its name.
+    pub fn is_endpoint(&self) -> bool {
+        self.kind == Kind::Endpoint
+    }
+
     /// The name of the region, if it is a region.
     pub fn region(&self) -> Option<&str> {
         (self.kind == Kind::Region).then_some(&*self.name)

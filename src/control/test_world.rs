@@ -65,7 +65,7 @@ fn zone() -> Zone {
     Zone {
         apex,
         rrsets: vec![soa],
-        steered: vec![SteeredName { owner, label: "www".into(), policy: PolicyId(0) }],
+        steered: vec![SteeredName { owner, label: "www".into(), policy: PolicyId(0), rto: None }],
         ecs: Ecs::default(),
     }
 }
@@ -151,6 +151,7 @@ pub(crate) fn world() -> TestWorld {
         beats: BeatSender::default(),
         leases: None,
         relay: None,
+        drill: Arc::default(),
     };
     let (readiness, watched) = watch::channel(Readiness::Starting);
     let reload = Arc::new(ArcSwap::from_pointee(ReloadStatus {

@@ -16,6 +16,7 @@ use crate::admission::{Seats, WaitingOctets};
 use crate::clock;
 use crate::config::Limits;
 use crate::control::command::MAX_WAITING;
+use crate::control::drill::DrillBoard;
 use crate::control::names::NameStateCache;
 use crate::control::{self, ApiAccess, Controls, History, Journal, JournalEvent, JournalStart, MAX_BEHIND};
 use crate::control::{Readiness, ReloadStatus};
@@ -23,6 +24,7 @@ use crate::daemon::StartError;
 use crate::daemon::certificate;
 use crate::daemon::changes::Changes;
 use crate::daemon::clocks::Now;
+use crate::daemon::drill::Drills;
 use crate::daemon::event_log::write_events;
 use crate::daemon::event_number;
 use crate::daemon::exclusive::{ExclusiveNames, NodeParts, restored_leases};
@@ -154,6 +156,10 @@ impl RunningNode {
         }
 
         let counters = Arc::new(Counters::new());
+        let drill_board: Arc<DrillBoard> = Arc::default();
+        let counted = counters.clone();
+        let queries = move || counted.totals().queries.iter().map(|(.., count)| count).sum();
+        drill_board.serve(server.addresses().to_vec(), queries);
         let stop = CancellationToken::new();
         let parts = NodeParts {
             node: &settings.node,
@@ -174,6 +180,7 @@ impl RunningNode {
             beats: vantages.beats(),
             leases: exclusive.orders.take(),
             relay: fleet.as_ref().map(Fleet::relay),
+            drill: drill_board.clone(),
         };
         let (readiness, is_ready) = watch::channel(Readiness::Starting);
         let loaded = ReloadStatus {
@@ -199,6 +206,7 @@ impl RunningNode {
             access: access.clone(),
             disk: state_dir.disk(),
             query_log,
+            drill: drill_board.clone(),
         };
         let render = Arc::new(move |board: &NameStateCache| sources.render(board));
         let state =
@@ -274,6 +282,7 @@ impl RunningNode {
             state_dir: state_dir.clone(),
             reloads: Reloads::default(),
             drafting: Drafting::on(runtimes.control.handle().clone()),
+            drills: Drills::new(drill_board, counters.clone()),
             low,
         };
         let mut tasks = vec![api];

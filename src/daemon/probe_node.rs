@@ -150,6 +150,7 @@ impl ProbeNode {
             spread: None,
             beats: vantages.beats(),
             relay: None,
+            drill: Arc::default(),
             leases: None,
         };
         let (readiness, is_ready) = watch::channel(Readiness::Starting);
@@ -178,6 +179,7 @@ impl ProbeNode {
             disk,
             fleet: Some(fleet.reader()),
             query_log: None,
+            drill: Arc::default(),
         };
         let render = Arc::new(move |board: &NameStateCache| sources.render(board));
         let journal = Arc::new(Journal::new(&settings.node, MAX_BEHIND, 0));

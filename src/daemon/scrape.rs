@@ -5,6 +5,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 
 use crate::clock;
+use crate::control::drill::DrillBoard;
 use crate::control::fleet::ReadFleet;
 use crate::control::names::NameStateCache;
 use crate::control::unsaved::DiskState;
@@ -27,6 +28,7 @@ pub(crate) struct Sources {
     pub(crate) disk: Arc<DiskState>,
     pub(crate) fleet: Option<ReadFleet>,
     pub(crate) query_log: Option<Arc<QueryLogState>>,
+    pub(crate) drill: Arc<DrillBoard>,
 }
 
 impl Sources {
@@ -46,6 +48,8 @@ impl Sources {
             unsaved: &self.disk.unsaved(clock::now()),
             query_log: self.query_log.as_deref(),
             fleet: self.fleet.as_ref().map(|read| read()).as_ref(),
+            drill: self.drill.running().as_deref(),
+            drills: self.drill.counts(),
         })
     }
 }

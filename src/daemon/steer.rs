@@ -4,6 +4,7 @@
 
 mod compiling;
 mod drafting;
+mod drill;
 mod operate;
 mod reload;
 mod removal;
@@ -21,6 +22,7 @@ use crate::clock;
 use crate::config::{Flags, Settings, ZoneState};
 use crate::control::{ApiAccess, Command, Journal, JournalEvent, ReloadStatus};
 use crate::daemon::changes::{Cause, Changes};
+use crate::daemon::drill::Drills;
 use crate::daemon::exclusive::Leases;
 use crate::daemon::identity::Identities;
 use crate::daemon::overrides::Overrides;
@@ -75,6 +77,7 @@ pub(crate) struct Steer {
     pub(crate) state_dir: StateDir,
     pub(crate) reloads: Reloads,
     pub(crate) drafting: Drafting,
+    pub(crate) drills: Drills,
     /// Threads of low priority: for what takes long and nobody waits for.
     pub(crate) low: Handle,
 }
@@ -107,6 +110,7 @@ impl Steer {
                     Command::Failback { name, zones, reply } => {
                         let _ = reply.send(self.fail_back(&name, zones.as_deref(), &model));
                     }
+                    Command::Drill(order) => self.begin_drill(*order),
                     Command::Reload { confirm_removal, reply } => {
                         self.reloads.waiting.push(reply);
                         self.reloads.confirm_removal |= confirm_removal;
@@ -122,6 +126,7 @@ impl Steer {
                         }
                     }
                 }
+                wake = self.drills.next() => self.wake_drill(wake),
                 draft = self.drafting.drafted() => self.drafted(draft, &model),
                 () = pass(expiry), if self.drafting.may_expire(clock::now()) => {
                     self.want_change(WantedChange::Expiry, &model);
@@ -193,10 +198,13 @@ impl Steer {
     fn observe(&mut self, view: WorldView) {
         let before = self.publisher.snapshots().load_full();
         let view = self.completed(view);
+        let drill = self.drills.observe(&before.model, &view, &before, &mut self.vantages);
         let transitions = self.publisher.observe(view, clock::unix_seconds());
+        self.drills.published();
         // A failure is in the log.
         drop(self.save_steering(&before));
         self.report_transitions(&transitions);
+        self.finish_drill(drill);
     }
 
     /// Announces the present snapshot, and saves what a restart restores of it; `before` was served before it. The

@@ -1,7 +1,7 @@
 //! The vantages of this process: a prober each, and the exchange where their reports come together. The steering task
 //! receives the view that they agree on.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -14,12 +14,13 @@ use crate::daemon::limits;
 use crate::daemon::runtimes::{LAST_GRACE, OwnRuntime, PROBE};
 use crate::fleet::agreement::MAX_VANTAGES;
 use crate::fleet::exchange::RemoteReports;
-use crate::fleet::{Agreement, Ballots, Exchange, Received, Vantage};
+use crate::fleet::report::Extent;
+use crate::fleet::{Agreement, Ballots, Exchange, Received, Report, Vantage};
 use crate::health::{
-    BeatSender, Plan, ProbeClients, Prober, ProberHandle, ProberSettings, RetainedCheck, Round, SourceAddresses,
-    control_check, programs_ended, reap_orphans,
+    BeatSender, Injection, Plan, ProbeClients, Prober, ProberHandle, ProberSettings, RetainedCheck, Round,
+    SourceAddresses, control_check, programs_ended, reap_orphans,
 };
-use crate::model::{Answerable, CheckId, CheckKey, Model, Moment, RegionId, WorldView};
+use crate::model::{Answerable, CheckId, CheckKey, Health, Model, Moment, RegionId, WorldView};
 use crate::telemetry::{Metrics, ProbeResult};
 
 /// One vantage in this process.
@@ -45,8 +46,28 @@ pub(crate) struct Vantages {
     is_full: bool,
     /// Joins what the fleet probes; `None`: this node is alone.
     merge: Option<PlanMerge>,
+    /// What a drill counts as lost.
+    loss: Option<LossInForce>,
     /// Dropped last: the probers run on its threads.
     threads: OwnRuntime,
+}
+
+/// What a drill counts as lost.
+pub(crate) struct Loss {
+    /// The checks.
+    pub(crate) injection: Injection,
+    /// The vantages whose reports do not arrive.
+    pub(crate) vantages: BTreeSet<Arc<str>>,
+    /// Whether no reports of other nodes arrive.
+    pub(crate) loses_fleet: bool,
+}
+
+struct LossInForce {
+    loss: Loss,
+    /// The lost checks on which no vantage has the verdict down yet.
+    waiting: HashSet<Arc<CheckKey>>,
+    /// When the report was made after which none was waiting.
+    detected: Option<Moment>,
 }
 
 struct Member {
@@ -102,6 +123,7 @@ impl Vantages {
             is_behind: false,
             is_full: false,
             merge: None,
+            loss: None,
             threads,
         })
     }
@@ -109,6 +131,47 @@ impl Vantages {
     /// Probes from now on also what the fleet probes.
     pub(crate) fn follow(&mut self, merge: PlanMerge) {
         self.merge = Some(merge);
+    }
+
+    /// From now on this counts as lost, and nothing else; with `None` nothing does.
+    pub(crate) fn lose(&mut self, mut loss: Option<Loss>) {
+        if let Some(loss) = &mut loss {
+            let is_lost = |member: &Member| loss.vantages.contains(&member.vantage.name);
+            // Somebody must find that the endpoints are lost.
+            if !loss.injection.checks.is_empty() && self.members.iter().all(is_lost) {
+                self.members.iter().for_each(|member| _ = loss.vantages.remove(&member.vantage.name));
+            }
+        }
+        if let Some(loss) = &loss {
+            self.forget_others(&loss.injection);
+        }
+        let injection = loss.as_ref().map(|loss| &loss.injection);
+        self.members.iter().for_each(|member| member.prober.lose(injection.cloned()));
+        self.loss = loss.map(|loss| {
+            let waiting = loss.injection.checks.iter().cloned().collect();
+            LossInForce { loss, waiting, detected: None }
+        });
+    }
+
+    /// Removes what vantages of other nodes reported of lost checks: they may not take part in the drill. They repeat it
+    /// every few seconds, so it is there again soon after the drill.
+    fn forget_others(&mut self, injection: &Injection) {
+        let known = self.agreement.ballots().vantages.iter().filter(|of| !self.is_own(&of.vantage.name));
+        let known: Vec<(Vantage, Moment)> = known.map(|of| (of.vantage.clone(), of.received_at)).collect();
+        for (vantage, received_at) in known {
+            let removed = injection.checks.iter().cloned().collect();
+            let report = Report { extent: Extent::Behind, removed, ..Report::part(vantage, received_at, Vec::new()) };
+            self.agreement.receive(&report, received_at);
+        }
+    }
+
+    fn is_own(&self, vantage: &str) -> bool {
+        self.members.iter().any(|member| &*member.vantage.name == vantage)
+    }
+
+    /// Since when some vantage has the verdict down on each lost check.
+    pub(crate) fn detected(&self) -> Option<Moment> {
+        self.loss.as_ref()?.detected
     }
 
     /// Whether it probes also what the fleet probes.
@@ -215,6 +278,12 @@ impl Vantages {
 
     fn receive(&mut self, reports: Vec<Received>) {
         for Received { report, received_at } in reports {
+            let is_own = self.is_own(&report.vantage.name);
+            let report = match &mut self.loss {
+                Some(loss) if loss.has_lost(&report.vantage.name, is_own) => continue,
+                Some(loss) => loss.taken(report, is_own),
+                None => report,
+            };
             let was_full = std::mem::replace(&mut self.is_full, !self.agreement.receive(&report, received_at));
             if self.is_full && !was_full {
                 let vantage = &*report.vantage.name;
@@ -231,6 +300,39 @@ impl Vantages {
         // A program that is being started now would outlive this process.
         let _ = tokio::time::timeout(LAST_GRACE, programs_ended()).await;
         self.threads.stop().await;
+    }
+}
+
+impl LossInForce {
+    /// Whether the reports of a vantage do not arrive.
+    fn has_lost(&self, vantage: &Arc<str>, is_own: bool) -> bool {
+        (self.loss.loses_fleet && !is_own) || self.loss.vantages.contains(vantage)
+    }
+
+    /// What counts of a report: all of one of this node; of others all but the lost checks.
+    fn taken(&mut self, report: Arc<Report>, is_own: bool) -> Arc<Report> {
+        let checks = &self.loss.injection.checks;
+        if !is_own && report.observations.iter().any(|observation| checks.contains(&observation.key)) {
+            let mut rest = Report::clone(&report);
+            rest.observations.retain(|observation| !checks.contains(&observation.key));
+            return Arc::new(rest);
+        }
+        if is_own {
+            self.note_detected(&report);
+        }
+        report
+    }
+
+    fn note_detected(&mut self, report: &Report) {
+        if self.waiting.is_empty() {
+            return;
+        }
+        for observation in report.observations.iter().filter(|observation| observation.health == Health::Down) {
+            self.waiting.remove(&observation.key);
+        }
+        if self.waiting.is_empty() {
+            self.detected = Some(report.made_at);
+        }
     }
 }
 

@@ -1,6 +1,8 @@
 //! The heartbeat checks of one prober: passes beats and the time to each [`Heartbeat`], and makes the observations. A
 //! value: it gets the time and the beats. The prober owns one; the HTTP API sends beats by [`BeatSender`].
 
+mod loss;
+
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,6 +11,8 @@ use tokio::sync::mpsc;
 
 use crate::health::{CheckState, Heartbeat, Observation, RetainedCheck, Sign, VerdictChange};
 use crate::model::{CheckKey, Doubt, Health, HeartbeatSpec, Moment};
+
+use loss::LostService;
 
 /// The most beats that wait for a prober. Further ones are refused, and their senders try again. Judgment: more than a
 /// hundred ms of a prober's work, and a second of beats of a large region.
@@ -75,6 +79,8 @@ struct Service {
     heartbeat: Heartbeat,
     /// Its entry in `Heartbeats::due`.
     due: Option<Moment>,
+    /// While a drill counts the service as lost.
+    lost: Option<Box<LostService>>,
 }
 
 impl Heartbeats {
@@ -88,12 +94,12 @@ impl Heartbeats {
             let Some(spec) = spec_of(key).filter(|_| !self.index.contains_key(key)) else { continue };
             let same = before.index.get(key).map(|nth| &before.services[*nth]);
             let heartbeat = match same.or_else(|| by_name.get(&spec.service()).copied()) {
-                Some(service) => service.heartbeat.with_monitor(&key.monitor),
+                Some(service) => service.real().with_monitor(&key.monitor),
                 None => Heartbeat::new(&key.monitor, spec.ttl, now),
             };
             let nth = self.services.len();
             self.index.insert(Arc::clone(key), nth);
-            self.services.push(Service { key: Arc::clone(key), heartbeat, due: None });
+            self.services.push(Service { key: Arc::clone(key), heartbeat, due: None, lost: None });
             self.reschedule(nth);
         }
     }
@@ -117,7 +123,12 @@ impl Heartbeats {
     /// ignored.
     pub fn receive(&mut self, beat: &Beat, now: Moment) -> bool {
         let Some(nth) = self.index.get(&beat.key).copied() else { return false };
-        let changed = self.services[nth].heartbeat.receive(beat.sign, now);
+        let service = &mut self.services[nth];
+        if let Some(lost) = &mut service.lost {
+            lost.real.receive(beat.sign, now);
+            return false;
+        }
+        let changed = service.heartbeat.receive(beat.sign, now);
         self.reschedule(nth);
         self.log_change(nth, changed, now)
     }
@@ -142,7 +153,11 @@ impl Heartbeats {
     /// Restarts the ttl of all services that are Up: see [`Heartbeat::restart_ttl`].
     pub fn restart_ttls(&mut self, now: Moment) {
         for nth in 0..self.services.len() {
-            self.services[nth].heartbeat.restart_ttl(now);
+            let service = &mut self.services[nth];
+            service.heartbeat.restart_ttl(now);
+            if let Some(lost) = &mut service.lost {
+                lost.real.restart_ttl(now);
+            }
             self.reschedule(nth);
         }
     }
@@ -198,14 +213,15 @@ impl Service {
             probed_at: self.heartbeat.last().map(|(at, _)| at),
             // The service may send a goodbye at any moment. That changes nothing while it is damped.
             may_change_in: self.heartbeat.damping().left(now),
-            why: self.why(now).or_else(|| self.suspicion(now)).map(Into::into),
+            why: self.loss().or_else(|| Some(self.why(now).or_else(|| self.suspicion(now))?.into())),
             hold: None,
             doubt: match (self.heartbeat.damping().is_damped(), self.suspicion(now).is_some()) {
                 (true, _) => Doubt::HeldDown,
                 (false, true) => Doubt::Suspect,
                 (false, false) => Doubt::None,
             },
-            state: Some(CheckState::Heartbeat(self.heartbeat.state(now))),
+            // A restart ends a drill.
+            state: Some(CheckState::Heartbeat(self.real().state(now))),
         }
     }
 

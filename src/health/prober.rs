@@ -7,6 +7,7 @@
 
 mod adoption;
 mod held_connections;
+mod loss;
 mod plan;
 mod probed_check;
 mod reported;
@@ -21,13 +22,14 @@ use tokio::task::JoinHandle;
 
 use crate::clock;
 use crate::health::probe::{Measurement, ProbeClients, probe};
-use crate::health::{Beat, BeatSender, Blindness, DetectorEvent, Heartbeats, Observation, Schedule, SlotId};
+use crate::health::{Beat, BeatSender, Blindness, DetectorEvent, Heartbeats, Injection, Observation, Schedule, SlotId};
 use crate::model::{CheckKey, Moment};
 
 pub use plan::Plan;
 pub use reported::control_check;
 
 use held_connections::{ConnectionEvent, HeldConnections};
+use loss::ActiveLoss;
 use probed_check::ProbedCheck;
 
 /// The time from a change to the report, in which other changes are collected. So the failure of a region is one report
@@ -89,19 +91,27 @@ pub struct Prober {
     /// The heartbeat checks, which are not probed.
     heartbeats: Heartbeats,
     rounds: Vec<oneshot::Sender<()>>,
+    /// The loss that a drill rehearses.
+    loss: Option<ActiveLoss>,
     report_at: Moment,
     ended: mpsc::UnboundedSender<EndedProbe>,
 }
 
 /// Controls a running prober. The prober stops when this is dropped.
 pub struct ProberHandle {
-    plans: mpsc::UnboundedSender<NewPlan>,
+    orders: mpsc::UnboundedSender<Order>,
     beats: BeatSender,
     task: JoinHandle<()>,
 }
 
 /// The first round of a plan: every check of it is probed, and failures are verified.
 pub struct Round(oneshot::Receiver<()>);
+
+enum Order {
+    Adopt(NewPlan),
+    /// From now on these checks count as lost; `None`: none.
+    Lose(Option<Injection>),
+}
 
 struct NewPlan {
     plan: Plan,
@@ -117,10 +127,11 @@ struct EndedProbe {
 impl Prober {
     /// Starts a prober without checks on the current tokio runtime.
     pub fn spawn(settings: ProberSettings, clients: Arc<ProbeClients>, publish: Publish) -> ProberHandle {
-        let (plans, new_plans) = mpsc::unbounded_channel();
+        let (orders, received_orders) = mpsc::unbounded_channel();
         let (beats, received) = BeatSender::channel();
         let (prober, endings, connection_events) = Prober::new(settings, clients, publish);
-        ProberHandle { plans, beats, task: tokio::spawn(prober.run(new_plans, endings, connection_events, received)) }
+        let task = tokio::spawn(prober.run(received_orders, endings, connection_events, received));
+        ProberHandle { orders, beats, task }
     }
 
     /// With the probes that end, and the events of held connections.
@@ -147,6 +158,7 @@ impl Prober {
             blind_why: None,
             heartbeats: Heartbeats::default(),
             rounds: Vec::new(),
+            loss: None,
             ended,
         };
         (prober, endings, connection_events)
@@ -154,7 +166,7 @@ impl Prober {
 
     async fn run(
         mut self,
-        mut new_plans: mpsc::UnboundedReceiver<NewPlan>,
+        mut orders: mpsc::UnboundedReceiver<Order>,
         mut endings: mpsc::UnboundedReceiver<EndedProbe>,
         mut connection_events: mpsc::UnboundedReceiver<ConnectionEvent>,
         mut beats: mpsc::Receiver<Beat>,
@@ -180,8 +192,9 @@ impl Prober {
             let wake = dues.into_iter().flatten().fold(self.report_at, Moment::min);
             tokio::select! {
                 biased;
-                new = new_plans.recv() => match new {
-                    Some(new) => self.adopt(new).await,
+                order = orders.recv() => match order {
+                    Some(Order::Adopt(new)) => self.adopt(new).await,
+                    Some(Order::Lose(injection)) => self.lose(injection, clock::now()),
                     None => return,
                 },
                 Some(ended) = endings.recv() => {
@@ -211,12 +224,20 @@ impl Prober {
                 self.schedule.overlap(slot, now + after);
             }
             let (key, rtt) = (Arc::clone(&check.key), check.detector.rtt_for_probe(under_way));
+            let lost_until = check.is_lost().then(|| now + rtt.timeout(&key.monitor));
             let clients = Arc::clone(&self.clients);
             let mut delivery = Delivery { to: self.ended.clone(), ended: Some(EndedProbe { slot, measurement: None }) };
             tokio::spawn(async move {
                 let deliver = move |measurement| {
                     if let Some(ended) = &mut delivery.ended {
                         ended.measurement = Some(measurement);
+                    }
+                    // The silence of a lost check lasts until the time-out.
+                    if let Some(until) = lost_until {
+                        tokio::spawn(async move {
+                            tokio::time::sleep(until.since(clock::now())).await;
+                            drop(delivery);
+                        });
                     }
                 };
                 probe(&clients, &key, &rtt, deliver).await;
@@ -241,8 +262,19 @@ impl Prober {
             "probe"
         );
         (self.settings.on_probe)(check.key.monitor.kind.as_str(), measurement.result.is_ok(), took);
-        let (began, ended, is_ok) = (measurement.began, measurement.ended, measurement.result.is_ok());
-        let (verify_at, has_changed) = check.judge(measurement);
+        let (began, mut ended, mut is_ok) = (measurement.began, measurement.ended, measurement.result.is_ok());
+        let (verify_at, has_changed) = match &self.loss {
+            Some(loss) if check.is_lost() && began >= loss.since => {
+                (ended, is_ok) = (clock::now(), false);
+                check.judge_lost(measurement, &loss.injection, ended)
+            }
+            Some(_) | None => {
+                if let Some(real) = check.real() {
+                    real.judge(measurement.clone());
+                }
+                check.judge(measurement)
+            }
+        };
         let backoff = check.detector.backoff();
         self.held.probed(slot, (began, is_ok), check.detector.health(), ended);
         self.schedule.set_extra_turn(slot, verify_at);
@@ -259,6 +291,9 @@ impl Prober {
         if let Some(check) = self.checks.get_mut(&slot) {
             // This never changes the verdict: probes decide.
             check.detector.step(DetectorEvent::ConnectionEnded, now);
+            if let Some(real) = check.real() {
+                real.detector.step(DetectorEvent::ConnectionEnded, now);
+            }
             self.schedule.set_extra_turn(slot, check.detector.deadline());
         }
     }
@@ -270,6 +305,7 @@ impl Prober {
     }
 
     fn report(&mut self, now: Moment) {
+        self.note_missing_beats(now);
         self.update_reported(now);
         let observations = self
             .plan
@@ -304,8 +340,14 @@ impl ProberHandle {
     pub fn adopt(&self, plan: impl Into<Plan>) -> Round {
         let (round, ended) = oneshot::channel();
         // A prober that has stopped drops the sender, which ends the round.
-        let _ = self.plans.send(NewPlan { plan: plan.into(), round });
+        let _ = self.orders.send(Order::Adopt(NewPlan { plan: plan.into(), round }));
         Round(ended)
+    }
+
+    /// From now on the checks of `injection` count as lost, and no others; with `None` none does.
+    pub fn lose(&self, injection: Option<Injection>) {
+        // A prober that has stopped reports nothing.
+        let _ = self.orders.send(Order::Lose(injection));
     }
 
     /// The sender of beats to this prober.
@@ -315,7 +357,7 @@ impl ProberHandle {
 
     /// Stops the prober. Returns when no more probes will begin.
     pub async fn stop(self) {
-        drop(self.plans);
+        drop(self.orders);
         // The task ends now. The error of a task that panicked is ignored.
         let _ = self.task.await;
     }

@@ -1,5 +1,7 @@
 //! A zone, from its master file and its policy file: static RRsets and steered names.
 
+use std::time::Duration;
+
 use crate::model::PolicyId;
 use crate::wire::Name;
 
@@ -47,6 +49,8 @@ pub struct SteeredName {
     pub label: String,
     /// How it is answered.
     pub policy: PolicyId,
+    /// Within which time clients are to get another answer after a failure, the TTL included: the `rto` of the name.
+    pub rto: Option<Duration>,
 }
 
 /// How EDNS client subnet is used in one zone. Default: used, /24 and /56.

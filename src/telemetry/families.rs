@@ -72,6 +72,9 @@ families! {
     NAME_PREFERRED Gauge "portolan_name_preferred" ["zone" "name"]
         "0 while some clients of a steered name get another answer than with every endpoint up.";
 
+    DRILL Gauge "portolan_drill" ["drill" "target"] "1 while a drill runs: what it loses counts as down.";
+    DRILLS Counter "portolan_drills_total" ["result"] "Drills of this server that ended, by result.";
+
     LEASE_EPOCH Gauge "portolan_lease_epoch" ["zone" "name"]
         "The epoch of an exclusive name: it rises with each promotion.";
     LEASE_ACTIVE Gauge "portolan_lease_active" ["zone" "name" "endpoint"]

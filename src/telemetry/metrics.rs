@@ -8,10 +8,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::clock;
+use crate::control::drill::DrillCounts;
 use crate::control::fleet::FleetReport;
 use crate::control::names::NameState;
 use crate::control::unsaved::UnsavedFile;
 use crate::control::{RefusalCounters, ReloadStatus};
+use crate::drill::DrillStatus;
 use crate::model::{Health, Model};
 use crate::server::{QueryLogState, Totals};
 use crate::snapshot::{Snapshot, Transition};
@@ -63,6 +65,10 @@ pub struct Scrape<'a> {
     pub query_log: Option<&'a QueryLogState>,
     /// The state of the fleet; `None`: this node is alone.
     pub fleet: Option<&'a FleetReport>,
+    /// The drill that runs.
+    pub drill: Option<&'a DrillStatus>,
+    /// The drills that ended.
+    pub drills: DrillCounts,
 }
 
 impl Metrics {
@@ -116,6 +122,8 @@ impl Metrics {
             unsaved,
             query_log,
             fleet,
+            drill,
+            drills,
         } = *scrape;
         let mut text = Exposition::default();
         text.family(&family::BUILD_INFO).sample(&[env!("CARGO_PKG_VERSION")], 1);
@@ -124,6 +132,13 @@ impl Metrics {
         text.single(&family::LAST_RELOAD_AT, reload.at);
         files::write(&mut text, reload, clock::unix_seconds());
         names::write(&mut text, &snapshot.model, names);
+        let mut samples = text.family(&family::DRILL);
+        if let Some(drill) = drill {
+            samples.sample(&[drill.drill.as_str(), &drill.target], 1);
+        }
+        let mut samples = text.family(&family::DRILLS);
+        samples.sample(&[DrillStatus::RESTORED], drills.restored);
+        samples.sample(&[DrillStatus::ABORTED], drills.aborted);
         leases::write(&mut text, snapshot);
         world::write(&mut text, snapshot);
         traffic::write(&mut text, totals, snapshot);

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::admission::{Seats, WaitingOctets};
 use crate::answer::Transport;
+use crate::control::drill::DrillCounts;
 use crate::control::fleet::{DifferingReport, EventsReport, FleetReport, LeftOutReport, NatsReport, NodeEventsReport};
 use crate::control::fleet::{OverridesReport, TakenReport, TargetsReport, VantageTraffic};
 use crate::control::names::NameStateCache;
@@ -54,6 +55,8 @@ fn scraped(metrics: &Metrics, snapshot: &Snapshot) -> Vec<String> {
         unsaved: &unsaved,
         query_log: Some(&QueryLogState::default()),
         fleet: Some(&fleet()),
+        drill: None,
+        drills: DrillCounts::default(),
     });
     text.lines().map(str::to_owned).collect()
 }

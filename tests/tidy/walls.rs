@@ -21,6 +21,7 @@ const ORDER: &[&str] = &[
     "answer",
     "admission",
     "server",
+    "drill",
     "control",
     "telemetry",
     "daemon",
@@ -68,6 +69,7 @@ const PURE: &[&str] = &[
     "snapshot/coming",
     "snapshot/compile",
     "answer",
+    "drill",
 ];
 
 /// Words that a pure module never says: sockets, clocks, chance, counters, logs; with `!`, only as a macro.

@@ -3,13 +3,13 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use http_body_util::{BodyExt, Empty, Limited};
+use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Bytes, Incoming};
-use hyper::{Request, StatusCode, client, header};
+use hyper::{StatusCode, client, header};
 use hyper_util::rt::TokioIo;
 
 use crate::cli::Failure;
-use crate::cli::client::{ApiServer, MAX_BODY, TIMEOUT};
+use crate::cli::client::{ApiServer, Call, MAX_BODY};
 use crate::control::ProblemDetails;
 
 /// A stream without an octet for so long is broken: the server sends a comment every 15 s.
@@ -27,6 +27,7 @@ pub(in crate::cli) struct EventReader {
     /// How long the server wants a client to wait before it opens the stream again.
     pub(in crate::cli) retry: Option<Duration>,
     connection: tokio::task::JoinHandle<()>,
+    silence: Duration,
 }
 
 /// One message of a stream.
@@ -54,12 +55,22 @@ impl ApiServer {
         path: &str,
         last: Option<&str>,
     ) -> Result<Result<EventReader, ProblemDetails>, Failure> {
-        let opening = self.open(path, last);
-        let late = |_| Failure(format!("no response from {self} within {} s", TIMEOUT.as_secs()));
-        tokio::time::timeout(TIMEOUT, opening).await.map_err(late)?
+        let call = Call { last_event: last.map(str::to_owned), ..Call::get(path) };
+        self.open_stream(&call).await
     }
 
-    async fn open(&self, path: &str, last: Option<&str>) -> Result<Result<EventReader, ProblemDetails>, Failure> {
+    /// Makes a call whose response is a stream. Returns the problem report of a server that refuses.
+    pub(in crate::cli) async fn open_stream(
+        &self,
+        call: &Call,
+    ) -> Result<Result<EventReader, ProblemDetails>, Failure> {
+        let opening = self.open(call);
+        let within = call.timeout;
+        let late = |_| Failure(format!("no response from {self} within {} s", within.as_secs()));
+        tokio::time::timeout(within, opening).await.map_err(late)?
+    }
+
+    async fn open(&self, call: &Call) -> Result<Result<EventReader, ProblemDetails>, Failure> {
         let invalid =
             |error: &dyn std::fmt::Display| Failure(format!("{self} did not send a valid HTTP response: {error}"));
         let stream = self.connect().await?;
@@ -67,18 +78,24 @@ impl ApiServer {
             client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|error| invalid(&error))?;
         // It only transports octets. The body reports its end.
         let connection = tokio::spawn(async move { drop(connection.await) });
-        let mut request = Request::get(path)
-            .header(header::HOST, format!("{}:{}", self.host, self.port))
-            .header(header::ACCEPT, "text/event-stream");
-        if let Some(last) = last {
+        let mut request = self.head(call).header(header::ACCEPT, "text/event-stream");
+        if let Some(last) = &call.last_event {
             request = request.header("last-event-id", last);
         }
-        let response = sender.send_request(request.body(Empty::<Bytes>::new())?).await;
+        let body = Full::new(Bytes::from(call.body.clone().unwrap_or_default()));
+        let response = sender.send_request(request.body(body)?).await;
         let response = response.map_err(|error| invalid(&error))?;
         let status = response.status();
         let body = response.into_body();
         if status == StatusCode::OK {
-            return Ok(Ok(EventReader { body, buffer: Vec::new(), lines: VecDeque::new(), retry: None, connection }));
+            return Ok(Ok(EventReader {
+                body,
+                buffer: Vec::new(),
+                lines: VecDeque::new(),
+                retry: None,
+                connection,
+                silence: SILENCE,
+            }));
         }
         let body = Limited::new(body, MAX_BODY).collect().await.map_err(|error| invalid(&error))?;
         match self.result(status, None, String::from_utf8_lossy(&body.to_bytes()).into_owned())? {
@@ -89,6 +106,13 @@ impl ApiServer {
 }
 
 impl EventReader {
+    /// The same with another longest silence, after which the stream is broken.
+    pub(in crate::cli) fn silent_for_at_most(self, silence: Duration) -> EventReader {
+        let mut reader = self;
+        reader.silence = silence;
+        reader
+    }
+
     /// The next message; `None` at the end of the stream. An error says why the stream broke.
     pub(in crate::cli) async fn next(&mut self) -> Result<Option<StreamMessage>, String> {
         let mut message = StreamMessage::default();
@@ -119,8 +143,8 @@ impl EventReader {
             if let Some(line) = self.lines.pop_front() {
                 return Ok(Some(line));
             }
-            let frame = tokio::time::timeout(SILENCE, self.body.frame()).await;
-            let frame = frame.map_err(|_| format!("nothing came for {} s", SILENCE.as_secs()))?;
+            let frame = tokio::time::timeout(self.silence, self.body.frame()).await;
+            let frame = frame.map_err(|_| format!("nothing came for {} s", self.silence.as_secs()))?;
             let Some(frame) = frame else { return Ok(None) };
             let Ok(data) = frame.map_err(|error| error.to_string())?.into_data() else { continue };
             self.take(&data)?;

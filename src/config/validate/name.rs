@@ -45,7 +45,8 @@ impl Policies<'_, '_> {
             let Some(policy) = self.policy(name, problems) else { continue };
             let next = ids.len();
             let policy = PolicyId((first + *ids.entry(policy).or_insert(next)) as u32);
-            steered.push(SteeredName { owner: name.owner.clone(), label: name.name.value.clone(), policy });
+            let rto = name.rto.as_ref().map(|rto| rto.value);
+            steered.push(SteeredName { owner: name.owner.clone(), label: name.name.value.clone(), policy, rto });
         }
         let mut policies: Vec<Option<Policy>> = ids.iter().map(|_| None).collect();
         ids.into_iter().for_each(|(policy, at)| policies[at] = Some(policy));

@@ -31,7 +31,12 @@ impl CallCost {
             "/v1/events" => Some(CallCost::Events),
             "/v1/simulate" => Some(CallCost::Simulate),
             "/v1/reload" => Some(CallCost::Reload),
-            path if ["/v1/overrides", "/v1/heartbeat/", "/v1/failback/"].iter().any(|of| path.starts_with(of)) => None,
+            path if ["/v1/overrides", "/v1/heartbeat/", "/v1/failback/", "/v1/drill/"]
+                .iter()
+                .any(|of| path.starts_with(of)) =>
+            {
+                None
+            }
             _ => Some(CallCost::Read),
         }
     }

@@ -26,7 +26,7 @@ pub(super) struct Load {
 
 /// The part of each endpoint in a decision, 0 to 1. The parts add up to 1; the list is empty if the decision has no
 /// endpoint. Of SRV records a client uses those of the first priority, in proportion to weight (RFC 2782).
-pub(super) fn parts(model: &Model, decision: &Decision) -> Vec<(EndpointId, f64)> {
+pub(in crate::control) fn parts(model: &Model, decision: &Decision) -> Vec<(EndpointId, f64)> {
     let AnswerSource::Endpoints(distribution) = &decision.source else { return Vec::new() };
     match (decision.facet, distribution.tiers.first()) {
         (Facet::Srv, Some(tier)) => {
@@ -54,7 +54,7 @@ pub(super) fn decisions(snapshot: &Snapshot) -> usize {
 }
 
 /// The decision for each class that asks for `facet`.
-pub(super) fn served(
+pub(in crate::control) fn served(
     snapshot: &Snapshot,
     policy: PolicyId,
     facet: Facet,

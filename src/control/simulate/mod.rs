@@ -10,7 +10,7 @@ pub(super) mod compare;
 mod demand;
 mod empty;
 mod http;
-mod load;
+pub(super) mod load;
 mod lost_vantages;
 mod measured;
 mod pairs;
@@ -21,7 +21,7 @@ mod run;
 #[cfg(test)]
 mod tests;
 mod trial;
-mod weights;
+pub(super) mod weights;
 
 pub use demand::{DemandLine, MAX_LINES, parse as parse_demand};
 pub use measured::as_measured;

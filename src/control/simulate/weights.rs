@@ -190,7 +190,7 @@ fn names_called(model: &Model, steered_names: &[NameAt], name: &str) -> Result<V
 
 /// The types that clients ask for at the names of a policy: all that it answers. An alias counts only without
 /// addresses, because it is given to clients that ask for an address.
-pub(super) fn queried_facets(policy: &Policy) -> Vec<Facet> {
+pub(in crate::control) fn queried_facets(policy: &Policy) -> Vec<Facet> {
     let has_addresses = policy.facets.iter().any(|facet| matches!(facet, Facet::V4 | Facet::V6));
     let is_queried = |facet: &Facet| match facet {
         Facet::V4 | Facet::V6 | Facet::Srv | Facet::Https | Facet::Svcb => true,

@@ -40,6 +40,8 @@ pub enum EventKind {
     Promotion,
     /// A new generation is served, or files were refused.
     Reload,
+    /// A drill began or ended.
+    Drill,
     /// Events that the log of a node no longer has, and that never came into the stream: `from` and `to` are the first
     /// and the last of their numbers.
     Lost,
@@ -47,12 +49,13 @@ pub enum EventKind {
 
 impl EventKind {
     /// All kinds.
-    pub const ALL: [EventKind; 6] = [
+    pub const ALL: [EventKind; 7] = [
         EventKind::Transition,
         EventKind::Override,
         EventKind::Failback,
         EventKind::Promotion,
         EventKind::Reload,
+        EventKind::Drill,
         EventKind::Lost,
     ];
 
@@ -64,6 +67,7 @@ impl EventKind {
             EventKind::Failback => "failback",
             EventKind::Promotion => "promotion",
             EventKind::Reload => "reload",
+            EventKind::Drill => "drill",
             EventKind::Lost => "lost",
         }
     }

@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
-use crate::health::Rtt;
 use crate::health::blindness::{PathEvidence, PathState};
 use crate::health::detector::{Detector, DetectorEvent, DetectorState};
 use crate::health::observation::{CheckState, Observation, RetainedCheck};
-use crate::health::probe::Measurement;
+use crate::health::probe::{Failure, Measurement};
+use crate::health::{Injection, Rtt};
 use crate::model::{CheckKey, Doubt, Health, Moment};
 
 /// One check that is probed.
+#[derive(Clone)]
 pub(super) struct ProbedCheck {
     pub(super) key: Arc<CheckKey>,
     pub(super) detector: Detector,
@@ -27,6 +28,8 @@ pub(super) struct ProbedCheck {
     restored_until: Option<Moment>,
     /// Whether the first round need not wait for this check: it is tried and verified, or can't be probed from here.
     pub(super) is_settled: bool,
+    /// While a drill counts this check as lost: what it is without the drill.
+    real: Option<Box<ProbedCheck>>,
 }
 
 impl ProbedCheck {
@@ -52,6 +55,7 @@ impl ProbedCheck {
             why,
             restored_until,
             is_settled: false,
+            real: None,
         }
     }
 
@@ -103,8 +107,57 @@ impl ProbedCheck {
         (self.detector.deadline(), transition.is_some())
     }
 
+    /// Counts as lost from now on.
+    pub(super) fn lose(&mut self) {
+        if self.real.is_none() {
+            self.real = Some(Box::new(self.clone()));
+        }
+    }
+
+    /// Whether it counts as lost.
+    pub(super) fn is_lost(&self) -> bool {
+        self.real.is_some()
+    }
+
+    /// What it is without the drill, while it counts as lost.
+    pub(super) fn real(&mut self) -> Option<&mut ProbedCheck> {
+        self.real.as_deref_mut()
+    }
+
+    /// Counts as lost no more: continues as if it had never been. Returns whether it was.
+    pub(super) fn restore_real(&mut self) -> bool {
+        let Some(real) = self.real.take() else { return false };
+        *self = ProbedCheck { region: self.region, ..*real };
+        true
+    }
+
+    /// Takes in a measurement of a check that counts as lost: the measurement is judged for what the check really is,
+    /// and here it is silence until `now`. Returns as [`ProbedCheck::judge`] does.
+    pub(super) fn judge_lost(
+        &mut self,
+        measurement: Measurement,
+        loss: &Injection,
+        now: Moment,
+    ) -> (Option<Moment>, bool) {
+        let began = measurement.began;
+        if let Some(real) = self.real.as_deref_mut() {
+            let before = real.detector.health();
+            real.judge(measurement);
+            if before == Health::Up && real.detector.health() == Health::Down {
+                (loss.on_failure)(&real.key, real.why.as_deref().unwrap_or("it is down"));
+            }
+        }
+        let silence = Failure::TimedOut { after: now.since(began) };
+        let judged = self.judge(Measurement { began, ended: now, result: Err(silence), granted: None });
+        self.why = Some(loss.why.clone());
+        judged
+    }
+
     /// Drops a restored state whose time is over and that no probe has confirmed.
     pub(super) fn drop_stale_state(&mut self, now: Moment) {
+        if let Some(real) = self.real.as_deref_mut() {
+            real.drop_stale_state(now);
+        }
         if self.restored_until.is_some_and(|until| now >= until) {
             self.detector = Detector::new(&self.key.monitor);
             (self.restored_until, self.probed_at) = (None, None);
@@ -139,7 +192,11 @@ impl ProbedCheck {
                 (false, true) => Doubt::Suspect,
                 (false, false) => Doubt::None,
             },
-            state: self.check_state(is_verdict, now),
+            // A restart ends a drill, so what outlives the process is what the check really is.
+            state: match self.real.as_deref() {
+                Some(real) => real.check_state(real.reported == real.detector.health(), now),
+                None => self.check_state(is_verdict, now),
+            },
         }
     }
 

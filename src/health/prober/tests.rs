@@ -1,6 +1,7 @@
 //! The whole loop with real sockets. Tests wait for events, within a generous time.
 
 mod adoption;
+mod loss;
 mod restore;
 
 use std::net::{Ipv4Addr, SocketAddr};

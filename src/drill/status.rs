@@ -1,0 +1,58 @@
+//! What a server reports of a drill: in `/v1/status`, and as messages to the client that began it.
+
+use serde::{Deserialize, Serialize};
+
+use crate::drill::DrillKind;
+
+/// A drill that runs, or that has just ended.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DrillStatus {
+    /// Its number in this process, from 1. A node that takes part in the drill of another server has 0.
+    pub id: u64,
+    /// What it loses.
+    pub drill: DrillKind,
+    /// The name of the region, endpoint or vantage; empty for `lose-fleet`.
+    pub target: String,
+    /// Who began it: the name of the token.
+    pub who: String,
+    /// `lost`, `restoring`, `restored` or `aborted`.
+    pub phase: String,
+    /// When the loss began, in Unix seconds.
+    pub injected_at: f64,
+    /// When it ends at the latest, in Unix seconds.
+    pub ends_at: f64,
+    /// From the loss to the verdict of a vantage on every lost endpoint, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detect_ms: Option<f64>,
+    /// From the loss to the agreement that every lost endpoint is down.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decide_ms: Option<f64>,
+    /// From the loss to the first snapshot without the lost endpoints.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub publish_ms: Option<f64>,
+    /// Why it was aborted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub aborted: Option<String>,
+    /// When everything was served as before, in Unix seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restored_at: Option<f64>,
+    /// What was not restored.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left: Vec<String>,
+}
+
+impl DrillStatus {
+    /// The loss is in force.
+    pub const LOST: &'static str = "lost";
+    /// The loss has ended, and the answers are not those from before yet.
+    pub const RESTORING: &'static str = "restoring";
+    /// The drill lasted its time, and everything is as before.
+    pub const RESTORED: &'static str = "restored";
+    /// The drill ended early, and everything is as before as far as the drill changed it.
+    pub const ABORTED: &'static str = "aborted";
+
+    /// Whether nothing more will happen.
+    pub fn is_over(&self) -> bool {
+        [DrillStatus::RESTORED, DrillStatus::ABORTED].contains(&self.phase.as_str())
+    }
+}
