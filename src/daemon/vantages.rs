@@ -153,8 +153,8 @@ impl Vantages {
         });
     }
 
-    /// Removes what vantages of other nodes reported of lost checks: they may not take part in the drill. They repeat it
-    /// every few seconds, so it is there again soon after the drill.
+    /// Removes what vantages of other nodes reported of lost checks: they may not take part in the drill. They repeat
+    /// it every few seconds, so it is there again soon after the drill.
     fn forget_others(&mut self, injection: &Injection) {
         let known = self.agreement.ballots().vantages.iter().filter(|of| !self.is_own(&of.vantage.name));
         let known: Vec<(Vantage, Moment)> = known.map(|of| (of.vantage.clone(), of.received_at)).collect();

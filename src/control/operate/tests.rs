@@ -106,6 +106,7 @@ async fn stand_in(state: ApiState, mut commands: mpsc::Receiver<Command>) {
                     saved: None,
                 }));
             }
+            Command::Drill(order) => drop(order.reply.send(Err("there are no drills here".to_owned()))),
             Command::Reload { confirm_removal: _, reply } => {
                 let problems = crate::config::load(Some("no/such.toml".as_ref()), &Default::default()).unwrap_err();
                 let _ = reply.send(Arc::new(ReloadStatus {
