@@ -20,7 +20,9 @@ use crate::control::problem::problem;
 use crate::control::serve::ApiRoutes;
 use crate::control::server::ServerReport;
 use crate::control::state::{ApiState, Readiness};
-use crate::control::{drill, events, failback, gate, heartbeat, history, names, operate, page, request_log, simulate, status};
+use crate::control::{
+    drill, events, failback, gate, heartbeat, history, names, operate, page, request_log, simulate, status,
+};
 use crate::model::Moment;
 
 /// The media type of Prometheus text (exposition format 0.0.4).

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::drill::{DrillPlan, DrillReport, QuestionReport, DrilledServer, ShareMove};
+use crate::drill::{DrillPlan, DrillReport, DrilledServer, QuestionReport, ShareMove};
 
 /// Most endpoints and questions in a list; the JSON has all (judgment: one screen).
 const SHOWN: usize = 20;

@@ -24,7 +24,7 @@ pub use human::{human, planned};
 pub use kind::DrillKind;
 pub use loss::LostSet;
 pub use plan::{DrillPlan, DrillQuestion, LostEndpoint, MAX_QUESTIONS, ShareMove};
-pub use report::{DrillReport, QuestionReport, DrilledServer};
+pub use report::{DrillReport, DrilledServer, QuestionReport};
 pub use run::{DrillEnd, DrillObservation, DrillRun, RENEW_WITHIN, RESTORE_WITHIN};
 pub use status::DrillStatus;
 pub use verdict::{DEFAULT_RTO, DrillMeasurements, report};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::drill::{DrillPlan, DrillQuestion, DrillReport, DrillStatus, QuestionReport, DrilledServer};
+use crate::drill::{DrillPlan, DrillQuestion, DrillReport, DrillStatus, DrilledServer, QuestionReport};
 use crate::drill::{Watch, WatchedAnswers};
 use crate::model::Moment;
 

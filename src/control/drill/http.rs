@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Json;
 use axum::extract::{Request, State as Shared};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
@@ -15,6 +14,7 @@ use crate::control::caller::Caller;
 use crate::control::drill::plan::{DrillRefusal, plan};
 use crate::control::drill::session::{Session, run};
 use crate::control::drill::{DrillShown, LONGEST, PostDrill, SHORTEST};
+use crate::control::json::Json;
 use crate::control::overrides::duration_of;
 use crate::control::problem::problem;
 use crate::control::request::{ErrorResponse, PathName, bad_request, body, name_in};

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::control::command::Command;
 use crate::control::drill::{DrillOrder, MAX_STATUSES};
+use crate::control::json;
 use crate::control::state::{ApiState, Readiness};
 use crate::drill::{DrillPlan, LostSet};
 
@@ -89,7 +90,6 @@ async fn refuse(events: &mpsc::Sender<sse::Event>, why: &str) {
     let _ = events.send(event("refused", &serde_json::json!({ "why": why }))).await;
 }
 
-/// Plain data always serialises; the empty object is never used.
 fn event(what: &str, data: &impl serde::Serialize) -> sse::Event {
-    sse::Event::default().event(what).data(serde_json::to_string(data).unwrap_or_else(|_| "{}".to_owned()))
+    sse::Event::default().event(what).data(json::line(data))
 }
