@@ -51,6 +51,10 @@ impl<'q> Answering<'q> {
         if let Some(only) = cell.only().filter(|only| only.rtype == rtype::CNAME) {
             return self.drawn_alias(node, steered, only, wanted);
         }
+        if self.reply.room() < cell.least_octets() {
+            self.net_of(node.zone(), cell);
+            return Err(Full);
+        }
         let picks = self.draw(node.zone(), cell);
         let Some(&first) = picks.first() else {
             return self.negative(node.zone(), rcode::NOERROR, wanted, Some(cell.ttl()));
@@ -118,9 +122,18 @@ impl<'q> Answering<'q> {
     /// client's net.
     pub(super) fn draw(&mut self, zone: ZoneId, cell: &Cell) -> Picks {
         let chance = self.chance();
-        let Some(affinity) = cell.affinity() else { return cell.pick(chance) };
+        match self.net_of(zone, cell) {
+            None => cell.pick(chance),
+            Some(net) => cell.pick_for(chance, net),
+        }
+    }
+
+    /// The client's net, where it decides in this cell. The scope of the reply gets longer where the net is of a client
+    /// subnet.
+    fn net_of(&mut self, zone: ZoneId, cell: &Cell) -> Option<ClientNet> {
+        let affinity = cell.affinity()?;
         let (ip, by) = self.client_address(zone);
-        let net = match by {
+        Some(match by {
             KnownBy::Address => ClientNet::of(affinity, ip, None),
             KnownBy::Ecs => {
                 let ecs = self.snapshot.zones.ecs(zone);
@@ -128,8 +141,7 @@ impl<'q> Answering<'q> {
                 self.scope = self.scope.max(net.len);
                 net
             }
-        };
-        cell.pick_for(chance, net)
+        })
     }
 
     /// The facet that answers ANY: one RRset is enough (RFC 8482, 4.1), so the first with records now, or else the

@@ -48,6 +48,8 @@ pub struct Cell {
     is_plain: bool,
     /// Octets of each record, where all have as many: then they are one after the other, in their order.
     record_len: Option<usize>,
+    /// The fewest octets of the records of a reply, as far as that is known.
+    least_octets: usize,
     tiers: Box<[CellTier]>,
     records: Box<[StoredRecord]>,
     bytes: Box<[u8]>,
@@ -146,6 +148,7 @@ impl Cell {
             has_twins: false,
             is_plain: false,
             record_len: None,
+            least_octets: 0,
             tiers: Box::new([]),
             records: Box::new([]),
             bytes: Box::new([]),
@@ -210,6 +213,13 @@ impl Cell {
         let len = |record: &StoredRecord| (record.end - record.start) as usize;
         let first_len = records.first().map(len);
         self.record_len = first_len.filter(|first| *first > 0 && records.iter().all(|record| len(record) == *first));
+        let is_each_drawn = self.is_plain && tiers.iter().flat_map(|tier| &tier.shares).all(|share| share.count == 1);
+        let count = match self.is_whole {
+            true => records.len().min(MAX_ANSWERS),
+            false if is_each_drawn && self.draws > 1 => records.len().min(self.draws).min(self.limit),
+            false => 0,
+        };
+        self.least_octets = count * records.iter().map(len).min().unwrap_or(0);
         (self.tiers, self.records, self.bytes) = (tiers.into(), records.into(), bytes.into());
         self.keys = self.affinity_keys(rdata);
     }
@@ -281,6 +291,11 @@ impl Cell {
     /// All records, where each has so many octets: the record at an index of [`Cell::pick`] is the chunk of that index.
     pub fn equal_records(&self) -> Option<(usize, &[u8])> {
         Some((self.record_len?, &self.bytes))
+    }
+
+    /// A reply has at least so many octets of records, so that nothing needs to be drawn for one with less room.
+    pub fn least_octets(&self) -> usize {
+        self.least_octets
     }
 
     /// The slot of the record at an index of [`Cell::pick`].

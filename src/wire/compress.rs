@@ -119,25 +119,46 @@ impl SharedEnd {
     pub fn with_owner(len: usize, shared: usize) -> SharedEnd {
         SharedEnd { len: len as u8, shared: shared as u8, with: 0, base: NONE }
     }
+
+    /// Whether later names can share their ends with it.
+    pub(super) fn is_base(&self) -> bool {
+        self.base != NONE
+    }
+
+    /// How many octets a pointer can save.
+    pub(super) fn saved(&self) -> usize {
+        // The root is shorter than a pointer.
+        usize::from(self.shared.saturating_sub(2))
+    }
 }
 
 /// The names of one RRset in the reply that others can point at.
-pub(super) struct Bases([Pieces; MAX_BASES + 1]);
+pub(super) struct Bases {
+    names: [Pieces; MAX_BASES + 1],
+    /// The last end that was found, with its base and its length there: the names of an RRset mostly share one.
+    last: (u8, u8, Option<Pieces>),
+}
 
 impl Bases {
     /// Only the owner.
     pub(super) fn of(owner: Pieces) -> Bases {
-        Bases([owner; MAX_BASES + 1])
+        Bases { names: [owner; MAX_BASES + 1], last: (0, 0, None) }
     }
 
     /// The longest end that `name` can point at.
-    pub(super) fn end_for(&self, name: SharedEnd) -> Option<Pieces> {
-        self.0.get(usize::from(name.with))?.shared_end(name.shared.into())
+    pub(super) fn end_for(&mut self, name: SharedEnd) -> Option<Pieces> {
+        let (with, shared, last) = self.last;
+        if (with, shared) == (name.with, name.shared) {
+            return last;
+        }
+        let found = self.names.get(usize::from(name.with))?.shared_end(name.shared.into());
+        self.last = (name.with, name.shared, found);
+        found
     }
 
-    /// Enters `name`, which was written so.
+    /// Enters `name`, which was written so. No name before it has pointed at it.
     pub(super) fn enter(&mut self, name: SharedEnd, written: Pieces) {
-        if let Some(base) = self.0.get_mut(usize::from(name.base)) {
+        if let Some(base) = self.names.get_mut(usize::from(name.base)) {
             *base = written;
         }
     }

@@ -159,7 +159,9 @@ impl<'o> ReplyWriter<'o> {
     pub fn cname(&mut self, owner: &Pieces, record: &[u8], end: SharedEnd) -> Result<Pieces, Full> {
         let Some((head, target)) = record.split_first_chunk::<PREPARED_HEAD>() else { return Err(Full) };
         let end = owner.shared_end(end.shared.into());
-        self.one_name(Section::Answer, owner.at(), *head, &[], without_end(target, end), end)
+        let labels = without_end(target, end);
+        let at = self.one_name(Section::Answer, owner.at(), *head, &[], labels, end)?;
+        Ok(Pieces::joined(at, labels.len(), end))
     }
 
     /// Adds the CNAME that a DNAME makes (RFC 6672, 3.1). Its target is `prefix`, whole labels without the root, before
@@ -167,11 +169,12 @@ impl<'o> ReplyWriter<'o> {
     pub fn cname_of_dname(&mut self, owner: u16, ttl: u32, prefix: &[u8], end: Pieces) -> Result<Pieces, Full> {
         let ([ttl_1, ttl_2, ttl_3, ttl_4], [_, type_lo]) = (ttl.to_be_bytes(), rtype::CNAME.to_be_bytes());
         let head = [0, 0, 0, type_lo, 0, class::IN as u8, ttl_1, ttl_2, ttl_3, ttl_4, 0, 0];
-        self.one_name(Section::Answer, owner, head, &[], prefix, Some(end))
+        let at = self.one_name(Section::Answer, owner, head, &[], prefix, Some(end))?;
+        Ok(Pieces::joined(at, prefix.len(), Some(end)))
     }
 
     /// Adds a record whose RDATA is `fixed` and then one name: `labels`, and `end` or the root. `head` is that of a
-    /// prepared record. Returns the name.
+    /// prepared record. Returns the octet of the name.
     fn one_name(
         &mut self,
         section: Section,
@@ -180,7 +183,7 @@ impl<'o> ReplyWriter<'o> {
         fixed: &[u8],
         labels: &[u8],
         end: Option<Pieces>,
-    ) -> Result<Pieces, Full> {
+    ) -> Result<usize, Full> {
         let start = self.at + PREPARED_HEAD + fixed.len();
         // The root takes one octet, a pointer two.
         let stop = start + labels.len() + 1 + usize::from(end.is_some());
@@ -204,7 +207,7 @@ impl<'o> ReplyWriter<'o> {
         self.at = stop;
         let count = &mut self.counts[section as usize];
         *count = count.checked_add(1).ok_or(Full)?;
-        Ok(Pieces::joined(start, labels.len(), end))
+        Ok(start)
     }
 
     /// Copies prepared records and returns how many there are; below an owner pointer.
@@ -255,6 +258,10 @@ impl<'o> ReplyWriter<'o> {
         rrset: Naming<'_>,
         ttl_cap: Option<u32>,
     ) -> Result<(), Full> {
+        let room = self.room();
+        if rrset.records.len() > room && least_len(&rrset) > room {
+            return Err(Full);
+        }
         let mut bases = Bases::of(*owner);
         let mut ends = rrset.ends.iter();
         for record in each_prepared(rrset.records) {
@@ -267,8 +274,10 @@ impl<'o> ReplyWriter<'o> {
                 let end = *ends.next().ok_or(Full)?;
                 let shared = bases.end_for(end);
                 let labels = without_end(rest, shared);
-                let written = self.one_name(section, owner.at(), head, fixed, labels, shared)?;
-                bases.enter(end, written);
+                let at = self.one_name(section, owner.at(), head, fixed, labels, shared)?;
+                if end.is_base() {
+                    bases.enter(end, Pieces::joined(at, labels.len(), shared));
+                }
                 continue;
             }
             head[..2].copy_from_slice(&pointer(owner.at()));
@@ -358,6 +367,11 @@ impl<'o> ReplyWriter<'o> {
         self.counts[section as usize] = mark.count;
     }
 
+    /// Octets that are left for records.
+    pub fn room(&self) -> usize {
+        self.limit.saturating_sub(self.at)
+    }
+
     /// Whether a section has records.
     pub fn has(&self, section: Section) -> bool {
         self.counts[section as usize] > 0
@@ -373,6 +387,17 @@ impl<'o> ReplyWriter<'o> {
         }
         self.at
     }
+}
+
+/// The fewest octets that an RRset takes: a pointer in place of each end that is shared.
+fn least_len(rrset: &Naming<'_>) -> usize {
+    let mut ends = rrset.ends.iter();
+    let of_record = |record: &[u8]| {
+        let rtype = record.get(2..4).map_or(0, |rtype| u16::from_be_bytes([rtype[0], rtype[1]]));
+        let (_, names) = compressed_names(rtype);
+        record.len() - ends.by_ref().take(names).map(SharedEnd::saved).sum::<usize>().min(record.len())
+    };
+    each_prepared(rrset.records).map(of_record).sum()
 }
 
 /// The labels of a name without its `end`, or without the root.

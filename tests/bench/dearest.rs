@@ -42,9 +42,9 @@ const USUAL: [&str; 5] = ["static", "weighted", "region", "affinity", "nxdomain"
 /// Queries of each kind that are counted for it.
 const USUAL_COUNTED: usize = 4;
 /// The dearest answer that is allowed, in normal ones, as long as the reply is not longer than one over UDP. The dearest
-/// that searches of some minutes have found costs 17: 64 addresses drawn from as many, or chains of steered names. Both
-/// need zones that ask for this work; chains of static names cost up to 6.
-const MOST_RATIO: f64 = 20.0;
+/// that searches have found: 64 addresses that the client's net orders, behind a chain of eight long names. That needs a
+/// zone that asks for this work; chains of static names cost up to 6.
+const MOST_RATIO: f64 = 15.0;
 /// Octets of a longer reply, over TCP, for which it may cost as much again. The work for a reply is bounded by its
 /// octets: nothing makes a referral with forty servers and their addresses as cheap as one address.
 const OCTETS_AGAIN: f64 = 1024.0;

@@ -109,3 +109,23 @@ fn tiny_shares_are_drawn_and_huge_tiers_do_not_overflow() {
     let wide: Vec<(&[u32], f64)> = vec![(&[0], f64::MAX); MAX_ENDPOINTS];
     assert_eq!(cell(&[&wide], 1, 1).pick(u64::MAX).len(), 1);
 }
+
+#[test]
+fn no_reply_has_fewer_octets_than_the_least() {
+    let plain: &[(&[u32], f64)] = &[(&[0], 80.0), (&[1], 20.0), (&[2], 1.0)];
+    let mixed: &[(&[u32], f64)] = &[(&[0], 1.0), (&[8], 1.0), (&[1], 1.0)];
+    for (cell, least) in [
+        (cell(&[plain], 2, 3), 2 * 16),
+        (cell(&[plain], 3, 2), 2 * 16),
+        (cell(&[plain, &[(&[3], 1.0)]], 9, 9), 4 * 16),
+        (cell(&[plain], 1, 3), 0),
+        (cell(&[&[(&[0, 1, 2], 1.0)]], 1, 3), 0),
+        (cell(&[mixed], 3, 3), 0),
+    ] {
+        assert_eq!(cell.least_octets(), least);
+        for seed in 0..100 {
+            let octets: usize = cell.pick(seed).iter().map(|index| cell.record(*index).bytes.len()).sum();
+            assert!(octets >= least && (least == 0 || octets == least), "{octets}, {least}");
+        }
+    }
+}

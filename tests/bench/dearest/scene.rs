@@ -7,6 +7,10 @@ use std::fmt::Write as _;
 const MOST_TEXT: usize = 253;
 /// Most octets of a query over UDP.
 const MOST_QUERY: usize = 1472;
+/// A record at the root of a type that nobody knows, without content.
+const UNKNOWN: &[u8] = &[0, 0xFF, 0xF0, 0, 1, 0, 0, 0, 0, 0, 0];
+/// The flags of an update, the upper half.
+const UPDATE: u8 = 0x28;
 /// More steps than a reply follows.
 const MOST_STEPS: usize = 20;
 
@@ -374,11 +378,21 @@ impl Maker<'_> {
         packet.push(0);
         packet.extend_from_slice(&code.to_be_bytes());
         packet.extend_from_slice(&[0, 1]);
-        if shape == 30 {
-            // As many records as fit, each of them at the name of the question.
-            let count = (MOST_QUERY - packet.len()) / 16;
-            packet.extend([0xC0, 12, 0, 1, 0, 1, 0, 0, 0, 0, 0, 4, 0, 0, 0, 0].repeat(count));
-            packet[11] = count as u8;
+        // As many records as are read, and more: each at the name of the question, of an unknown type, or an update.
+        let of_question: &[u8] = &[0xC0, 12, 0, 1, 0, 1, 0, 0, 0, 0, 0, 4, 0, 0, 0, 0];
+        let many = [(26, 16, of_question), (27, 64, of_question), (28, 16, UNKNOWN), (30, 90, of_question)];
+        if let Some((shape, count, record)) = many.into_iter().find(|(of, ..)| *of == shape) {
+            let count = count.min((MOST_QUERY - packet.len()) / record.len());
+            packet.extend(record.repeat(count));
+            (packet[2], packet[11]) = (if shape == 27 { UPDATE } else { 0 }, count as u8);
+            return packet;
+        }
+        if shape == 29 {
+            // A record of empty texts.
+            let count = MOST_QUERY - packet.len() - UNKNOWN.len();
+            packet.extend([0, 0, 16, 0, 1, 0, 0, 0, 0, (count >> 8) as u8, count as u8]);
+            packet.resize(MOST_QUERY, 0);
+            packet[11] = 1;
             return packet;
         }
         if is_plain {
@@ -399,7 +413,9 @@ impl Maker<'_> {
             data.extend_from_slice(&[0, 12, 0, 0]);
         }
         if options & 16 != 0 {
-            (0..80).for_each(|_| data.extend_from_slice(&[0xFF, 0xF0, 0, 0]));
+            // As many as are read, unknown ones or more client subnets.
+            let more: &[u8] = if options & 1 == 0 { &[0xFF, 0xF0, 0, 0] } else { &[0, 8, 0, 7, 0, 1, 24, 0, 5, 9, 7] };
+            (0..60).for_each(|_| data.extend_from_slice(more));
         }
         packet.extend_from_slice(&[0, 0, 41, 0x04, 0xD0, 0, 0, 0, 0]);
         packet.extend_from_slice(&(data.len() as u16).to_be_bytes());
