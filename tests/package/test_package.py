@@ -33,7 +33,7 @@ www IN A 192.0.2.7
 
 def build(folder, version):
     done = subprocess.run(
-        [ROOT / "packaging/deb", BINARY, folder], capture_output=True, text=True, env=environment(VERSION=version), timeout=600,
+        [ROOT / "packaging/deb", BINARY, folder], capture_output=True, text=True, env=environment(VERSION=version, XZ_LEVEL="0"), timeout=600,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return Path(done.stdout.strip())
@@ -92,7 +92,8 @@ def test_lintian_has_no_complaint(packages):
 def test_it_is_installed_started_upgraded_removed_and_purged(root, packages):
     old, new = packages
     root.install(old)
-    assert root.run("portolan", "check", "--config", "/etc/portolan/portolan.toml") == ""
+    checked = root.run("portolan", "check", "--config", "/etc/portolan/portolan.toml")
+    assert "there are no zones here" in checked and "error" not in checked
     assert root.run("stat", "-c", "%U %a", "/var/lib/portolan") == "portolan 750\n"
     assert root.run("dpkg", "--verify", "portolan") == ""
 
@@ -132,5 +133,5 @@ def serve(root, name, *options):
     rights = ["setpriv", "--reuid=portolan", "--regid=portolan", "--init-groups", "--inh-caps=-all,+net_bind_service,+net_raw"]
     argv = [*rights, "--ambient-caps=-all,+net_bind_service,+net_raw", "/usr/bin/portolan", "serve"]
     settings = ["--config", "/etc/portolan/portolan.toml", *options]
-    ports = {"PORTOLAN__LISTEN__DNS": '["127.0.0.1:0"]', "PORTOLAN__LISTEN__HTTP": "127.0.0.1:0"}
+    ports = {"PORTOLAN__LISTEN__DNS": "127.0.0.1:0", "PORTOLAN__LISTEN__HTTP": "127.0.0.1:0"}
     return Child(root.argv(*argv, *settings), root.dir, name, env=environment(**ports))
