@@ -48,6 +48,10 @@ NOT_RUN = {
         "changes a file of the system; the privileges that it gives have tests of their own (test_commands.py)",
     ("docs/operating.md", "sudo useradd --system portolan"):
         "changes the users of the system; what the server does with them is in test_privileges.py",
+    ("docs/installing.md", "packaging/deb                                   # prints the name of the package"):
+        BUILDS + "; tests/package does it",
+    ("docs/installing.md", "portolan serve --config /etc/portolan/portolan.toml --takeover"):
+        "the settings are those of the package; test_takeover.py does it",
     ("docs/exclusive.md", "$ dig +short TXT _epoch.db.svc.example @ns1.example"): OUTPUT + "test_exclusive.py",
     ("docs/exclusive.md", "#!/bin/sh"): "scripts for the hosts of a database; they need PostgreSQL and its hosts",
     ("docs/overrides.md", "# who may do what"): "a file of tokens; test_operator.py has such files",
