@@ -14,6 +14,7 @@ import dns.message
 import dns.query
 import pytest
 
+import test_encrypted as encrypted
 from load import Load
 from portolan import BINARY, MASTER, READY, Node, ask, environment, split_address
 from ports import free_ports
@@ -232,7 +233,7 @@ def test_a_new_process_that_dies_in_the_middle_changes_nothing(node, point):
     is_whole(node)
 
 
-@pytest.mark.parametrize("delay", [0.0, 0.03, 0.1, 0.2, 0.3])
+@pytest.mark.parametrize("delay", [0.0, 0.04, 0.1, 0.2])
 def test_a_server_that_dies_in_the_middle_is_replaced(node, delay):
     before, successor = node.child, Successor(node)
     time.sleep(delay * random.uniform(0.8, 1.2))
@@ -308,3 +309,18 @@ def test_a_stop_answers_what_has_arrived(node):
         assert dns.message.from_wire(reply[2:]).answer
         assert begun.recv(1) == b"" and used.recv(1) == b"", "closed at the end of a message"
     assert node.child.wait(10) == 0
+
+
+@encrypted.pytestmark
+def test_encrypted_transports_are_taken_over(dir):
+    """The same ports, and the next connection is served, whatever the transport."""
+    encrypted.new_certificate(dir / "node")
+    with Node(dir, encrypted.ZONES, settings=encrypted.ENCRYPTED) as node:
+        successor = Successor(node)
+        ready = successor.wait_line(READY, 30)
+        more = dict(word.split("=") for word in ready[4].split())
+        assert {what: [split_address(address)] for what, address in more.items()} == node.encrypted
+        assert node.child.wait(10) == 0, node.child.output()
+        node.child = successor
+        for way in ("tcp", "tls", "https", "quic"):
+            assert "192.0.2.10" in encrypted.kdig(node, way, "www.svc.example.", "A"), way
