@@ -6,6 +6,7 @@
 mod args;
 mod check;
 mod client;
+mod completions;
 mod drill;
 mod events;
 mod explain;
@@ -74,6 +75,8 @@ enum Command {
     Events(events::EventsArgs),
     Reload(reload::ReloadArgs),
     Schema(schema::SchemaArgs),
+    Completions(completions::CompletionsArgs),
+    Man(completions::ManArgs),
     Simulate(simulate::SimulateArgs),
     #[command(hide = true)]
     DemoRegion(serve::RegionArgs),
@@ -102,6 +105,8 @@ impl Command {
             | Command::Events(_)
             | Command::Reload(_)
             | Command::Schema(_)
+            | Command::Completions(_)
+            | Command::Man(_)
             | Command::Simulate(_)
             | Command::HookGuard(_) => Ok(()),
         }
@@ -182,6 +187,8 @@ pub fn run() -> ExitCode {
         },
         Command::Reload(args) => reload::run(&args),
         Command::Schema(args) => schema::run(&args),
+        Command::Completions(args) => completions::completions(&args),
+        Command::Man(args) => completions::man(&args),
         Command::Simulate(args) => match simulate::run(&args) {
             Ok(code) => return code,
             Err(failure) => Err(failure),

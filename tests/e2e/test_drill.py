@@ -27,7 +27,8 @@ def start(dir, started, policy=None):
     """A node with the policy of `test_simulate`, without the name that the loss of a region would leave unanswered."""
     write_tokens(dir)
     policy = (policy or POLICY).format(**{name: endpoint.at for name, endpoint in started.items()})
-    policy = policy.split("[name.local]")[0]
+    # On a busy machine an endpoint answers late, and a drill ends when something really fails.
+    policy = policy.split("[name.local]")[0].replace('timeout = "150ms"', 'timeout = "1s"').replace("fall = 2", "fall = 3")
     return Node(dir, {"svc.example.policy.toml": policy, "svc.example.zone": MASTER}, settings=REGIONS)
 
 
@@ -146,9 +147,8 @@ def test_a_real_failure_ends_the_drill_at_once(dir, started):
         child = begin(node, dir, "lose-endpoint", "us1", "--for", "60s")
         node.wait_health("us1", "down")
         started["us1"].kill()
-        assert child.wait(30) == 1
-        report = json.loads("\n".join(child.out()))
-        assert "us1 is really down" in report["aborted"], report
+        wait_until(lambda: last_drill(node).get("aborted"), 30)
+        assert "us1 is really down" in last_drill(node)["aborted"]
         assert node.health("us1") == "down", "it is, without the drill too"
 
 

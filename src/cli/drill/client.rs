@@ -20,6 +20,8 @@ const RENEW_EVERY: Duration = Duration::from_secs(1);
 const SILENCE: Duration = Duration::from_secs(8);
 /// So long after the drill the answers may take to be those from before. Judgment: the server has published them.
 const BACK_WITHIN: Duration = Duration::from_secs(10);
+/// The same after a drill that was aborted: what really failed does not come back.
+const BACK_AFTER_ABORT: Duration = Duration::from_secs(2);
 /// From one look whether the answers are back to the next.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
@@ -67,7 +69,11 @@ pub(super) fn run_drill(servers: &[ApiServer], call: &Call, args: &RunArgs) -> R
         });
         let mut progress: Vec<Progress> = join_all(following).await.into_iter().collect::<Result<_, Failure>>()?;
         if progress.iter().all(|of| of.status.is_some()) && !plan.questions.is_empty() {
-            wait_until_back(&askers).await;
+            let is_aborted = |of: &Progress| {
+                of.interrupted.is_some() || of.status.as_ref().is_some_and(|status| status.aborted.is_some())
+            };
+            let is_aborted = progress.iter().any(is_aborted);
+            wait_until_back(&askers, if is_aborted { BACK_AFTER_ABORT } else { BACK_WITHIN }).await;
         }
         asking.shutdown().await;
         let measured: Vec<(String, bool, Watch)> =
@@ -194,9 +200,9 @@ fn end_watches(askers: &[Asker]) {
     askers.iter().for_each(|asker| asker.watch().end(now));
 }
 
-/// Waits until the answers of every server have the lost endpoints again, or [`BACK_WITHIN`] has passed.
-async fn wait_until_back(askers: &[Asker]) {
-    let until = clock::now() + BACK_WITHIN;
+/// Waits until the answers of every server have the lost endpoints again, at most for this time.
+async fn wait_until_back(askers: &[Asker], within: Duration) {
+    let until = clock::now() + within;
     let is_back = || askers.iter().filter(|asker| !asker.is_resolver).all(|asker| asker.watch().is_back());
     while clock::now() < until && !is_back() {
         tokio::time::sleep(LOOK_EVERY).await;
