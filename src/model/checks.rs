@@ -8,7 +8,7 @@ use crate::model::CheckView;
 
 /// Checks in one chunk. Judgment: copying a chunk and comparing its checks takes about as long as copying the pointers
 /// of 10,000 checks in chunks of this size.
-const CHUNK: usize = 64;
+pub const CHUNK: usize = 64;
 
 /// The view of each check, by [`CheckId`](crate::model::CheckId).
 #[derive(Debug, Clone, Default)]

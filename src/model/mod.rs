@@ -4,6 +4,7 @@
 pub mod checks;
 pub mod client;
 pub mod country;
+pub mod cycle;
 mod digested;
 pub mod evidence;
 pub mod facts;
@@ -31,6 +32,7 @@ pub mod zone;
 pub use checks::CheckTable;
 pub use client::{ClassRanges, ClientClass, ClientRule, ClientSources, Clients, Placement, Region, Selector};
 pub use country::{Continent, Country};
+pub use cycle::{Cycle, PassedTurns};
 pub use digested::Digested;
 pub use evidence::{Evidence, EvidenceBook, EvidenceSource};
 pub use facts::{Database, Facts, FileStamp, Point};

@@ -10,7 +10,7 @@ use crate::snapshot::classes::PolicyClasses;
 use crate::snapshot::compile::{compile_next, decide_again, follow_epochs};
 use crate::snapshot::remap::{PolicySet, Remap, policies};
 use crate::snapshot::restore::ModelMemory;
-use crate::snapshot::touched::touched;
+use crate::snapshot::touched::{Touched, touched};
 use crate::snapshot::{Identity, Snapshot, recovery};
 
 /// A snapshot of the next generation.
@@ -66,7 +66,8 @@ impl ComingSnapshot {
     pub fn catch_up(&mut self, served: &Arc<Snapshot>, mut view: WorldView) {
         debug_assert!(Arc::ptr_eq(&served.model, &self.after.model), "a snapshot of another generation");
         recovery::remap(served, &self.next.model, &mut view);
-        let mut again = touched(&self.next, &view);
+        let Touched { by_rtt, otherwise: mut again } = touched(&self.next, &view);
+        again.extend(by_rtt.iter());
         for old in served.policies.changed_since(&self.after.policies) {
             again.extend(self.successors.from(old));
         }

@@ -1,15 +1,16 @@
 //! From model and world view to a snapshot. [`compile`] does all of it, on load and reload; [`refresh`] only what a
 //! changed view touches. Pure: the world and the time are arguments.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::model::{ClientClass, Facet, Model, PolicyId, WorldView, ZoneId};
 use crate::snapshot::classes::{LocalClasses, PolicyClasses};
 use crate::snapshot::policies::{FacetCells, PolicyCells, PolicyTable};
+use crate::snapshot::postponed::Postponed;
 use crate::snapshot::remap::{PolicySet, Remap};
 use crate::snapshot::restore::{CellMemory, ModelMemory, of_cell};
-use crate::snapshot::touched::{Dependencies, Resisting, standings, touched};
+use crate::snapshot::touched::{Dependencies, Resisting, Touched, standings, touched};
 use crate::snapshot::{Cell, Identity, LocalClass, NamedStanding, Snapshot, TallyRun, TallyTable, ZoneTable};
 use crate::steering;
 
@@ -86,6 +87,7 @@ fn compile_after(
         classes: Arc::new(classes),
         dependencies: Arc::new(Dependencies::of(model)),
         resisting: Arc::new(Resisting::of(policies.iter())),
+        postponed: Postponed::none(),
         policies,
         tallies,
         zones,
@@ -96,11 +98,28 @@ fn compile_after(
 }
 
 /// The snapshot for a changed view of the same model. Policies that the change doesn't affect, and cells whose decision
-/// is equal, are shared with `previous`.
+/// is equal, are shared with `previous`. All that the change affects is decided again at once; what waited for its turn
+/// before waits on.
 pub fn refresh(previous: &Snapshot, view: Arc<WorldView>) -> Snapshot {
-    let mut next = Snapshot { view, ..previous.clone() };
+    let Touched { by_rtt, otherwise: mut again } = touched(previous, &view);
+    again.extend(by_rtt.iter());
+    let mut postponed = previous.postponed.clone();
+    postponed.remove(&again);
+    refreshed(previous, view, again, postponed)
+}
+
+/// The same, but policies for which only round-trip times changed wait for their turn.
+pub(super) fn refresh_in_turns(previous: &Snapshot, view: Arc<WorldView>) -> Snapshot {
+    let Touched { by_rtt, otherwise } = touched(previous, &view);
+    let mut postponed = previous.postponed.clone();
+    let again = postponed.follow(otherwise, &by_rtt, view.at);
+    refreshed(previous, view, again, postponed)
+}
+
+fn refreshed(previous: &Snapshot, view: Arc<WorldView>, again: HashSet<PolicyId>, postponed: Postponed) -> Snapshot {
+    let mut next = Snapshot { view, postponed, ..previous.clone() };
     follow_epochs(&mut next, &previous.view);
-    for policy in touched(previous, &next.view) {
+    for policy in again {
         let Some(old) = previous.policies.get(policy) else { continue };
         let memory = |facet, class| of_cell(old, facet, class);
         let new = cells(&previous.model, &next.view, policy, &previous.classes, Some(old), &memory);

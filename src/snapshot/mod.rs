@@ -8,6 +8,7 @@ mod coming;
 pub mod compile;
 pub mod names;
 mod policies;
+mod postponed;
 pub mod publish;
 mod recovery;
 mod remap;
@@ -36,6 +37,7 @@ pub(crate) use classes::ClassTables;
 use classes::PolicyClasses;
 use policies::PolicyTable;
 pub(crate) use policies::{FacetCells, PolicyCells};
+use postponed::Postponed;
 use touched::{Dependencies, Resisting};
 
 use crate::model::{
@@ -89,6 +91,8 @@ pub struct Snapshot {
     pub(crate) dependencies: Arc<Dependencies>,
     /// Replaced whenever a choice that resists change is made, ends, or meets another challenger.
     pub(crate) resisting: Arc<Resisting>,
+    /// Policies for which only round-trip times changed since they were decided.
+    pub(crate) postponed: Postponed,
 }
 
 impl Snapshot {

@@ -42,7 +42,7 @@ impl FacetCells {
 
 /// Policies in one chunk. A change of t policies among n copies n/CHUNK pointers and t chunks: 16 is near the least for
 /// the 300 names that one endpoint of a thousand has among 100,000.
-const CHUNK: usize = 16;
+pub(crate) const CHUNK: usize = 16;
 
 type Chunk = Vec<Arc<PolicyCells>>;
 

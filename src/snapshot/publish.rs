@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 
 use crate::model::{Model, PolicyId, WorldView};
-use crate::snapshot::compile::{fail_back, refresh, restore};
+use crate::snapshot::compile::{fail_back, refresh_in_turns, restore};
 use crate::snapshot::{ComingSnapshot, Identity, Snapshot, SteeringState, Transition, recovery, transition};
 
 /// Publishes snapshots. There is one in a process, and nothing else writes its pointer.
@@ -54,7 +54,8 @@ impl Publisher {
         self.current.store(Arc::new(first));
     }
 
-    /// Publishes a new view of the same model; returns whose health changed. `at` in Unix seconds.
+    /// Publishes a new view of the same model; returns whose health changed. `at` in Unix seconds. Policies for which
+    /// only round-trip times changed are decided again at their turn, within a second or two.
     pub fn observe(&mut self, view: WorldView, at: f64) -> Vec<Transition> {
         let new = self.preview(view);
         self.publish_preview(new, at)
@@ -64,7 +65,7 @@ impl Publisher {
     pub fn preview(&self, mut view: WorldView) -> Snapshot {
         let old = self.current.load_full();
         recovery::follow(&old, &mut view);
-        refresh(&old, Arc::new(view))
+        refresh_in_turns(&old, Arc::new(view))
     }
 
     /// What a failback of a policy would publish; nothing is published.

@@ -12,6 +12,7 @@ use crate::model::{
 };
 use crate::snapshot::Snapshot;
 use crate::snapshot::policies::PolicyCells;
+use crate::snapshot::postponed::PolicyBits;
 use crate::steering::Standing;
 use crate::wire::Name;
 
@@ -80,16 +81,25 @@ fn ranks_by_rtt(pool: &Pool) -> bool {
     pool.steering.ranked_by() == Some(RankedBy::Rtt)
 }
 
-/// The policies whose decisions could differ under `view`, each once.
-pub(crate) fn touched(previous: &Snapshot, view: &WorldView) -> HashSet<PolicyId> {
-    let (mut touched, before) = (HashSet::new(), &previous.view);
+/// The policies whose decisions could differ under another view.
+#[derive(Debug, Default)]
+pub(crate) struct Touched {
+    /// Those for which round-trip times changed. They can be in the other set too.
+    pub(crate) by_rtt: PolicyBits,
+    /// Those for which anything else did.
+    pub(crate) otherwise: HashSet<PolicyId>,
+}
+
+/// The policies whose decisions could differ under `view`.
+pub(crate) fn touched(previous: &Snapshot, view: &WorldView) -> Touched {
+    let (mut touched, mut by_rtt, before) = (HashSet::new(), PolicyBits::default(), &previous.view);
     let policies_of = |check: usize| previous.dependencies.by_check[check].iter();
     for (at, old, new) in view.checks.changed_since(&before.checks) {
         let is_other = old.is_eligible() != new.is_eligible() || old.unreachable_from != new.unreachable_from;
         if is_other || whole_seconds(old) != whole_seconds(new) {
             touched.extend(policies_of(at).map(|&(policy, _)| policy));
         } else if old.rtts != new.rtts {
-            touched.extend(policies_of(at).filter(|&&(_, ranks)| ranks).map(|&(policy, _)| policy));
+            policies_of(at).filter(|&&(_, ranks)| ranks).for_each(|&(policy, _)| by_rtt.insert(policy));
         }
     }
     for check in with_ramp(before).chain(with_ramp(view)).collect::<BTreeSet<_>>() {
@@ -112,7 +122,7 @@ pub(crate) fn touched(previous: &Snapshot, view: &WorldView) -> HashSet<PolicyId
     }
     touched.extend(changed_leases(previous, view));
     touched.extend(previous.resisting.due(view.at, &previous.model));
-    touched
+    Touched { by_rtt, otherwise: touched }
 }
 
 /// The checks that recovered and may have a ramp.

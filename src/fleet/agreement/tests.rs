@@ -11,6 +11,7 @@ use crate::health::Observation;
 use crate::model::monitor::composite::{PartKey, Rule};
 use crate::model::{Basis, Check, CheckKey, Composite, Doubt, Monitor, Need, ProbeKind, ProbeTarget, Quorum, Region};
 use oracle::Oracle;
+use pending::RTT_EVERY;
 
 const MS: Duration = Duration::from_millis(1);
 const REGIONS: [&str; 3] = ["eu", "us", "ap"];
@@ -126,16 +127,21 @@ fn report(event: &Event, now: Moment) -> Option<Report> {
     Some(Report { extent, blind, removed: removed.iter().map(|check| key(*check)).collect(), ..part })
 }
 
-/// A view as text. Which vantage is named for the negation of what is Up is left open.
+/// A view as text, without round-trip times. Which vantage is named for the negation of what is Up is left open.
 fn text(model: &Model, view: &WorldView) -> String {
     let checks = view.checks.iter().zip(&model.checks).map(|(view, check)| {
         let is_not = check.key.monitor.kind.composite().is_some_and(|composite| composite.rule == Rule::Not);
         let cause = view.cause.clone().filter(|_| !is_not);
-        format!("{:?}\n", CheckView { cause, ..view.clone() })
+        format!("{:?}\n", CheckView { cause, rtts: Vec::new(), ..view.clone() })
     });
     let ids = (0..model.checks.len() as u32).map(CheckId);
     let evidence: Vec<_> = ids.map(|id| view.evidence.of(model, id, view.at)).collect();
     format!("{:?}\n{}{evidence:#?}", view.vantages, checks.collect::<String>())
+}
+
+/// The round-trip times of each check.
+fn rtts(view: &WorldView) -> Vec<Vec<(RegionId, Duration)>> {
+    view.checks.iter().map(|check| check.rtts.clone()).collect()
 }
 
 proptest! {
@@ -144,6 +150,7 @@ proptest! {
     fn the_agreement_is_what_all_observations_give(events in prop::collection::vec(any_event(), 1..60)) {
         let mut model = model(&[0, 1, 2, 3, 4], 0);
         let (mut agreement, mut oracle, mut now) = (Agreement::new(&model), Oracle::default(), at(0));
+        let (mut recent, mut seen): (Vec<(Moment, Vec<_>)>, Vec<Health>) = Default::default();
         for event in events.iter().chain([&Event::View]) {
             match event {
                 Event::Report { .. } => {
@@ -155,10 +162,27 @@ proptest! {
                 Event::View => {
                     let (found, expected) = (agreement.view(&model, now), oracle.view(&model, now));
                     prop_assert_eq!(text(&model, &found), text(&model, &expected));
+                    // Those of the period before at most; the newest ones where the verdict is another.
+                    recent.push((now, rtts(&expected)));
+                    recent.retain(|(at, _)| now.since(*at) < RTT_EVERY);
+                    for (at, of_model) in model.checks.iter().enumerate() {
+                        let (of, is_new) = (&found.checks[at], seen.get(at) != Some(&found.checks[at].health));
+                        let mut may_be = recent.iter().filter(|(time, _)| !is_new || *time == now);
+                        let is_known = match of_model.key.monitor.kind.composite() {
+                            None => may_be.any(|(_, rtts)| rtts[at] == of.rtts),
+                            Some(rule) => {
+                                let parts: Vec<_> = of_model.parts.iter().map(|part| found.check(*part)).collect();
+                                composite::compose(rule, &parts).rtts == of.rtts
+                            }
+                        };
+                        prop_assert!(is_known, "{:?}, not {:?}", of, recent);
+                    }
+                    seen = found.checks.iter().map(|check| check.health).collect();
                 }
                 Event::Adopt { numbers, turn } => {
                     model = self::model(numbers, *turn);
                     agreement.adopt(&model);
+                    (recent, seen) = Default::default();
                 }
             }
         }
@@ -168,14 +192,15 @@ proptest! {
     fn an_rtt_is_never_far_from_what_was_measured(steps in prop::collection::vec((0usize..3, 900u64..1100), 1..200)) {
         let model = model(&[0], 0);
         let mut agreement = Agreement::new(&model);
-        let mut now = [1000u64; 3];
+        let (mut now, mut time) = ([1000u64; 3], at(0));
         for (vantage, promille) in steps {
+            time = time + RTT_EVERY;
             now[vantage] = (now[vantage] * promille / 1000).clamp(100, 1_000_000);
             let srtt = Some(Duration::from_micros(now[vantage]));
             let observation = Observation { srtt, ..observation(0, Health::Up, 1, 1) };
             let of = Vantage { name: format!("v{vantage}").into(), region: "eu".into() };
-            agreement.receive(&Report::part(of, at(0), vec![observation]), at(0));
-            let found = agreement.view(&model, at(0)).checks[0].rtt_from(RegionId(0)).expect("it is measured");
+            agreement.receive(&Report::part(of, time, vec![observation]), time);
+            let found = agreement.view(&model, time).checks[0].rtt_from(RegionId(0)).expect("it is measured");
             let mut sorted: Vec<u64> = now.into_iter().filter(|_| agreement.ballots.vantages.len() == 3).collect();
             sorted.sort_unstable();
             if let Some(median) = sorted.get(1) {
@@ -236,7 +261,7 @@ fn a_report_that_changes_nothing_counts_nothing_again() {
     agreement.receive(&Report::whole(vantage("a"), at(0), all(10_000)), at(0));
     agreement.view(&model, at(0));
     agreement.receive(&Report::whole(vantage("a"), at(1000), all(10_100)), at(1000));
-    let changes = agreement.pending.take();
+    let changes = agreement.pending.take(at(1000));
     assert!(changes.verdicts.is_empty() && changes.rtts.is_empty(), "1 % is the same");
     let before = agreement.view(&model, at(1000));
     agreement.receive(&Report::whole(vantage("a"), at(1500), all(10_100)), at(1500));
@@ -245,6 +270,6 @@ fn a_report_that_changes_nothing_counts_nothing_again() {
     let rtt = |view: &WorldView| view.evidence.of(&model, CheckId(0), at(1500))[0].rtt;
     assert_eq!((rtt(&after), after.checks[0].rtts[0].1), (Some(101 * MS / 10), 10 * MS), "the evidence is that of now");
     agreement.receive(&Report::whole(vantage("a"), at(2000), all(10_200)), at(2000));
-    let changes = agreement.pending.take();
+    let changes = agreement.pending.take(at(2000));
     assert_eq!((changes.verdicts.len(), changes.rtts.len()), (0, 3), "2 % is not, also in small steps");
 }

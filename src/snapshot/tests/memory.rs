@@ -62,7 +62,7 @@ fn a_policy_is_decided_again_from_when_its_ttl_reaches_the_time_at_which_a_chall
     let snapshot = standing_by(&first(&model, &[]), &["both"], Some(at(60)));
     let touched_at = |now| {
         let now = WorldView { at: now, ..view(&model, &[]) };
-        touched(&snapshot, &now).into_iter().collect::<Vec<_>>()
+        touched(&snapshot, &now).otherwise.into_iter().collect::<Vec<_>>()
     };
     assert_eq!(touched_at(at(54)), [], "the TTL is 5 s at most");
     assert_eq!(touched_at(at(55)), [policy(&model, "one")]);
@@ -94,14 +94,14 @@ fn an_override_touches_the_policies_of_its_endpoint_and_no_others() {
     };
     let one = [policy(&model, "one")];
     let drained = saying(&[override_of(OverrideState::Drain, "works")]);
-    assert_eq!(touched(&before, &drained).into_iter().collect::<Vec<_>>(), one);
+    assert_eq!(touched(&before, &drained).otherwise.into_iter().collect::<Vec<_>>(), one);
     let after = refresh(&before, Arc::new(drained.clone()));
-    assert!(touched(&after, &drained).is_empty(), "the same map");
+    assert!(touched(&after, &drained).otherwise.is_empty(), "the same map");
     let again = saying(&[override_of(OverrideState::Drain, "works")]);
-    assert!(touched(&after, &again).is_empty(), "another map that says the same");
+    assert!(touched(&after, &again).otherwise.is_empty(), "another map that says the same");
     let other_words = saying(&[override_of(OverrideState::Drain, "fire")]);
-    assert_eq!(touched(&after, &other_words).into_iter().collect::<Vec<_>>(), one);
-    assert_eq!(touched(&after, &view(&model, &[])).into_iter().collect::<Vec<_>>(), one, "cleared");
+    assert_eq!(touched(&after, &other_words).otherwise.into_iter().collect::<Vec<_>>(), one);
+    assert_eq!(touched(&after, &view(&model, &[])).otherwise.into_iter().collect::<Vec<_>>(), one, "cleared");
 }
 
 /// The same names and pools in another order and with one endpoint more, so that all ids differ.

@@ -8,6 +8,7 @@ mod memory;
 mod ramp;
 mod scope;
 mod targets;
+mod turns;
 
 use std::sync::Arc;
 
