@@ -100,7 +100,7 @@ fn local(state: &ApiState, seat: Arc<Seat>, since: &Since, follows: bool) -> Res
         opening.push(sse::Event::default().event("lagged").data(line(&data)));
     }
     let client = StreamClient::new(state, seat, (missed, incoming), follows);
-    respond_with(opening, client, |event: &JournalEvent| sse::Event::default().id(&event.id).data(line(event)))
+    respond_with(opening, client, |event: &JournalEvent| Some(sse::Event::default().id(&event.id).data(line(event))))
 }
 
 fn of_fleet(
@@ -122,17 +122,19 @@ fn of_fleet(
         opening.push(sse::Event::default().event("lagged").data(line(&json!({ "missed": missed, "nodes": nodes }))));
     }
     let client = StreamClient::new(state, seat, (missed, incoming), follows);
-    // The id has the last number of each node, so that any server can resume the stream.
+    // The id has the last number of each node, so that any server can resume the stream. An override is the event of
+    // the server where it was made: the others have taken it over.
     respond_with(opening, client, move |event: &ArchivedEvent| {
         cursor.advance(&event.id);
-        sse::Event::default().id(cursor.to_string()).data(line(&JournalEvent::from(event)))
+        let show = || sse::Event::default().id(cursor.to_string()).data(line(&JournalEvent::from(event)));
+        (!event.event.data.relayed).then(show)
     })
 }
 
 fn respond_with<T: Send + Sync + 'static>(
     opening: Vec<sse::Event>,
     client: StreamClient<T>,
-    show: impl FnMut(&T) -> sse::Event + Send + 'static,
+    show: impl FnMut(&T) -> Option<sse::Event> + Send + 'static,
 ) -> Response {
     let opening = std::iter::once(sse::Event::default().comment("transitions follow")).chain(opening);
     let stream = client.into_stream(opening, show);

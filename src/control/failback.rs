@@ -194,6 +194,7 @@ pub(crate) fn events(before: &Snapshot, after: &Snapshot, policy: PolicyId, who:
         who: Some(who.to_owned()),
         generation: after.generation,
         monitor: None,
+        relayed: false,
         region: None,
     };
     let names = names_of(&after.model, policy);

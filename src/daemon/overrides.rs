@@ -246,11 +246,15 @@ impl Drafter {
                     let new = Override { until: until.or(new.until), ..new };
                     let before = book.put(new.clone(), model);
                     let who = Some(new.who.clone());
-                    edits.push(before.map(|before| OverrideEdit { before, who, now: Some(Arc::new(new)) }));
+                    let edit = |before| OverrideEdit { before, who, now: Some(Arc::new(new)), is_relayed: false };
+                    edits.push(before.map(edit));
                 }
             }
             OverrideChange::Clear { targets, who, zones } => {
-                let cleared = |ended| OverrideEdit { before: Some(ended), now: None, who: Some(who.clone()) };
+                let cleared = |ended| {
+                    let (before, who) = (Some(ended), Some(who.clone()));
+                    OverrideEdit { before, now: None, who, is_relayed: false }
+                };
                 for target in targets {
                     match book.clear(&target, zones.as_deref(), model) {
                         Ok(ended) => edits.extend(ended.into_iter().map(|ended| Ok(cleared(ended)))),
@@ -272,7 +276,15 @@ impl Drafter {
     fn expiry_at(&self, at_unix: f64, model: &Model) -> Draft {
         let mut book = Book::clone(&self.book);
         let over = book.expire(at_unix);
-        let edits = over.into_iter().map(|ended| OverrideEdit { before: Some(ended), now: None, who: None }).collect();
+        let keys = self.sharing.as_ref().map(|sharing| (sharing, sharing.keys_of(&over)));
+        let is_relayed = |at: usize| {
+            keys.as_ref().is_some_and(|(sharing, keys)| keys.get(at).is_some_and(|key| sharing.is_of_other(key)))
+        };
+        let edit = |(at, ended): (usize, &Arc<Override>)| {
+            let before = Some(ended.clone());
+            OverrideEdit { before, now: None, who: None, is_relayed: is_relayed(at) }
+        };
+        let edits = over.iter().enumerate().map(edit).collect();
         let cause = DraftCause::Expiry;
         Draft { at_unix, resolved: Arc::new(book.resolve(model)), book, edits, cause }
     }

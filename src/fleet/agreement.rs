@@ -2,8 +2,8 @@
 //!
 //! The work is that of what changed: a report costs its observations, and a verdict is counted again only after one of
 //! its ballots changed, or the right of a vantage to vote. A check of which only a round-trip time changed is counted
-//! again at its turn, every half a second. So a fleet of 50 vantages with 10,000 checks costs some milliseconds a second
-//! while nothing happens.
+//! again at its turn, every half a second. So a fleet of 50 vantages with 10,000 checks costs some milliseconds a
+//! second while nothing happens.
 
 mod layout;
 mod pending;
@@ -140,7 +140,8 @@ impl Agreement {
     }
 
     /// What is agreed on at `now`, without overrides. Round-trip times alone may be those of half a second ago. Costs
-    /// what changed since the last call; the view shares the rest with the one before. A vantage whose region is not in the model is left out.
+    /// what changed since the last call; the view shares the rest with the one before. A vantage whose region is not in
+    /// the model is left out.
     pub fn view(&mut self, model: &Model, now: Moment) -> WorldView {
         self.update(model, now);
         WorldView {

@@ -271,3 +271,23 @@ def test_the_fleet_has_the_events_of_all_servers_after_every_restart(dir):
             wait_written(ns1, 9)
             assert stored(nats) == numbered(4, 9)
             assert ns1.metric("portolan_fleet_events_acknowledged_number") == 9
+
+
+def test_an_override_is_one_event_of_the_fleet_and_its_end_too(dir):
+    """The server where it was made has the event; the others have it in their own logs."""
+    with NatsServer(dir) as nats:
+        server = lambda name: start(dir, of_fleet(nats.url, name, "eu-west"), name)
+        with server("ns1") as ns1, server("ns2") as ns2:
+            for node in (ns1, ns2):
+                wait_until(lambda: node.status()["fleet"]["nats"]["state"] == "connected", 60, 0.05)
+            env = {"PORTOLAN_TOKEN": ALICE}
+            assert ns1.command("drain", "fra1", "--why", "rack move", "--for", "2s", env=env).returncode == 0
+            of_ns2 = {"node": "ns2", "last": 2, "missing": 0}
+            for node in (ns1, ns2):
+                wait_until(lambda: of_ns2 in report(node)["nodes"] and len(events(node, "--fleet")) >= 2, 60, 0.05)
+                assert ids(events(node, "--fleet")) == numbered(1, 2), events(node, "--fleet")
+            [drained, ended] = events(ns2)
+            assert (drained["data"]["who"], drained["data"]["relayed"]) == ("alice at ns1", True), drained
+            assert (ended["data"]["to"], ended["data"]["who"], ended["data"]["relayed"]) == ("up", None, True), ended
+            assert all("relayed" not in event["data"] for event in events(ns1))
+            assert stored(nats, "ns2") == numbered(1, 2, "ns2")

@@ -45,10 +45,11 @@ impl<T: Send + Sync + 'static> StreamClient<T> {
         StreamClient { missed: missed.into(), incoming, follows, readiness, seat, access }
     }
 
+    /// The messages for the client. `show` gives that of an event, or leaves the event out.
     pub(super) fn into_stream(
         self,
         opening: impl Iterator<Item = sse::Event> + Send,
-        mut show: impl FnMut(&T) -> sse::Event + Send,
+        mut show: impl FnMut(&T) -> Option<sse::Event> + Send,
     ) -> impl Stream<Item = Result<sse::Event, Infallible>> + Send {
         // The state `None` ends the stream after the last event.
         let rest = stream::unfold(Some(self), async |client| {
@@ -58,9 +59,11 @@ impl<T: Send + Sync + 'static> StreamClient<T> {
                 Outgoing::Last(event) => Some((Outgoing::Last(event), None)),
             }
         });
-        let rest = rest.map(move |outgoing| match outgoing {
-            Outgoing::Event(event) => show(&event),
-            Outgoing::Last(event) => event,
+        let rest = rest.filter_map(move |outgoing| {
+            std::future::ready(match outgoing {
+                Outgoing::Event(event) => show(&event),
+                Outgoing::Last(event) => Some(event),
+            })
         });
         stream::iter(opening).chain(rest).map(Ok)
     }

@@ -35,6 +35,9 @@ pub struct JournalEvent {
     /// The monitor, if the health is that of a name's own monitor. The health of the endpoint did not change then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub monitor: Option<String>,
+    /// Whether an override was made, or cleared, at another server of the fleet; absent if not.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub relayed: bool,
     /// The endpoint's region, for readers in this process.
     #[serde(skip)]
     pub region: Option<String>,
@@ -59,6 +62,7 @@ impl From<&Transition> for JournalEvent {
             generation: transition.generation,
             region: transition.region.clone(),
             monitor: transition.monitor.clone(),
+            relayed: false,
         }
     }
 }
@@ -71,7 +75,8 @@ impl JournalEvent {
 
     /// The same as a CloudEvent; `None` before it has a number.
     pub fn to_cloud_event(&self) -> Option<CloudEvent> {
-        let JournalEvent { id, at, kind, zone, endpoint, from, to, why, who, generation, monitor, region: _ } = self;
+        let JournalEvent { id, at, kind, zone, endpoint, from, to, why, who, generation, monitor, relayed, region: _ } =
+            self;
         let some = |text: &String| (!text.is_empty()).then(|| text.clone());
         let data = EventData {
             endpoint: some(endpoint),
@@ -82,6 +87,7 @@ impl JournalEvent {
             who: who.clone(),
             generation: *generation,
             monitor: monitor.clone(),
+            relayed: *relayed,
         };
         Some(CloudEvent::new(&EventId::parse(id)?, *kind, *at, data))
     }
@@ -89,7 +95,7 @@ impl JournalEvent {
 
 impl From<&ArchivedEvent> for JournalEvent {
     fn from(ArchivedEvent { id, event, .. }: &ArchivedEvent) -> JournalEvent {
-        let EventData { endpoint, zone, from, to, why, who, generation, monitor } = event.data.clone();
+        let EventData { endpoint, zone, from, to, why, who, generation, monitor, relayed } = event.data.clone();
         JournalEvent {
             id: id.to_string(),
             at: event.at(),
@@ -103,6 +109,7 @@ impl From<&ArchivedEvent> for JournalEvent {
             who,
             generation,
             monitor,
+            relayed,
             region: None,
         }
     }

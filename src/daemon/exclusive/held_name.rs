@@ -77,6 +77,7 @@ impl HeldName {
                     who: Some(holder.into_owned()),
                     generation,
                     monitor: None,
+                    relayed: false,
                     region: None,
                 });
             }

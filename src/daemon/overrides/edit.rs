@@ -18,6 +18,8 @@ pub(crate) struct OverrideEdit {
     pub(crate) now: Option<Arc<Override>>,
     /// The operator; `None` if the override ended by itself.
     pub(crate) who: Option<String>,
+    /// Whether the override is from another server of the fleet.
+    pub(crate) is_relayed: bool,
 }
 
 impl OverrideEdit {
@@ -60,6 +62,7 @@ impl OverrideEdit {
             why: self.why(),
             who: self.who.as_deref().map(str::to_owned),
             generation,
+            relayed: self.is_relayed,
             ..JournalEvent::default()
         }
     }
@@ -134,6 +137,7 @@ pub(crate) fn events(
             generation,
             region: endpoint.region.map(|region| model.region(region).name.clone()),
             monitor: None,
+            relayed: edit.is_some_and(|edit| edit.is_relayed),
         }
     };
     let changed: Vec<EndpointId> = changed.collect();

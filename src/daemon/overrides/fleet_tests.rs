@@ -91,7 +91,9 @@ async fn an_override_and_its_end_reach_the_other_server_with_its_operator_and_it
     assert_eq!(ns1.sync(&mut bucket), [], "it is in force here already");
     assert_eq!(outcome.try_recv(), Ok(Ok(())));
     let edits = ns2.sync(&mut bucket);
-    let [OverrideEdit { before: None, now: Some(made), who: Some(who) }] = &edits[..] else { panic!("{edits:?}") };
+    let [OverrideEdit { before: None, now: Some(made), who: Some(who), is_relayed: true }] = &edits[..] else {
+        panic!("{edits:?}")
+    };
     assert_eq!((made.target.as_str(), made.who.as_str(), who.as_str()), ("fra1", "alice", "alice at ns1"));
     let until = |of: &Server| of.overrides.next_end().unwrap();
     assert!((until(&ns1) - until(&ns2)).abs() < 60.0, "the time left is the same");
@@ -105,8 +107,23 @@ async fn an_override_and_its_end_reach_the_other_server_with_its_operator_and_it
     let before = ns1.overrides.resolved();
     let edits = ns1.sync(&mut bucket);
     let events = events(&model(), &view(), &before, &ns1.overrides.resolved(), &edits, (1.0, 2));
-    assert_eq!(events[0].why, "cleared by bob at ns2: rack move (alice)");
+    assert_eq!((&*events[0].why, events[0].relayed), ("cleared by bob at ns2: rack move (alice)", true));
     assert_eq!((ns1.targets(), ns2.targets()), (vec![], vec![]));
+}
+
+#[tokio::test]
+async fn an_override_that_ends_by_itself_is_an_event_of_the_server_where_it_was_made() {
+    let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let mut bucket = Revisions::default();
+    let (mut ns1, mut ns2) = (Server::start("ns1", one.path()), Server::start("ns2", two.path()));
+    drop(ns1.drain("fra1", Some(Duration::from_secs(600))));
+    ns1.sync(&mut bucket);
+    ns2.sync(&mut bucket);
+    for (server, expected) in [(&ns1, false), (&ns2, true)] {
+        let edits = server.overrides.drafter().expiry_at(f64::MAX, &model()).edits;
+        let relayed: Vec<bool> = edits.iter().map(|edit| edit.is_relayed).collect();
+        assert_eq!(relayed, [expected]);
+    }
 }
 
 #[tokio::test]

@@ -94,7 +94,8 @@ impl Drafter {
                     let Some(made) = self.override_of(&timed, now) else { continue };
                     let who = Some(sharing.by(&timed.change));
                     next.push(made.clone());
-                    edits.push(OverrideEdit { before: before.cloned(), who, now: Some(Arc::new(made)) });
+                    let (before, is_relayed) = (before.cloned(), sharing.is_of_other(&key));
+                    edits.push(OverrideEdit { before, who, now: Some(Arc::new(made)), is_relayed });
                 }
             }
             ids.insert(key, timed.change.id);
@@ -102,7 +103,8 @@ impl Drafter {
         let mut ended: Vec<_> = present.into_iter().collect();
         ended.sort_unstable_by(|a, b| a.0.cmp(&b.0));
         for (key, entry) in ended {
-            edits.push(OverrideEdit { before: Some(entry.clone()), now: None, who: sharing.cleared_by(&key) });
+            let (before, who) = (Some(entry.clone()), sharing.cleared_by(&key));
+            edits.push(OverrideEdit { before, now: None, who, is_relayed: sharing.is_of_other(&key) });
         }
         // There are never more than a book may have.
         let refused = |why: &String| tracing::error!(why, "the overrides of the fleet can't be served");

@@ -180,6 +180,11 @@ impl Sharing {
         (last.effect == OverrideEffect::Clear).then(|| self.by(last))
     }
 
+    /// Whether the last change of this key was made at another server, or is no longer known.
+    pub(super) fn is_of_other(&self, key: &str) -> bool {
+        self.shared().merge.last_of(key).is_none_or(|last| *last.change.node != *self.node)
+    }
+
     /// The operator of a change, and the server if it is another one.
     pub(super) fn by(&self, change: &FleetOverride) -> String {
         match *change.node == *self.node {

@@ -145,12 +145,15 @@ pub struct EventData {
     /// The monitor, if the health is that of a name's own monitor.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub monitor: Option<String>,
+    /// Whether an override was made, or cleared, at another server, which has the event of it; absent if not.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub relayed: bool,
 }
 
 impl EventData {
     /// Cuts texts that no reader would accept.
     fn shorten(&mut self) {
-        let EventData { endpoint, zone, from, to, why, who, generation: _, monitor } = self;
+        let EventData { endpoint, zone, from, to, why, who, generation: _, monitor, relayed: _ } = self;
         let optional = [endpoint, zone, who, monitor].into_iter().flatten();
         for text in [from, to, why].into_iter().chain(optional) {
             text.truncate(cut(text, MAX_TEXT).len());
@@ -228,7 +231,7 @@ impl CloudEvent {
 
     /// Its id, if the event can be used and is one of `node`.
     fn check(&self, node: &str) -> Result<EventId, EventRefusal> {
-        let EventData { endpoint, zone, from, to, why, who, generation: _, monitor } = &self.data;
+        let EventData { endpoint, zone, from, to, why, who, generation: _, monitor, relayed: _ } = &self.data;
         let required = [&self.specversion, &self.id, &self.source, &self.kind, &self.time, from, to, why];
         let optional = [&self.subject, endpoint, zone, who, monitor];
         if required.into_iter().chain(optional.into_iter().flatten()).any(|text| text.len() > MAX_TEXT) {
