@@ -87,7 +87,8 @@ impl Postponed {
         Postponed { waiting: Arc::default(), cycle: Cycle::of(RANK_EVERY) }
     }
 
-    /// Adds those that changed `by_rtt`; returns those to decide again at `now`: `at_once`, and those whose turn has come.
+    /// Adds those that changed `by_rtt`. Returns those to decide again at `now`: `at_once`, and those whose turn has
+    /// come.
     pub(crate) fn follow(&mut self, at_once: HashSet<PolicyId>, by_rtt: &PolicyBits, now: Moment) -> HashSet<PolicyId> {
         // A verdict does not wait for the work of a second.
         let passed = if at_once.is_empty() { self.cycle.advance(now) } else { self.cycle.advance_little(now) };

@@ -200,6 +200,11 @@ proptest! {
             let observation = Observation { srtt, ..observation(0, Health::Up, 1, 1) };
             let of = Vantage { name: format!("v{vantage}").into(), region: "eu".into() };
             agreement.receive(&Report::part(of, time, vec![observation]), time);
+            // The others report that nothing changed.
+            let others: Vec<Vantage> = agreement.ballots.vantages.iter().map(|other| other.vantage.clone()).collect();
+            for other in others {
+                agreement.receive(&Report::part(other, time, Vec::new()), time);
+            }
             let found = agreement.view(&model, time).checks[0].rtt_from(RegionId(0)).expect("it is measured");
             let mut sorted: Vec<u64> = now.into_iter().filter(|_| agreement.ballots.vantages.len() == 3).collect();
             sorted.sort_unstable();

@@ -41,7 +41,9 @@ struct Step {
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let down = prop_oneof![4 => Just(None), 1 => any::<u8>().prop_map(Some)];
+    // One member of each pool is up: a last good answer is that of an earlier moment.
+    let down = (0u8..16).prop_filter("one is up", |bits| ![0b0111, 0b1110].iter().any(|all| bits & all == *all));
+    let down = prop_oneof![4 => Just(None), 1 => down.prop_map(Some)];
     (0u64..700, any::<[u8; 4]>(), down).prop_map(|(later, rtts, down)| Step { later, rtts, down })
 }
 
@@ -123,7 +125,7 @@ fn decided(before: &Snapshot, after: &Snapshot) -> usize {
 
 #[test]
 fn the_work_of_round_trip_times_is_that_of_once_a_second_and_spread_over_it() {
-    const NAMES: usize = 640;
+    const NAMES: usize = 512;
     let model = many_names(NAMES);
     let rtts = |step: u64| (0..2 * NAMES as u64).map(move |check| 10 + (check * 7 + step * 3) % 53);
     for has_verdicts in [false, true] {
@@ -151,7 +153,7 @@ fn the_work_of_round_trip_times_is_that_of_once_a_second_and_spread_over_it() {
 
 #[test]
 fn a_verdict_does_not_wait_for_the_names_that_a_second_without_views_left() {
-    const NAMES: usize = 640;
+    const NAMES: usize = 512;
     let model = many_names(NAMES);
     let rtts = |step: u64| (0..2 * NAMES as u64).map(move |check| 10 + (check * 7 + step * 3) % 53);
     let start = seen(&model, &[], rtts(0), at(100_000));
