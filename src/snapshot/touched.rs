@@ -1,14 +1,14 @@
 //! Which policies a changed world affects: those with a check whose verdict or RTT changed, those with an endpoint
-//! whose override changed or ends soon, exclusive names whose lease changed, those with an endpoint whose weight grows,
-//! and those whose choice has a challenger that is due now or soon.
+//! whose override changed, exclusive names whose lease changed, those with an endpoint whose weight grows, those whose
+//! choice has a challenger that is due now, and those whose TTL is another one because something of this comes nearer.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::model::{
-    Answerable, CheckId, CheckView, Endpoint, EndpointId, Growth, Model, Moment, PolicyId, Pool, RankedBy, Recovery,
-    WorldView,
+    Answerable, CheckId, CheckView, Endpoint, EndpointId, Growth, Model, Moment, Policy, PolicyId, Pool, RankedBy,
+    Recovery, WorldView,
 };
 use crate::snapshot::Snapshot;
 use crate::snapshot::policies::PolicyCells;
@@ -115,13 +115,16 @@ pub(crate) fn touched(previous: &Snapshot, view: &WorldView) -> Touched {
         touched.extend(of_endpoint.into_iter().flatten().copied());
     }
     for (endpoint, own) in view.overrides.iter() {
-        let Some(left) = view.override_ends_in(own) else { continue };
+        let ends = [before, view].map(|view| view.override_ends_in(own));
         let of_endpoint = previous.dependencies.by_endpoint.get(endpoint.0 as usize).into_iter().flatten();
         // While the end of the override limits a TTL.
-        touched.extend(of_endpoint.copied().filter(|policy| left <= previous.model.policy(*policy).ttl.max));
+        touched.extend(of_endpoint.copied().filter(|policy| {
+            let [old, new] = ends.map(|left| left.map(|left| ttl_until(left, previous.model.policy(*policy))));
+            old != new
+        }));
     }
     touched.extend(changed_leases(previous, view));
-    touched.extend(previous.resisting.due(view.at, &previous.model));
+    touched.extend(previous.resisting.due(before.at, view.at, &previous.model));
     Touched { by_rtt, otherwise: touched }
 }
 
@@ -136,9 +139,8 @@ fn growing(previous: &Snapshot, view: &WorldView, check: CheckId) -> impl Iterat
     let dues = |view: &WorldView| dependencies.growing(check, view).collect::<Vec<_>>();
     let (old, new) = (dues(&previous.view), dues(view));
     let ends_in = move |policy: PolicyId, dues: &[Moment], now: Moment| {
-        let ttl = previous.model.policy(policy).ttl;
-        let left = dues.iter().map(|due| due.since(now).max(ttl.min).min(ttl.max).as_secs());
-        left.collect::<Vec<_>>()
+        let policy = previous.model.policy(policy);
+        dues.iter().map(|due| ttl_until(due.since(now), policy)).collect::<Vec<_>>()
     };
     let (before, now) = (previous.view.at, view.at);
     let of_check = dependencies.by_check[check.0 as usize].iter().map(|&(policy, _)| policy);
@@ -177,6 +179,11 @@ fn changed_leases(previous: &Snapshot, view: &WorldView) -> impl Iterator<Item =
         before != now
     };
     exclusive.iter().filter(move |(name, _)| is_other(name)).map(|(_, policy)| *policy)
+}
+
+/// The TTL in seconds of a policy whose answer may change in this time.
+fn ttl_until(left: Duration, policy: &Policy) -> u64 {
+    left.max(policy.ttl.min).min(policy.ttl.max).as_secs()
 }
 
 /// Whole seconds until the verdict can change, as a TTL has them: fractions differ with every probe and affect nothing.
@@ -225,11 +232,14 @@ impl Resisting {
         self.dues.is_empty()
     }
 
-    /// Those that are due now, and those that are due so soon that this limits a TTL.
-    fn due(&self, now: Moment, model: &Model) -> impl Iterator<Item = PolicyId> {
-        let is_near = move |policy: PolicyId, due: Moment| due <= now + model.policy(policy).ttl.max;
-        let near = self.dues.iter().filter(move |(policy, due)| due.is_some_and(|due| is_near(**policy, due)));
-        near.map(|(policy, _)| *policy)
+    /// Those that are due at `now`, and those that are due so soon that the TTL is another one than at `before`.
+    fn due(&self, before: Moment, now: Moment, model: &Model) -> impl Iterator<Item = PolicyId> {
+        let is_touched = move |policy: PolicyId, due: Moment| {
+            let ttl_at = |at: Moment| ttl_until(due.since(at), model.policy(policy));
+            due <= now || ttl_at(before) != ttl_at(now)
+        };
+        let touched = self.dues.iter().filter(move |(policy, due)| due.is_some_and(|due| is_touched(**policy, due)));
+        touched.map(|(policy, _)| *policy)
     }
 }
 

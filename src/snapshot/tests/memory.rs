@@ -58,15 +58,30 @@ fn standing(members: &[&str]) -> NamedStanding {
 
 #[test]
 fn a_policy_is_decided_again_from_when_its_ttl_reaches_the_time_at_which_a_challenger_is_due() {
-    let model = two_names();
+    let model = model(
+        r#"
+        endpoint.a = { addresses = ["192.0.2.11"], monitor = "m" }
+        endpoint.both = { addresses = ["192.0.2.13"], monitor = "m" }
+        pool.one = { members = ["a", "both"] }
+        name.one = { pool = "one", ttl = { min = "2s", max = "5s" } }
+        "#,
+    );
     let snapshot = standing_by(&first(&model, &[]), &["both"], Some(at(60)));
     let touched_at = |now| {
         let now = WorldView { at: now, ..view(&model, &[]) };
         touched(&snapshot, &now).otherwise.into_iter().collect::<Vec<_>>()
     };
-    assert_eq!(touched_at(at(54)), [], "the TTL is 5 s at most");
-    assert_eq!(touched_at(at(55)), [policy(&model, "one")]);
-    assert_eq!(touched_at(at(60)), [policy(&model, "one")]);
+    assert_eq!(touched_at(at(55)), [], "the TTL is 5 s at most");
+    for secs in 56..=60 {
+        assert_eq!(touched_at(at(secs)), [policy(&model, "one")], "at {secs}");
+    }
+    let later = Snapshot { view: seen_at(&model, &[], at(57)), ..snapshot.clone() };
+    let now = |millis| WorldView { at: Moment::from_start(Duration::from_millis(millis)), ..view(&model, &[]) };
+    for (millis, expected) in [(57_000, 0), (57_001, 1), (58_000, 1), (59_999, 1), (60_000, 1)] {
+        assert_eq!(touched(&later, &now(millis)).otherwise.len(), expected, "at {millis} ms: the TTL is 3 s before");
+    }
+    let last = Snapshot { view: seen_at(&model, &[], at(58)), ..snapshot.clone() };
+    assert!(touched(&last, &now(59_999)).otherwise.is_empty(), "it is 2 s until then");
 }
 
 #[test]
