@@ -189,7 +189,7 @@ addresses = ["192.0.2.10"]
 pool = "one"
 "#;
 
-const COMMANDS: [&str; 15] = [
+const COMMANDS: [&str; 18] = [
     "serve",
     "probe",
     "demo",
@@ -205,4 +205,7 @@ const COMMANDS: [&str; 15] = [
     "failback",
     "reload",
     "schema",
+    "drill",
+    "completions",
+    "man",
 ];
