@@ -1,9 +1,11 @@
-"""Credentials in files: what a node says while they are wrong, and that right ones need no restart."""
+"""A NATS server with TLS, and credentials in files: what a node says while they are wrong, and that right ones need no restart."""
 import json
+
+import trustme
 
 from fleet import settings
 from nats import NatsServer
-from nkeys import USER, Nkey
+from nkeys import USER, Nkey, Operator, creds
 from portolan import Node
 from processes import wait_until
 from test_fleet_nats import ZONE, nats_state, wait_state
@@ -34,6 +36,47 @@ def wait_shared(node):
     wait_state(node, "connected")
     wait_until(lambda: node.status()["fleet"]["events"]["state"] == "current", 30, 0.05)
     assert "problem" not in nats_state(node), nats_state(node)
+
+
+def test_a_certificate_of_another_authority_is_refused_and_the_right_one_works_at_once(dir):
+    ours, theirs = trustme.CA(organization_name="ours"), trustme.CA(organization_name="theirs")
+    certificate = ours.issue_cert("127.0.0.1")
+    certificate.private_key_and_cert_chain_pem.write_to_path(str(dir / "nats.pem"))
+    ours.cert_pem.write_to_path(str(dir / "ours.pem"))
+    theirs.cert_pem.write_to_path(str(dir / "ca.pem"))
+    for name, authority in (("ns1", ours), ("stranger", theirs)):
+        authority.issue_cert(f"{name}.example").private_key_and_cert_chain_pem.write_to_path(str(dir / f"{name}.pem"))
+    (dir / "client.pem").write_bytes((dir / "stranger.pem").read_bytes())
+    config = (
+        f'tls {{ cert_file: "{dir}/nats.pem", key_file: "{dir}/nats.pem", ca_file: "{dir}/ours.pem", verify: true, timeout: 5 }}'
+    )
+    fleet = f'tls = {{ ca = "{dir}/ca.pem", cert = "{dir}/client.pem", key = "{dir}/client.pem" }}\n'
+    with NatsServer(dir, config=config) as nats, serve(dir, nats, nats.url.replace("nats:", "tls:"), fleet) as node:
+        wait_problem(node, "tls handshake", "certificate")
+        (dir / "ca.pem").write_bytes((dir / "ours.pem").read_bytes())
+        # Now it trusts the NATS server, which does not know its certificate.
+        wait_until(lambda: "failed to verify client certificate" in nats.child.err(), 20, 0.05)
+        assert nats_state(node)["state"] == "away", nats_state(node)
+        (dir / "client.pem").write_bytes((dir / "ns1.pem").read_bytes())
+        wait_shared(node)
+        assert nats_state(node)["server"] == "nats"
+
+
+def test_a_creds_file_of_an_operator_works_and_a_wrong_key_is_named(dir):
+    operator, user = Operator(), Nkey(USER)
+    file = dir / "ns1.creds"
+    file.write_text(creds(operator.user(user), Nkey(USER)))
+    with NatsServer(dir, config=operator.config) as nats:
+        with serve(dir, nats, fleet=f"credentials = {json.dumps(str(file))}\n") as node:
+            wait_problem(node, "authorization violation")
+            # Another operator's token.
+            file.write_text(creds(Operator().user(user), user))
+            wait_problem(node, "authorization violation")
+            file.write_text(operator.user(user))
+            wait_problem(node, str(file).lower(), "no credentials")
+            file.write_text(creds(operator.user(user), user))
+            wait_shared(node)
+    assert user.seed not in node.child.err()
 
 
 def test_an_nkey_in_a_file_works_and_another_one_is_refused(dir):

@@ -8,14 +8,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use async_nats::{Client, ConnectOptions, HeaderMap, Message, ServerAddr, StatusCode};
+use async_nats::{AuthError, Client, ConnectOptions, HeaderMap, Message, ServerAddr, StatusCode};
 use bytes::Bytes;
 use futures_util::{FutureExt as _, StreamExt as _};
 use tokio::sync::watch;
 
 use crate::clock;
 use crate::config::{FleetSettings, FleetTls};
-use crate::fleet::nats::status::{NatsUse, bounded, compare, note};
+use crate::fleet::nats::status::{NatsUse, bounded, compare, note, note_credentials};
 use crate::fleet::nats::{ConnectionStatus, Credentials, Subjects};
 
 /// How long one NATS server has for a connection with TLS (judgment: ten round trips around the world).
@@ -108,7 +108,18 @@ impl Nats {
         let status = Arc::new(status);
         let subjects = Subjects::of(&settings.cluster);
         let credentials = Credentials::of(settings.credentials.clone(), &settings.nats);
-        let options = ConnectOptions::with_auth_callback(move |nonce| credentials.clone().answer(nonce))
+        let has_tls = settings.tls.is_some();
+        let answer = {
+            let status = Arc::clone(&status);
+            move |nonce| {
+                let (status, credentials) = (Arc::clone(&status), credentials.clone());
+                async move {
+                    let answer = credentials.answer(nonce).await;
+                    answer.inspect_err(|why| note_credentials(&status, why)).map_err(AuthError::new)
+                }
+            }
+        };
+        let options = ConnectOptions::with_auth_callback(answer)
             .name(for_what.name(node))
             .custom_inbox_prefix(subjects.inbox(node))
             .retry_on_initial_connect()
@@ -127,7 +138,7 @@ impl Nats {
                 let status = Arc::clone(&status);
                 move |event| {
                     let status = Arc::clone(&status);
-                    async move { note(&status, &event) }
+                    async move { note(&status, &event, has_tls) }
                 }
             });
         let options = with_tls(options, settings.tls.as_ref());

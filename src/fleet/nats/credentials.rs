@@ -4,7 +4,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use async_nats::{Auth, AuthError};
+use async_nats::Auth;
 use nkeys::KeyPair;
 use url::Url;
 use zeroize::Zeroizing;
@@ -41,16 +41,16 @@ impl Credentials {
         }
     }
 
-    /// What to send to a NATS server that sent `nonce`.
-    pub(super) async fn answer(self, nonce: Vec<u8>) -> Result<Auth, AuthError> {
+    /// What to send to a NATS server that sent `nonce`; the text says why that can't be known.
+    pub(super) async fn answer(self, nonce: Vec<u8>) -> Result<Auth, String> {
         match self {
             Credentials::None => Ok(Auth::new()),
             Credentials::Password(user, password) => Ok(by_password(&user, &password)),
             Credentials::File(path) => {
                 let shown = path.display().to_string();
-                let read = tokio::task::spawn_blocking(move || read(&path)).await.map_err(AuthError::new)?;
-                let text = read.map_err(|error| AuthError::new(format!("{shown}: {error}")))?;
-                auth(&text, &nonce).map_err(|why| AuthError::new(format!("{shown}: {why}")))
+                let read = tokio::task::spawn_blocking(move || read(&path)).await.map_err(|error| error.to_string())?;
+                let text = read.map_err(|error| format!("{shown}: {error}"))?;
+                auth(&text, &nonce).map_err(|why| format!("{shown}: {why}"))
             }
         }
     }

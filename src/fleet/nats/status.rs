@@ -62,10 +62,27 @@ pub struct ConnectionStatus {
     pub missed: u64,
 }
 
-/// Takes an event of the connection into the status, and logs what is new.
-pub(super) fn note(status: &watch::Sender<ConnectionStatus>, event: &Event) {
+/// What the library names the failure of our own credentials. [`note_credentials`] has the reason.
+const NO_CREDENTIALS: &str = "failed signing nonce";
+/// What it names a connection that fails, or a handshake of TLS.
+const NO_CONNECTION: &str = "IO error";
+/// The same for people, of a connection with TLS.
+const NO_TLS: &str = "no connection, or the TLS handshake failed: `ca` must have the authority of the NATS server's \
+                      certificate, which names the host of the address; the server must accept `cert`";
+
+/// Takes the reason why the credentials can't be sent into the status, and logs it if it is new.
+pub(super) fn note_credentials(status: &watch::Sender<ConnectionStatus>, why: &str) {
+    let why = bounded(why);
+    if status.borrow().problem.as_ref() != Some(&why) {
+        tracing::warn!(problem = &*why, "NATS");
+        status.send_modify(|status| status.problem = Some(why));
+    }
+}
+
+/// Takes an event of the connection into the status, and logs what is new. `has_tls`: the settings have `tls`.
+pub(super) fn note(status: &watch::Sender<ConnectionStatus>, event: &Event, has_tls: bool) {
     let before = status.borrow().clone();
-    status.send_modify(|status| apply(status, event, clock::now()));
+    status.send_modify(|status| apply(status, event, has_tls, clock::now()));
     let after = status.borrow().clone();
     let problem = after.problem.as_deref().unwrap_or("the connection ended");
     match (before.is_connected, after.is_connected) {
@@ -94,7 +111,7 @@ pub(super) async fn compare(client: Client, status: Arc<watch::Sender<Connection
         // An event may be under way. If it still is after a second look, it does not come.
         match missing {
             Some(event) if differed => {
-                note(&status, &event);
+                note(&status, &event, false);
                 differed = false;
             }
             Some(_) => differed = true,
@@ -112,7 +129,7 @@ fn missing_event(status: &ConnectionStatus, state: &State) -> Option<Event> {
     }
 }
 
-fn apply(status: &mut ConnectionStatus, event: &Event, now: Moment) {
+fn apply(status: &mut ConnectionStatus, event: &Event, has_tls: bool, now: Moment) {
     let connected = |status: &mut ConnectionStatus, is: bool| {
         if status.is_connected != is {
             (status.is_connected, status.since) = (is, now);
@@ -131,8 +148,12 @@ fn apply(status: &mut ConnectionStatus, event: &Event, now: Moment) {
         Event::ServerError(error) => status.problem = Some(bounded(&error.to_string())),
         Event::ClientError(error) => {
             let text = error.to_string();
-            // What a lost connection leads to is no news while there is none.
-            status.problem = Some(bounded(text.strip_prefix("nats: ").unwrap_or(&text)));
+            match text.strip_prefix("nats: ").unwrap_or(&text) {
+                NO_CREDENTIALS => {}
+                NO_CONNECTION if has_tls => status.problem = Some(NO_TLS.into()),
+                // What a lost connection leads to is no news while there is none.
+                text => status.problem = Some(bounded(text)),
+            }
         }
     }
 }
@@ -160,16 +181,23 @@ mod tests {
             missed: 0,
         };
         let refused = Event::ClientError(ClientError::Other("authorization violation".into()));
-        apply(&mut status, &refused, at(1));
+        apply(&mut status, &refused, false, at(1));
         assert_eq!((status.problem.as_deref(), status.since), (Some("authorization violation"), at(0)));
-        apply(&mut status, &Event::Connected, at(2));
+        let failed = |text: &str| Event::ClientError(ClientError::Other(text.into()));
+        apply(&mut status, &failed(NO_CREDENTIALS), false, at(1));
+        assert_eq!(status.problem.as_deref(), Some("authorization violation"), "the reason is noted apart");
+        for (has_tls, expected) in [(false, NO_CONNECTION), (true, NO_TLS)] {
+            apply(&mut status, &failed(NO_CONNECTION), has_tls, at(1));
+            assert_eq!(status.problem.as_deref(), Some(expected));
+        }
+        apply(&mut status, &Event::Connected, false, at(2));
         let (connected, since) = (status.is_connected, status.since);
         assert_eq!((connected, since, status.connections, &status.problem), (true, at(2), 1, &None));
         let denied = ServerError::Other("Permissions Violation for Publish to \"x\u{1b}\"".into());
-        apply(&mut status, &Event::ServerError(denied), at(3));
+        apply(&mut status, &Event::ServerError(denied), false, at(3));
         assert!(status.problem.as_deref().is_some_and(|why| why.contains("Permissions") && !why.contains('\u{1b}')));
-        apply(&mut status, &Event::Disconnected, at(4));
-        apply(&mut status, &Event::Disconnected, at(5));
+        apply(&mut status, &Event::Disconnected, false, at(4));
+        apply(&mut status, &Event::Disconnected, false, at(5));
         assert_eq!((status.is_connected, status.since), (false, at(4)));
     }
 
@@ -193,7 +221,7 @@ mod tests {
             (State::Pending, false),
         ] {
             if let Some(event) = missing_event(&status, &state) {
-                apply(&mut status, &event, now);
+                apply(&mut status, &event, false, now);
             }
             assert_eq!(status.is_connected, is_connected, "{state}");
             assert!(missing_event(&status, &state).is_none());
