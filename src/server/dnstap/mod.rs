@@ -74,7 +74,7 @@ impl RunningLog {
         let version = concat!("portolan ", env!("CARGO_PKG_VERSION")).to_owned();
         let (log, queue) = queue::queue(LogIdentity { node, version }, counters);
         let stop = Arc::new(AtomicBool::new(false));
-        let writer = LogWriter { dnstap, queue, state, stop: stop.clone() };
+        let writer = LogWriter { dnstap, queue, state, stop: stop.clone(), held: None };
         let thread = thread::Builder::new().name("dnstap".into()).spawn(move || writer.run())?;
         Ok(RunningLog { log, stop, thread: Some(thread) })
     }

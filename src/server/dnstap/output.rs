@@ -2,7 +2,7 @@
 //! here waits for longer than [`PATIENCE`] without asking whether the server stops.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -135,13 +135,22 @@ impl LogOutput {
         }
     }
 
-    /// Ends the log after an error: a file ends with its last whole frame, so that it can be read.
-    pub(super) fn abandon(mut self) {
-        if let LogOutput::File(file) = &mut self
-            && file.file.set_len(file.whole).is_ok()
-            && io::Seek::seek(&mut file.file, io::SeekFrom::Start(file.whole)).is_ok()
-        {
-            self.finish();
+    /// After an error: a file ends with its last whole frame, and more can be written behind it. False for a reader's
+    /// socket: half a frame can't be taken back.
+    pub(super) fn rewind(&mut self) -> bool {
+        match self {
+            LogOutput::Socket(_) => false,
+            LogOutput::File(LogFile { file, whole, .. }) => {
+                file.set_len(*whole).is_ok() && file.seek(SeekFrom::Start(*whole)).is_ok()
+            }
+        }
+    }
+
+    /// Ends the log after [`LogOutput::rewind`]. A socket is only closed.
+    pub(super) fn finish_whole(self) {
+        match self {
+            LogOutput::Socket(_) => {}
+            LogOutput::File(_) => self.finish(),
         }
     }
 }
@@ -211,17 +220,22 @@ mod tests {
     }
 
     #[test]
-    fn a_log_that_can_not_be_completed_ends_with_its_last_whole_frame() {
+    fn a_log_goes_on_after_its_last_whole_frame() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("queries.dnstap");
         let mut output = create(&path).unwrap();
         output.write(b"\0\0\0\x03one").unwrap();
         output.add_whole(7);
         output.write(b"\0\0\0\x05th").unwrap();
-        output.abandon();
-        let expected =
-            [&frames::control(ControlFrame::Start)[..], b"\0\0\0\x03one", &frames::control(ControlFrame::Stop)]
-                .concat();
+        assert!(output.rewind());
+        output.write(b"\0\0\0\x03two").unwrap();
+        output.finish_whole();
+        let expected = [
+            &frames::control(ControlFrame::Start)[..],
+            b"\0\0\0\x03one\0\0\0\x03two",
+            &frames::control(ControlFrame::Stop),
+        ]
+        .concat();
         assert_eq!(written(&path), expected);
     }
 

@@ -33,6 +33,8 @@ pub(super) struct LogWriter {
     pub(super) queue: LogQueue,
     pub(super) state: Arc<QueryLogState>,
     pub(super) stop: Arc<AtomicBool>,
+    /// What could not be written whole: it is written first when the output works again.
+    pub(super) held: Option<LogChunk>,
 }
 
 /// Why an output is no longer written.
@@ -76,6 +78,9 @@ impl LogWriter {
                 break;
             }
         }
+        if let Some(held) = self.held.take() {
+            self.queue.shared.dropped(held.frames);
+        }
         for chunk in self.queue.receiver.try_iter() {
             self.queue.shared.taken(&chunk);
             self.queue.shared.dropped(chunk.frames);
@@ -84,7 +89,7 @@ impl LogWriter {
 
     fn write_to(&mut self, mut output: LogOutput) -> LogEnd {
         let mut checked = clock::now();
-        let mut until = None;
+        let (mut until, mut is_reported) = (None, false);
         loop {
             if self.is_stopped() && until.is_none() {
                 until = Some(clock::now() + DRAIN);
@@ -97,19 +102,34 @@ impl LogWriter {
                     return LogEnd::Renamed;
                 }
             }
-            let chunk = match self.queue.receiver.recv_timeout(if until.is_some() { Duration::ZERO } else { PATIENCE })
-            {
-                Ok(chunk) => self.join(chunk),
+            let patience = if until.is_some() { Duration::ZERO } else { PATIENCE };
+            let next =
+                self.held.take().map_or_else(|| self.queue.receiver.recv_timeout(patience).map(|of| self.join(of)), Ok);
+            let chunk = match next {
+                Ok(chunk) => chunk,
                 Err(RecvTimeoutError::Timeout) if until.is_none() => continue,
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
                     output.finish();
                     return LogEnd::Stopped;
                 }
             };
-            if let Err(error) = self.write_chunk(&mut output, &chunk, &mut until) {
+            let Err(error) = self.write_chunk(&mut output, chunk, &mut until) else {
+                is_reported = false;
+                continue;
+            };
+            if !std::mem::replace(&mut is_reported, true) {
                 tracing::warn!(output = %self.dnstap, error, "the query log is interrupted");
-                output.abandon();
-                return if until.is_some() { LogEnd::Stopped } else { LogEnd::Lost };
+            }
+            match output.rewind() {
+                _ if until.is_some() => {
+                    output.finish_whole();
+                    return LogEnd::Stopped;
+                }
+                // The disk may have room later. A new file each time would only make more files.
+                true => {
+                    self.is_stopped_within(RETRY);
+                }
+                false => return LogEnd::Lost,
             }
         }
     }
@@ -126,8 +146,13 @@ impl LogWriter {
         chunk
     }
 
-    /// Writes the chunk, and counts its frames: those that are written whole, and those that are lost.
-    fn write_chunk(&self, output: &mut LogOutput, chunk: &LogChunk, until: &mut Option<Moment>) -> Result<(), String> {
+    /// Writes the chunk, and counts the frames that are written whole. The others are held after an error.
+    fn write_chunk(
+        &mut self,
+        output: &mut LogOutput,
+        mut chunk: LogChunk,
+        until: &mut Option<Moment>,
+    ) -> Result<(), String> {
         let mut written = 0;
         let failed = loop {
             let Some(rest) = chunk.octets.get(written..).filter(|rest| !rest.is_empty()) else { break None };
@@ -150,7 +175,8 @@ impl LogWriter {
         match failed {
             None => Ok(()),
             Some(error) => {
-                self.queue.shared.dropped(lost);
+                chunk.octets.drain(..whole);
+                self.held = Some(LogChunk { frames: lost, ..chunk });
                 Err(error)
             }
         }
