@@ -118,6 +118,7 @@ impl Steer {
                     }
                 },
                 Some(PauseRequest { paused, end }) = self.pauses.recv(), if !self.drafting.is_busy() => {
+                    self.leave_drill();
                     self.steering_files.save_now(&self.publisher.snapshots().load_full(), &self.state_dir);
                     if paused.send(()).is_ok() {
                         tokio::select! {

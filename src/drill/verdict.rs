@@ -140,6 +140,9 @@ fn problems(
     if aborted.is_none() && status.publish_ms.is_none() {
         problems.push(format!("the loss was not noticed within {} s", plan.for_secs));
     }
+    if aborted.is_none() && plan.drill.loses_endpoints() && plan.questions.is_empty() {
+        problems.push("nothing was measured: no answer had a lost endpoint".to_owned());
+    }
     for server in servers {
         let of = |question: &QuestionReport| format!("{} {} at {}", question.name, question.rtype, server.server);
         for question in &server.questions {
@@ -266,6 +269,17 @@ mod tests {
         assert!(!never.ok && !never.within_rto, "it recovered only because the drill ended");
         assert!(never.problems[0].contains("was not noticed"), "{:?}", never.problems);
         assert!(never.problems[1].ends_with("not at all (rto 30 s)"), "{:?}", never.problems);
+    }
+
+    #[test]
+    fn a_drill_in_which_nothing_is_measured_is_not_ok() {
+        let (plan, status) = (DrillPlan { questions: Vec::new(), ..plan() }, status());
+        let now = (at(20_000), 1020.0);
+        let of =
+            DrillMeasurements { plan: &plan, status: Some(&status), servers: &[], rto: None, interrupted: None, now };
+        let report = report(&of);
+        assert_eq!(report.problems, ["nothing was measured: no answer had a lost endpoint"]);
+        assert!(!report.ok);
     }
 
     #[test]

@@ -177,6 +177,14 @@ def test_harmful_and_wrong_drills_are_refused_with_the_figure(dir, started):
         assert last_drill(node) is None
 
 
+def test_a_drill_that_would_send_clients_to_drained_endpoints_is_refused(dir, started):
+    with start(dir, started) as node:
+        drained = node.command("drain", "eu1", "eu2", "--why", "open machines", "--yes", env={"PORTOLAN_TOKEN": ALICE})
+        assert drained.returncode == 0, drained.stderr
+        refused = drill(node, "lose-region", "us-east", "--for", "5s", "--qps", "10")
+        assert refused.returncode == 1 and "clients would get eu1, eu2, which are drained" in refused.stderr, refused.stderr
+
+
 def test_the_drill_ends_with_its_client(dir, started):
     with start(dir, started) as node:
         child = begin(node, dir, "lose-region", "us-east", "--for", "60s")

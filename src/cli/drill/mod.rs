@@ -4,8 +4,9 @@
 mod asker;
 mod client;
 
+use std::fs::OpenOptions;
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -114,9 +115,11 @@ struct StopArgs {
 }
 
 fn lasting(text: &str) -> Result<String, String> {
-    match duration_of(text)? {
-        time if (SHORTEST..=LONGEST).contains(&time) => Ok(text.to_owned()),
-        _ => Err(format!("a drill lasts {} to {} s", SHORTEST.as_secs(), LONGEST.as_secs())),
+    match duration_of(text) {
+        Ok(time) if (SHORTEST..=LONGEST).contains(&time) => Ok(text.to_owned()),
+        Ok(_) | Err(_) => {
+            Err(format!("a drill lasts {} to {} s: write 30s or 10m", SHORTEST.as_secs(), LONGEST.as_secs()))
+        }
     }
 }
 
@@ -157,6 +160,9 @@ pub(super) fn run(args: DrillArgs) -> Result<ExitCode, Failure> {
         }
         return Ok(ExitCode::SUCCESS);
     }
+    if let Some(file) = &run.html {
+        check_writable(file)?;
+    }
     let servers: Vec<ApiServer> = std::iter::once(first).chain(others).collect();
     let report: DrillReport = run_drill(&servers, &call, &run)?;
     let printable: DrillReport = text::printable(&report)?;
@@ -166,12 +172,27 @@ pub(super) fn run(args: DrillArgs) -> Result<ExitCode, Failure> {
     }
     if let Some(file) = &run.html {
         let page = html(&printable, &utc(clock::unix_seconds()));
-        std::fs::write(file, page).map_err(|error| Failure(format!("can't write {}: {error}", file.display())))?;
+        std::fs::write(file, page).map_err(|error| unwritable(file, &error))?;
     }
     Ok(if report.ok { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn demand(file: &std::path::Path) -> Result<Vec<DemandLine>, Failure> {
+/// Before the loss: nobody wants to lose the report after it. Leaves what is in the file.
+fn check_writable(file: &Path) -> Result<(), Failure> {
+    let is_new = std::fs::symlink_metadata(file).is_err();
+    OpenOptions::new().create(true).append(true).open(file).map_err(|error| unwritable(file, &error))?;
+    if is_new {
+        // A failure leaves an empty file.
+        let _ = std::fs::remove_file(file);
+    }
+    Ok(())
+}
+
+fn unwritable(file: &Path, error: &std::io::Error) -> Failure {
+    Failure(format!("can't write {}: {}", file.display(), reason(error)))
+}
+
+fn demand(file: &Path) -> Result<Vec<DemandLine>, Failure> {
     let shown = file.display();
     let unreadable = |why: String| Failure(format!("can't read {shown}: {why}"));
     let octets = source::files::read_or_wait(file, MAX_DEMAND).map_err(|error| unreadable(reason(&error)))?;

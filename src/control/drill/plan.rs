@@ -12,7 +12,7 @@ use crate::control::simulate::{
 };
 use crate::control::target::{self, Target};
 use crate::drill::{DrillKind, DrillPlan, LostEndpoint, LostSet, ShareMove};
-use crate::model::{AdminState, Endpoint, EndpointId, Health, Model, VantageState, WorldView};
+use crate::model::{AdminState, Endpoint, EndpointId, Health, Model, OverrideState, VantageState, WorldView};
 use crate::snapshot::Snapshot;
 
 /// Most names in one reason of a refusal (judgment: a person reads the first ones).
@@ -53,6 +53,7 @@ pub(super) fn plan(
     let mut reasons: Vec<String> = not_now(model, view, &lost).into_iter().collect();
     reasons.extend(exclusive(model, &lost));
     reasons.extend(harm(&simulated, &mut notes));
+    reasons.extend(drained(model, view, &simulated));
     if !reasons.is_empty() {
         return Err(DrillRefusal::Harmful(format!("the drill is refused: {}", reasons.join("; "))));
     }
@@ -225,6 +226,24 @@ fn harm(simulated: &SimulationReport, notes: &mut Vec<String>) -> Vec<String> {
         notes.push(format!("nothing would be up, so on_empty answers: {}", some(&fallen)));
     }
     reasons
+}
+
+/// Endpoints that an operator has taken out, and that clients would get because nothing else is left.
+fn drained(model: &Model, view: &WorldView, simulated: &SimulationReport) -> Option<String> {
+    let is_out = |(id, endpoint): &(u32, &Endpoint)| match view.override_of(EndpointId(*id)).map(|of| of.state) {
+        Some(OverrideState::Drain | OverrideState::Down) => true,
+        Some(OverrideState::Up) => false,
+        None => endpoint.state == AdminState::Drain,
+    };
+    let gets_more = |(_, endpoint): &(u32, &Endpoint)| {
+        let zone = model.zone(endpoint.zone).apex.to_string();
+        let of = simulated.endpoints.iter().find(|of| of.endpoint == endpoint.name && of.zone == zone);
+        of.is_some_and(|of| of.after > of.before + 1e-9)
+    };
+    let out = (0..).zip(&model.endpoints).filter(is_out).filter(gets_more);
+    let out: Vec<String> = out.map(|(_, endpoint)| endpoint.name.clone()).collect();
+    let are = if out.len() == 1 { "is" } else { "are" };
+    (!out.is_empty()).then(|| format!("clients would get {}, which {are} drained", some(&out)))
 }
 
 fn named(model: &Model, id: EndpointId) -> String {

@@ -23,6 +23,12 @@ impl Steer {
         self.finish_drill(end);
     }
 
+    /// Ends a drill because another process takes over, which knows nothing of it.
+    pub(super) fn leave_drill(&mut self) {
+        self.wake_drill(DrillWake::Failed("another process takes over".to_owned()));
+        self.finish_drill(Some(DrillEnd::Over));
+    }
+
     /// If a drill is over, returns the failover pools to their members from before, and reports the end.
     pub(super) fn finish_drill(&mut self, end: Option<DrillEnd>) {
         if end != Some(DrillEnd::Over) {
