@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{CommandFactory, ValueEnum};
 
 use crate::cli::{CommandLine, Failure};
+use crate::source::reason;
 
 /// A shell that completes commands.
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -53,7 +54,10 @@ pub(super) fn completions(args: &CompletionsArgs) -> Result<(), Failure> {
 pub(super) fn man(args: &ManArgs) -> Result<(), Failure> {
     let command = CommandLine::command();
     match &args.out {
-        Some(dir) => Ok(clap_mangen::generate_to(command, dir)?),
+        Some(dir) => {
+            let written = std::fs::create_dir_all(dir).and_then(|()| clap_mangen::generate_to(command, dir));
+            written.map_err(|error| Failure(format!("can't write to {}: {}", dir.display(), reason(&error))))
+        }
         None => {
             let mut page = Vec::new();
             clap_mangen::Man::new(command).render(&mut page)?;

@@ -95,7 +95,8 @@ function confirmation(shown, order, report, why = "") {
     make("h3", {}, `${sentence(order)}?`),
     why ? make("p", { class: "loss" }, why) : null,
     report ? effect(report) : make("p", {}, order.action.word === "clear"
-      ? "The override of this target ends; then health and policy decide alone."
+      ? "The override of this target ends; then other overrides of its endpoints, health and policy decide. "
+        + "This is not simulated."
       : "The name goes back to the first member that is up."),
     losesAnswers ? make("label", { class: "check" }, box, " These clients may stay without an answer") : null,
     make("p", {}, button, " ", cancel)));
@@ -115,8 +116,10 @@ async function execute(shown, order, confirm) {
     const done = await send(order, confirm);
     const entry = done.override;
     const notes = [done.warning, done.not_shared].filter(Boolean);
+    const lost = done.moved.unanswered_share;
     fill(shown, make("p", { class: "done" }, make("strong", {}, `Done: ${sentence(order)}`),
       entry ? `, by ${entry.who}` : "", `. ${percent(done.moved.share)} of the answers moved.`),
+    lost ? make("p", { class: "loss" }, `${percent(lost)} of the questions get no answer now.`) : null,
     notes.map((note) => make("p", { class: "warning" }, note)));
   } catch (error) {
     if (error.status === 409 && error.body?.unanswered) confirmation(shown, order, error.body, error.message);
@@ -126,12 +129,15 @@ async function execute(shown, order, confirm) {
   listOverrides();
 }
 
-/** The overrides in force, each with a button that clears it. */
+/** The overrides in force, each with a button that clears it. If nothing changed, the buttons stay, with their focus. */
 async function listOverrides() {
   const list = find("#act .overrides");
   if (!list) return;
   try {
     const entries = await callAs("/v1/overrides", "GET");
+    const text = JSON.stringify(entries);
+    if (list.dataset.shown === text) return;
+    list.dataset.shown = text;
     fill(list, entries.length ? entries.map((entry) => {
       const button = make("button", { type: "button" }, `Clear ${entry.target}`);
       button.addEventListener("click", () => {

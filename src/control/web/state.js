@@ -76,6 +76,7 @@ async function refresh() {
   }
   render();
   showContact();
+  if (act.form) listOverrides();
   if (again) {
     again = false;
     refresh();
