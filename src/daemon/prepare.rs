@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use signal_hook::consts::SIGHUP;
+use signal_hook::consts::{SIGHUP, SIGXFSZ};
 
 use crate::clock;
 use crate::config::{self, Flags, FleetSettings, LoadOptions, Loaded, Settings, ZoneState};
@@ -89,7 +89,7 @@ impl Prepared {
         is_takeover: bool,
     ) -> Result<Prepared, StartError> {
         let mut inherited = systemd::inherited();
-        survive_hangups();
+        survive_signals();
         let (file, given) = (settings_file.clone(), flags.clone());
         let read = move || {
             log::choose(config::log_format(file.as_deref(), &given));
@@ -250,10 +250,13 @@ pub(super) fn trust_stores() -> impl Iterator<Item = FileNeed> {
     stores.map(|path| FileNeed { path: path.into(), want: Want::ReadAuthorities })
 }
 
-/// From now on SIGHUP does not end the process, which is its default action: programs that rotate logs or renew
-/// certificates may send it during the start. The files are read in any case, and later changes are noticed.
-pub(super) fn survive_hangups() {
-    if let Err(error) = signal_hook::flag::register(SIGHUP, Arc::default()) {
-        tracing::warn!(%error, "a SIGHUP during the start would end this process");
+/// From now on two signals do not end the process, which is their default action. Programs that rotate logs or renew
+/// certificates may send SIGHUP during the start: the files are read in any case, and later changes are noticed. SIGXFSZ
+/// comes with a write beyond the limit of a file's size, which then fails as on a full disk.
+pub(super) fn survive_signals() {
+    for (signal, when) in [(SIGHUP, "a SIGHUP during the start"), (SIGXFSZ, "a file that is too long")] {
+        if let Err(error) = signal_hook::flag::register(signal, Arc::default()) {
+            tracing::warn!(%error, "{when} would end this process");
+        }
     }
 }

@@ -20,7 +20,7 @@ use crate::control::{self, ApiAccess, Controls, Journal, MAX_BEHIND, Readiness, 
 use crate::daemon::fleet::{Fleet, PlanMerge, VantageSide};
 use crate::daemon::identity::Identities;
 use crate::daemon::limits::{Shares, System};
-use crate::daemon::prepare::{survive_hangups, trust_stores};
+use crate::daemon::prepare::{survive_signals, trust_stores};
 use crate::daemon::privileges::{self, FileNeed, Needs, Want};
 use crate::daemon::runtimes::Runtimes;
 use crate::daemon::scrape::Sources;
@@ -46,7 +46,7 @@ pub struct PreparedVantage {
 impl PreparedVantage {
     /// Reads the settings, binds the socket of the API, and drops the rights that a vantage does not need.
     pub fn load(settings_file: PathBuf, flags: Flags) -> Result<PreparedVantage, StartError> {
-        survive_hangups();
+        survive_signals();
         let file = settings_file.clone();
         let read = move || {
             log::choose(config::log_format(Some(&file), &flags));

@@ -141,6 +141,24 @@ def test_three_takeovers_lose_no_query_and_no_state(node):
     assert {a for r in replies for a in r.answers} <= {"192.0.2.1", "192.0.2.3"}, "never the endpoint that is down"
 
 
+def test_signals_in_the_middle_end_neither_process(node):
+    """Programs of exec monitors that end are signals all the time; they must not be taken for an end of the connection."""
+    programs = [f'[endpoint.p{nth}]\naddresses = ["192.0.2.{10 + nth}"]\nmonitor = "ex"\n' for nth in range(4)]
+    monitor = '[monitor.ex]\ntype = "exec"\nprogram = "/bin/true"\ninterval = "100ms"\ntimeout = "90ms"\n'
+    policy = (node.dir / "zones/svc.example.policy.toml").read_text()
+    node.write("svc.example.policy.toml", policy + monitor + "".join(programs))
+    wait_until(lambda: node.status()["generation"] == 2 and all(node.health(f"p{nth}") == "up" for nth in range(4)), 20)
+    for _ in range(5):
+        successor = Successor(node)
+        while "took over" not in successor.err() and is_alive(successor.pid):
+            node.child.signal(signal.SIGHUP)
+            if "the last known health is used" in successor.err():
+                successor.signal(signal.SIGHUP)
+            time.sleep(0.005)
+        successor.taken(node)
+        is_whole(node)
+
+
 def test_cookies_stay_valid_and_event_numbers_go_on(node):
     def cookie(of=b""):
         query = dns.message.make_query(NAME, "A", options=[dns.edns.GenericOption(10, b"8octets!" + of)])

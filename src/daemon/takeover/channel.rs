@@ -15,6 +15,7 @@ use rustix::net::{
 use rustix::process::geteuid;
 
 use super::message::{HEAD, MAX_DESCRIPTORS, TakeoverMessage};
+use crate::clock;
 
 /// Room for the descriptors of one message.
 const CONTROL_ROOM: usize = rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS));
@@ -95,13 +96,15 @@ impl Channel {
     ) -> Result<(), ChannelError> {
         let octets = message.encode();
         let send = || {
-            self.stream.set_write_timeout(Some(within))?;
             let mut room = [MaybeUninit::uninit(); CONTROL_ROOM];
             let mut control = SendAncillaryBuffer::new(&mut room);
             if !descriptors.is_empty() && !control.push(SendAncillaryMessage::ScmRights(descriptors)) {
                 return Err(io::Error::other("too many descriptors for one message"));
             }
-            let sent = sendmsg(&self.stream, &[IoSlice::new(&octets)], &mut control, SendFlags::NOSIGNAL)?;
+            let sent = uninterrupted(within, |left| {
+                self.stream.set_write_timeout(Some(left))?;
+                Ok(sendmsg(&self.stream, &[IoSlice::new(&octets)], &mut control, SendFlags::NOSIGNAL)?)
+            })?;
             io::Write::write_all(&mut &self.stream, &octets[sent..])
         };
         send().map_err(|error| ChannelError::of(&error, within))
@@ -112,14 +115,16 @@ impl Channel {
         let mut descriptors = Vec::new();
         let mut head = [0; HEAD];
         let mut receive = || {
-            self.stream.set_read_timeout(Some(within))?;
             let mut have = 0;
             // A piece is an octet at least.
             while have < HEAD {
                 let mut room = [MaybeUninit::uninit(); CONTROL_ROOM];
                 let mut control = RecvAncillaryBuffer::new(&mut room);
                 let mut rest = [IoSliceMut::new(&mut head[have..])];
-                let got = recvmsg(&self.stream, &mut rest, &mut control, RecvFlags::CMSG_CLOEXEC)?.bytes;
+                let got = uninterrupted(within, |left| {
+                    self.stream.set_read_timeout(Some(left))?;
+                    Ok(recvmsg(&self.stream, &mut rest, &mut control, RecvFlags::CMSG_CLOEXEC)?.bytes)
+                })?;
                 for ancillary in control.drain() {
                     if let RecvAncillaryMessage::ScmRights(received) = ancillary {
                         descriptors.extend(received);
@@ -134,17 +139,21 @@ impl Channel {
         };
         receive().map_err(|error| ChannelError::of(&error, within))?;
         let mut body = vec![0; TakeoverMessage::length(head).map_err(ChannelError::Wrong)?];
-        self.read_body(&mut body).map_err(|error| ChannelError::of(&error, within))?;
+        self.read_body(&mut body, within).map_err(|error| ChannelError::of(&error, within))?;
         Ok((TakeoverMessage::decode(&body).map_err(ChannelError::Wrong)?, descriptors))
     }
 
-    fn read_body(&self, body: &mut [u8]) -> io::Result<()> {
+    fn read_body(&self, body: &mut [u8], within: Duration) -> io::Result<()> {
         let mut have = 0;
         for _ in 0..MOST_PIECES {
             if have == body.len() {
                 return Ok(());
             }
-            match (&self.stream).read(&mut body[have..])? {
+            let got = uninterrupted(within, |left| {
+                self.stream.set_read_timeout(Some(left))?;
+                (&self.stream).read(&mut body[have..])
+            })?;
+            match got {
                 0 => return Err(ErrorKind::UnexpectedEof.into()),
                 got => have += got,
             }
@@ -164,8 +173,42 @@ impl Channel {
     }
 }
 
+/// Repeats a call that a signal has interrupted, such as that of a child that ended: the system does not repeat calls
+/// with a time-out itself (signal(7)). The call gets the time that is left of `within`.
+fn uninterrupted<T>(within: Duration, mut call: impl FnMut(Duration) -> io::Result<T>) -> io::Result<T> {
+    let until = clock::now() + within;
+    loop {
+        let left = until.since(clock::now());
+        if left.is_zero() {
+            return Err(ErrorKind::TimedOut.into());
+        }
+        match call(left) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            done => return done,
+        }
+    }
+}
+
 impl AsFd for Channel {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.stream.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signal_ends_no_wait_and_signals_without_end_do_not_prolong_it() {
+        let mut calls = 0;
+        let done = uninterrupted(Duration::from_secs(60), |left| {
+            calls += 1;
+            assert!(left <= Duration::from_secs(60));
+            if calls < 5 { Err(ErrorKind::Interrupted.into()) } else { Ok(calls) }
+        });
+        assert_eq!(done.unwrap(), 5);
+        let late: io::Result<()> = uninterrupted(Duration::from_millis(20), |_| Err(ErrorKind::Interrupted.into()));
+        assert_eq!(late.unwrap_err().kind(), ErrorKind::TimedOut);
     }
 }

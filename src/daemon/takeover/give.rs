@@ -27,8 +27,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Asks the steering task to pause.
 #[derive(Debug)]
 pub(crate) struct PauseRequest {
-    /// Is sent when it pauses.
-    pub(crate) paused: oneshot::Sender<()>,
+    /// Is sent when it pauses, or with the reason why it does not.
+    pub(crate) paused: oneshot::Sender<Result<(), String>>,
     /// It goes on when this ends.
     pub(crate) end: oneshot::Receiver<()>,
 }

@@ -138,9 +138,23 @@ impl Taken {
     /// one does not end, so this one must.
     pub(crate) fn complete(&self) -> Result<(), StartError> {
         let Some(channel) = &self.channel else { return Ok(()) };
-        let done = channel
-            .send(&TakeoverMessage::Serving, &[], ANSWER_WAIT)
-            .and_then(|()| channel.expect(&TakeoverMessage::Done, WORK_WAIT));
+        // Without this message the other one goes on.
+        let done = channel.send(&TakeoverMessage::Serving, &[], ANSWER_WAIT).and_then(|()| {
+            match channel.receive(WORK_WAIT) {
+                Ok((TakeoverMessage::Refused { why }, _)) => Err(ChannelError::Wrong(why)),
+                Ok((TakeoverMessage::Done, _)) => Ok(()),
+                Err(broken @ (ChannelError::Ended | ChannelError::Silent(_))) => Err(broken),
+                // It may have ended already, so this one must not: two that serve are better than none.
+                Ok((other, _)) => {
+                    tracing::warn!(reply = other.name(), "the server that was taken over sent something unknown");
+                    Ok(())
+                }
+                Err(ChannelError::Wrong(why)) => {
+                    tracing::warn!(why, "the reply of the server that was taken over can't be read");
+                    Ok(())
+                }
+            }
+        });
         let running = &self.running;
         match done {
             Ok(()) => {
