@@ -141,6 +141,12 @@ impl Drills {
         not_now(&served.model, &served.view, lost)
     }
 
+    /// Why no other process can take over, while a drill runs: it would know nothing of the drill.
+    pub(crate) fn hinder(&self) -> Option<String> {
+        let DrillStatus { drill, who, .. } = &self.running.as_ref()?.status;
+        Some(format!("a drill runs ({} of {who}): end it with `portolan drill stop`", drill.as_str()))
+    }
+
     /// Waits for the next thing that ends or restores a drill. Nothing is lost when this is dropped and called again.
     pub(crate) async fn next(&mut self) -> DrillWake {
         let Some(drill) = &mut self.running else { return std::future::pending().await };

@@ -118,9 +118,12 @@ impl Steer {
                     }
                 },
                 Some(PauseRequest { paused, end }) = self.pauses.recv(), if !self.drafting.is_busy() => {
-                    self.leave_drill();
+                    if let Some(why) = self.drills.hinder() {
+                        let _ = paused.send(Err(why));
+                        continue;
+                    }
                     self.steering_files.save_now(&self.publisher.snapshots().load_full(), &self.state_dir);
-                    if paused.send(()).is_ok() {
+                    if paused.send(Ok(())).is_ok() {
                         tokio::select! {
                             _ = end => {}
                             () = stop.cancelled() => break,
@@ -213,6 +216,10 @@ impl Steer {
     fn save_steering(&mut self, before: &Snapshot) -> Option<WriteOutcome> {
         self.published.send_replace(());
         let served = self.publisher.snapshots().load_full();
+        // What a drill changes is not for the next start. The end of the drill writes what is left of it.
+        if self.drills.hinder().is_some() {
+            return None;
+        }
         self.steering_files.follow(before, &served, &self.state_dir)
     }
 

@@ -9,7 +9,7 @@ import time
 import dns.message
 import pytest
 
-from portolan import BINARY, MASTER, Node, environment
+from portolan import BINARY, MASTER, Node, command, environment
 from processes import Child, wait_until
 from test_operator import ALICE, BOB, write_tokens
 from test_simulate import POLICY, REGIONS
@@ -212,6 +212,16 @@ def test_the_drill_ends_with_its_client(dir, started):
         assert child.wait(30) == 1
         assert "alice ended it" in json.loads("\n".join(child.out()))["aborted"]
         assert drill(node, "stop").returncode == 1, "none runs"
+
+
+def test_no_other_process_takes_over_during_a_drill(dir, started):
+    with start(dir, started) as node:
+        child = begin(node, dir, "lose-endpoint", "us1", "--for", "20s")
+        refused = command("serve", "--config", node.settings, "--takeover")
+        assert refused.returncode == 1 and "a drill runs (lose-endpoint of alice)" in refused.stderr, refused.stderr
+        assert "drill" in node.status() and child.is_running(), "it goes on"
+        child.signal(signal.SIGINT)
+        child.wait()
 
 
 def test_a_restart_ends_the_drill(dir, started):

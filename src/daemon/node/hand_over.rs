@@ -103,7 +103,8 @@ impl RunningNode {
         let ((paused, is_paused), (end, until)) = (oneshot::channel(), oneshot::channel());
         let is_sent = self.pauses.send(PauseRequest { paused, end: until }).await.is_ok();
         match timeout(PAUSE_WAIT, is_paused).await {
-            Ok(Ok(())) if is_sent => Ok(end),
+            Ok(Ok(Ok(()))) if is_sent => Ok(end),
+            Ok(Ok(Err(why))) => Err(why),
             _ => Err("steering does not pause".to_owned()),
         }
     }

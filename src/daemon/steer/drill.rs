@@ -23,12 +23,6 @@ impl Steer {
         self.finish_drill(end);
     }
 
-    /// Ends a drill because another process takes over, which knows nothing of it.
-    pub(super) fn leave_drill(&mut self) {
-        self.wake_drill(DrillWake::Failed("another process takes over".to_owned()));
-        self.finish_drill(Some(DrillEnd::Over));
-    }
-
     /// If a drill is over, returns the failover pools to their members from before, and reports the end.
     pub(super) fn finish_drill(&mut self, end: Option<DrillEnd>) {
         if end != Some(DrillEnd::Over) {
@@ -46,6 +40,7 @@ impl Steer {
         if let Some(event) = self.drills.finish(&self.publisher.snapshots().load_full()) {
             tracing::warn!(drill = event.endpoint, who = event.who, why = event.why, "the drill is over");
             self.journal.append(event);
+            self.steering_files.save_now(&self.publisher.snapshots().load_full(), &self.state_dir);
         }
     }
 }
