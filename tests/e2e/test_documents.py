@@ -35,6 +35,10 @@ OF_OTHERS = "a file of another program"
 
 # (document, first line of the block, or of several blocks): reason.
 NOT_RUN = {
+    ("docs/drills.md", "portolan drill lose-region us-east --for 60s --dry-run       # what would happen"):
+        "takes a minute, of a fleet that is not here; tests/e2e/test_drill.py runs drills",
+    ("docs/watching.md", "fstrm_capture -t protobuf:dnstap.Dnstap -u /run/dnstap.sock -w queries.dnstap"):
+        "it never ends; tests/e2e/test_dnstap.py runs both programs",
     ("README.md", "cargo run --release -- demo    # three regions on your machine; Ctrl-C ends it"): BUILDS,
     ("CONTRIBUTING.md", "WRITE_KEYS=1 cargo test --lib config::keys"): "writes the manual; the same test compares it",
     ("zones/README.md", "svc.example.policy.toml:10:20: error: there is no endpoint or pool `asm1` (hint: did you mean `ams1`?) "
