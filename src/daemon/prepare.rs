@@ -251,8 +251,8 @@ pub(super) fn trust_stores() -> impl Iterator<Item = FileNeed> {
 }
 
 /// From now on two signals do not end the process, which is their default action. Programs that rotate logs or renew
-/// certificates may send SIGHUP during the start: the files are read in any case, and later changes are noticed. SIGXFSZ
-/// comes with a write beyond the limit of a file's size, which then fails as on a full disk.
+/// certificates may send SIGHUP during the start: the files are read in any case, and later changes are noticed.
+/// SIGXFSZ comes with a write beyond the limit of a file's size, which then fails as on a full disk.
 pub(super) fn survive_signals() {
     for (signal, when) in [(SIGHUP, "a SIGHUP during the start"), (SIGXFSZ, "a file that is too long")] {
         if let Err(error) = signal_hook::flag::register(signal, Arc::default()) {
