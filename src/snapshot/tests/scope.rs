@@ -108,7 +108,21 @@ proptest! {
                 inside.map(usize::from).all(|other| given_at[other] == given_at[usize::from(top)])
             };
             prop_assert!(is_uniform(scope), "{}: the scope {} has another answer", ip(top), scope);
-            prop_assert!(scope == 0 || !is_uniform(scope - 1), "{}: the scope {} could be shorter", ip(top), scope);
+            // Cells of equal records can be made of different endpoints, which are not compared by what is drawn.
+            let are_alike = |scope: u8| {
+                let mask = !(u8::MAX.checked_shr(u32::from(scope)).unwrap_or(0));
+                let cell = |top: u8| {
+                    let class = class_at(&snapshot.model, ip(top), longest);
+                    snapshot.cell(POLICY, snapshot.local(POLICY, class), facet)
+                };
+                let inside = (0..=u8::MAX).filter(|other| other & mask == top & mask);
+                inside.map(cell).all(|other| match (cell(top), other) {
+                    (Some(own), Some(other)) => own.answers_as(other),
+                    (own, other) => own.is_none() && other.is_none(),
+                })
+            };
+            let is_shortest = scope == 0 || !is_uniform(scope - 1) || !are_alike(scope - 1);
+            prop_assert!(is_shortest, "{}: the scope {} could be shorter", ip(top), scope);
             let cell = snapshot.facet(POLICY, facet).and_then(|of| match &of.tables {
                 Some(tables) => of.cell(tables.place(ip(top), by).0),
                 None => of.cells.first(),
