@@ -158,8 +158,7 @@ impl RunningNode {
         let counters = Arc::new(Counters::new());
         let drill_board: Arc<DrillBoard> = Arc::default();
         let counted = counters.clone();
-        let queries = move || counted.totals().queries.iter().map(|(.., count)| count).sum();
-        drill_board.serve(server.addresses().to_vec(), queries);
+        drill_board.serve(server.addresses().to_vec(), move || counted.replies());
         let stop = CancellationToken::new();
         let parts = NodeParts {
             node: &settings.node,
@@ -366,6 +365,8 @@ impl RunningNode {
     pub async fn stop(self) -> Result<(), Unsaved> {
         self.readiness.send_replace(Readiness::Stopping);
         self.server.stop().await;
+        // With it the port would stay open, and nobody serves it.
+        drop(self.api_socket);
         self.stop.cancel();
         for task in self.tasks {
             // An error is a panic, which has been printed.

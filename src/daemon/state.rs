@@ -135,7 +135,7 @@ impl StateDir {
         let refused = |error| StartError::State(format!("{}: {error}", path.display()));
         let guard = DirGuard::shared(&path, lock).map_err(refused)?;
         let queue = Arc::new(Queue::new(writes.clone(), disk.clone()));
-        queue.hold(false);
+        queue.hold();
         let open = Open { path, queue, retry_after: RETRY_AFTER, writer: Mutex::default(), guard: Arc::new(guard) };
         Ok(StateDir { open: Some(Arc::new(open)), writes, disk })
     }
@@ -147,8 +147,8 @@ impl StateDir {
         let flushed = async {
             loop {
                 if self.disk.all_due().is_empty() {
+                    open.queue.hold();
                     open.guard.hold();
-                    open.queue.hold(false);
                     // Something may have become due meanwhile.
                     if self.disk.all_due().is_empty() {
                         return;
@@ -170,7 +170,7 @@ impl StateDir {
     pub(crate) fn release(&self) {
         if let Some(open) = &self.open {
             open.guard.release();
-            open.queue.hold(true);
+            open.queue.release();
         }
     }
 

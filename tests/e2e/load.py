@@ -15,7 +15,7 @@ import time
 import dns.flags
 import dns.message
 
-from processes import Child, wait_until
+from processes import Child
 
 LOST_AFTER = 4.0
 OUTSTANDING = 1000
@@ -98,12 +98,13 @@ class Client:
 
     def over_udp(self, step):
         waiting = selectors.DefaultSelector()
-        sockets, retired, opened = [], [], 0.0
+        sockets, opened = [], 0.0
         open_queries, number, due = {}, 0, time.monotonic()
         while self.going or open_queries:
             now = time.monotonic()
             if self.going and now > opened + 1:
-                retired, sockets, opened = sockets, [self.socket(waiting) for _ in range(SOCKETS)], now
+                # The old ones stay registered: their answers may come late. Eight a second, for a test of a minute at most.
+                sockets, opened = [self.socket(waiting) for _ in range(SOCKETS)], now
             while self.going and due <= now and len(open_queries) < OUTSTANDING:
                 number = (number + 1) % 65536
                 one = sockets[number % SOCKETS]

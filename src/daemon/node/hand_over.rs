@@ -101,11 +101,14 @@ impl RunningNode {
     /// Pauses the steering task until the sender is dropped.
     async fn pause(&self) -> Result<oneshot::Sender<()>, String> {
         let ((paused, is_paused), (end, until)) = (oneshot::channel(), oneshot::channel());
-        let is_sent = self.pauses.send(PauseRequest { paused, end: until }).await.is_ok();
-        match timeout(PAUSE_WAIT, is_paused).await {
-            Ok(Ok(Ok(()))) if is_sent => Ok(end),
-            Ok(Ok(Err(why))) => Err(why),
-            _ => Err("steering does not pause".to_owned()),
+        let pausing = async {
+            self.pauses.send(PauseRequest { paused, end: until }).await.ok()?;
+            is_paused.await.ok()
+        };
+        match timeout(PAUSE_WAIT, pausing).await {
+            Ok(Some(Ok(()))) => Ok(end),
+            Ok(Some(Err(why))) => Err(why),
+            Ok(None) | Err(_) => Err("steering is busy and does not pause: try again later".to_owned()),
         }
     }
 

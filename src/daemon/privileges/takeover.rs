@@ -170,7 +170,11 @@ fn has_only_own(dir: &OwnedFd) -> io::Result<bool> {
             LAST_GOOD_DIR => {
                 statat(dir, name, AtFlags::SYMLINK_NOFOLLOW).is_ok_and(|found| kind(&found) == FileType::Directory)
             }
-            _ => is_own_file(name) && statat(dir, name, AtFlags::SYMLINK_NOFOLLOW).is_ok_and(|it| is_regular(&it)),
+            _ => {
+                is_own_file(name)
+                    && statat(dir, name, AtFlags::SYMLINK_NOFOLLOW)
+                        .is_ok_and(|it| is_regular(&it) || kind(&it) == FileType::Socket)
+            }
         };
         if !is_own || count > MOST_ENTRIES {
             return Ok(false);

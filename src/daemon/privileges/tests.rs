@@ -112,6 +112,8 @@ fn a_state_directory_of_root_is_given_with_all_that_a_server_put_there() {
     for name in own {
         fs::write(state.join(name), "{}").unwrap();
     }
+    // A killed server leaves it.
+    drop(std::os::unix::net::UnixListener::bind(state.join("takeover.sock")).unwrap());
     fs::write(folder.join("svc.example.zone"), "").unwrap();
     let needs = Needs { state: Some(state.clone()), ..Needs::default() };
     let nobody = SystemUser::nobody();

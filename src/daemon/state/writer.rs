@@ -158,9 +158,14 @@ impl Queue {
         self.changed.notify_one();
     }
 
-    /// Contents wait from now on; `is_ours` ends that.
-    pub(super) fn hold(&self, is_ours: bool) {
-        self.due().turn = if is_ours { Turn::Own } else { Turn::Held };
+    /// Contents wait from now on.
+    pub(super) fn hold(&self) {
+        self.due().turn = Turn::Held;
+    }
+
+    /// Contents are written from now on.
+    pub(super) fn release(&self) {
+        self.due().turn = Turn::Own;
         self.changed.notify_one();
     }
 

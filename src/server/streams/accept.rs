@@ -73,7 +73,9 @@ pub(super) async fn serve<F>(
     }
     // The system has accepted these for us: with the listener they would be reset.
     for _ in 0..MOST_LATE {
-        let Some(Ok(accepted)) = listener.accept().now_or_never() else { break };
+        // Unconstrained: otherwise tokio lets a task have 128 of them in one turn.
+        let accepting = tokio::task::coop::unconstrained(listener.accept());
+        let Some(Ok(accepted)) = accepting.now_or_never() else { break };
         begin(&mut tasks, accepted);
     }
     drop(listener);
