@@ -18,8 +18,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 FILES = files(policy(endpoint={"one": {"addresses": ["192.0.2.1"]}}, name={"www": {"pool": "one"}}))
-# The least octets of a query and its reply in the log, so that this many don't fit into the queue of 8 MiB and the
-# socket's buffers.
+# So many queries with their replies don't fit into the queue of 8 MiB and the socket's buffers.
 MANY = 60_000
 
 

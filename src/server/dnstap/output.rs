@@ -1,5 +1,5 @@
-//! Where the query log is written to: the socket of a reader, or a file. Both are opened anew after an error. Nothing
-//! here waits for longer than [`PATIENCE`] without asking whether the server stops.
+//! Where the query log is written to: the socket of a reader, or a file. Both are opened anew after an error. A call
+//! waits at most [`PATIENCE`] for the reader; the greeting and the end take several.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
@@ -19,6 +19,9 @@ pub(super) const PATIENCE: Duration = Duration::from_millis(200);
 
 /// How long a reader has for its part of the greeting, in calls of [`PATIENCE`]: 5 s. It sits on this machine.
 const GREETING_CALLS: usize = 25;
+
+/// How long it has to confirm the end, in the same calls: 1 s, as for what waits at a stop.
+const FINISH_CALLS: usize = 5;
 
 /// Names that are tried for a file of a former run.
 const MOST_ASIDE: usize = 100;
@@ -58,7 +61,7 @@ fn connect(path: &Path) -> io::Result<LogOutput> {
     socket.set_read_timeout(Some(PATIENCE))?;
     let mut stream = UnixStream::from(std::os::fd::OwnedFd::from(socket));
     stream.write_all(&frames::control(ControlFrame::Ready))?;
-    match receive_control(&mut stream)? {
+    match receive_control(&mut stream, GREETING_CALLS)? {
         Some(ControlFrame::Accept) => {}
         _ => return Err(io::Error::new(ErrorKind::InvalidData, "it is no reader of dnstap (Frame Streams)")),
     }
@@ -131,7 +134,7 @@ impl LogOutput {
         let is_sent = self.write(&frames::control(ControlFrame::Stop)).is_ok();
         if let (true, LogOutput::Socket(stream)) = (is_sent, &mut self) {
             // The reader has everything when it answers.
-            let _ = receive_control(stream);
+            let _ = receive_control(stream, FINISH_CALLS);
         }
     }
 
@@ -156,19 +159,19 @@ impl LogOutput {
 }
 
 /// A control frame of the reader; `None` for anything else.
-fn receive_control(stream: &mut UnixStream) -> io::Result<Option<ControlFrame>> {
+fn receive_control(stream: &mut UnixStream, most_calls: usize) -> io::Result<Option<ControlFrame>> {
     let mut head = [0; 8];
-    read_exact(stream, &mut head)?;
+    read_exact(stream, &mut head, most_calls)?;
     let [zero, len] = [&head[..4], &head[4..]].map(|four| u32::from_be_bytes([four[0], four[1], four[2], four[3]]));
     if zero != 0 || len as usize > MAX_CONTROL {
         return Ok(None);
     }
     let mut body = vec![0; len as usize];
-    read_exact(stream, &mut body)?;
+    read_exact(stream, &mut body, most_calls)?;
     Ok(frames::received(&body))
 }
 
-fn read_exact(stream: &mut UnixStream, mut room: &mut [u8]) -> io::Result<()> {
+fn read_exact(stream: &mut UnixStream, mut room: &mut [u8], most_calls: usize) -> io::Result<()> {
     let mut calls = 0;
     while !room.is_empty() {
         match stream.read(room) {
@@ -178,7 +181,7 @@ fn read_exact(stream: &mut UnixStream, mut room: &mut [u8]) -> io::Result<()> {
             Err(error) => return Err(error),
         }
         calls += 1;
-        if calls > GREETING_CALLS {
+        if calls > most_calls {
             return Err(io::Error::new(ErrorKind::TimedOut, "the reader does not answer"));
         }
     }

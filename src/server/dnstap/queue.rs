@@ -77,7 +77,7 @@ impl QueryLog {
         batch.begin(unix_nanos);
         batch.query(query);
         batch.reply(query, reply);
-        batch.end();
+        self.put(batch.chunk);
     }
 
     fn put(&self, chunk: LogChunk) {
