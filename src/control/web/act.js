@@ -135,19 +135,16 @@ async function listOverrides() {
   if (!list) return;
   try {
     const entries = await callAs("/v1/overrides", "GET");
-    const text = JSON.stringify(entries);
-    if (list.dataset.shown === text) return;
-    list.dataset.shown = text;
-    fill(list, entries.length ? entries.map((entry) => {
+    rebuild(list, entries, () => (entries.length ? entries.map((entry) => {
       const button = make("button", { type: "button" }, `Clear ${entry.target}`);
       button.addEventListener("click", () => {
-        confirmation(find("#outcome"), { action: ACTIONS[3], target: entry.target, why: "", lasting: "" }, null);
+        confirmation(find("#outcome"), { action: ACTIONS.find(({ word }) => word === "clear"), target: entry.target, why: "", lasting: "" }, null);
       });
       return make("li", {}, badge("drained", entry.state), " ", make("strong", {}, entry.target),
         ` by ${entry.who}: ${entry.why}${until(entry)} `, button);
-    }) : make("li", {}, "Nothing is overridden."));
+    }) : make("li", {}, "Nothing is overridden.")));
   } catch (error) {
-    fill(list, make("li", {}, error.message));
+    rebuild(list, error.message, () => make("li", {}, error.message));
   }
 }
 

@@ -2,8 +2,8 @@
 
 const CHART_MS = 10000; // A sample each ten seconds.
 const CHART = { width: 640, height: 150, left: 48, bottom: 18, top: 8 };
-const MOST_LINES = 8; // More colours can't be told apart; the others are in the table of the API.
-const COLOURS = MOST_LINES;
+const MOST_LINES = 8; // More colours can't be told apart; /v1/history has the others.
+const PART = "too many endpoints: choose a zone or a region";
 
 const LEAST_SAMPLES = 30; // A server that runs for a minute has no use for an empty hour.
 
@@ -76,7 +76,7 @@ const yOf = (top) => (value) => CHART.height - CHART.bottom - ((CHART.height - C
 function legendOf(all, show) {
   return all.map(({ label: words, values }, at) => {
     const last = lastOf(values);
-    return make("li", {}, make("i", { class: `line${at % COLOURS}`, "aria-hidden": "true" }), `${words}: `,
+    return make("li", {}, make("i", { class: `line${at}`, "aria-hidden": "true" }), `${words}: `,
       make("strong", {}, last === undefined ? "no value" : show(last)));
   });
 }
@@ -84,7 +84,7 @@ function legendOf(all, show) {
 function lineChart(title, all, unit, show, note = "") {
   const top = niceTop(Math.max(0, ...all.flatMap(({ values }) => values.filter((value) => value !== null))));
   const lines = all.map(({ values }, at) => draw("path", {
-    class: `line line${at % COLOURS}`, d: lineOf(values, xOf(values.length), yOf(top)),
+    class: `line line${at}`, d: lineOf(values, xOf(values.length), yOf(top)),
   }));
   return frame(title, top, unit, lines, legendOf(all, show), note);
 }
@@ -107,7 +107,7 @@ function shareChart(title, all, note) {
       path += `M${x0} ${low}H${x1}V${high}H${x0}z`;
       below[at] += share;
     });
-    return draw("path", { class: `area line${index % COLOURS}`, d: path });
+    return draw("path", { class: `area line${index}`, d: path });
   });
   return frame(title, 1, "", areas, legendOf(shares, percent), note);
 }
@@ -130,9 +130,9 @@ function drawCharts() {
   fill(find("#charts .charts"),
     lineChart("Queries a second", [{ label: "this server", values: recent(report.qps) }], "", rate),
     answers.some(({ values }) => values.some((value) => value > 0))
-      ? shareChart("Share of the answers", answers, "") : make("p", { class: "soft" }, "No answers yet."),
+      ? shareChart("Share of the answers", answers, report.left_out ? PART : "") : make("p", { class: "soft" }, "No answers yet."),
     shown.length ? lineChart("Round-trip time", shown, " ms", rtt, note)
-      : make("p", { class: "soft" }, "No RTT was measured yet."));
+      : make("p", { class: "soft" }, left > 0 ? `RTTs are not shown: ${PART}` : "No RTT was measured yet."));
 }
 
 async function readHistory(by) {
@@ -156,7 +156,8 @@ async function updateCharts() {
   if (document.hidden) return;
   try {
     charts.report = await readHistory(charts.by);
-    if (charts.by === "region" && !filter.zone && !filter.region) measureShares(charts.report);
+    const isWhole = charts.by === "region" && !filter.zone && !filter.region;
+    measureShares(isWhole ? charts.report : await call("/v1/history?kind=answers&by=region&limit=400"));
     drawCharts();
   } catch {
     // The header shows that the server does not answer.

@@ -67,6 +67,7 @@ function sync(parent, items, keyOf, create, update) {
   while (place && !old.has(place)) place = place.nextElementSibling;
   for (const item of items) {
     const key = keyOf(item);
+    if (next.has(key)) continue;
     const node = known.get(key) ?? create(item);
     known.delete(key);
     next.set(key, node);

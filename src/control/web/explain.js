@@ -35,8 +35,7 @@ function explanation(found) {
 
 /** A sentence instead of a result. */
 function refusal(error) {
-  const isAway = error.name === "TimeoutError" || error instanceof TypeError;
-  return make("p", { class: "refused" }, isAway ? "no answer from the server" : error.message);
+  return make("p", { class: "refused" }, isSilence(error) ? "no answer from the server" : error.message);
 }
 
 async function explain() {

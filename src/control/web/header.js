@@ -18,12 +18,12 @@ function fact(label, value, state = "") {
 }
 
 function facts() {
-  const { status, endpoints, names } = store;
+  const { status, endpoints } = store;
   const { server } = status;
   const up = endpoints.filter((endpoint) => endpoint.health === "up").length;
   const isLast = endpoints.some((endpoint) => endpoint.basis);
   const out = endpoints.filter((endpoint) => endpoint.out).length;
-  const away = names.filter((name) => !name.preferred).length;
+  const away = store.away.length;
   const upState = isLast ? "last" : up === endpoints.length ? "up" : up ? "warning" : "down";
   const last = isLast ? ", last known" : "";
   const list = [

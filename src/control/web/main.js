@@ -47,7 +47,8 @@ find("#copy").addEventListener("click", async () => {
   setTimeout(() => write(words, ""), 3000);
 });
 
-onRoute("names", openFilter);
+// A link to the section alone keeps the filter, and puts it into the address.
+onRoute("names", (query) => (query.toString() ? openFilter(query) : readFilter()));
 
 onChange(() => {
   offer(find("#zone"), store.status.zones.map(({ zone }) => zone));

@@ -97,7 +97,7 @@ function linesOf(spot) {
   const words = lost ? "would be lost" : region.state === "up" ? "" : `, ${region.words}`;
   const second = lost ? words : `${region.up} of ${all} up${words}`;
   // On a narrow map labels hide each other: a region that is well has its name only.
-  if (isNarrow && !store.simulation) return region.state === "up" ? [] : [lost ? words : region.words];
+  if (isNarrow && !store.simulation) return region.state === "up" ? [] : [region.words];
   return [second, shareText(spot)].filter(Boolean);
 }
 

@@ -96,10 +96,11 @@ function nameRow({ name, row, isFirst, isOnly, lease }) {
 
 function shownNames() {
   const mayShow = (name) => (!filter.bad || !name.preferred) && (!filter.zone || name.zone === filter.zone);
+  const ofRegion = store.endpoints.filter(({ region }) => region === filter.region);
+  const inRegion = new Set(ofRegion.map(({ zone, name }) => `${zone}/${name}`));
   const hasRegion = (name) => !filter.region || name.classes.some((of) =>
     of.class === "any" || of.class.split(", ").includes(filter.region) ||
-    of.answers.some((answer) => store.endpoints.some((endpoint) =>
-      endpoint.name === answer.endpoint && endpoint.zone === name.zone && endpoint.region === filter.region)));
+    of.answers.some((answer) => inRegion.has(`${name.zone}/${answer.endpoint}`)));
   return store.names.filter((name) => mayShow(name) && hasRegion(name));
 }
 
@@ -119,7 +120,7 @@ onChange(() => {
       rebuild(node, facts, () => nameRow(item));
     });
   const all = store.status.zones.reduce((sum, zone) => sum + zone.names.length, 0);
-  const away = store.names.filter((name) => !name.preferred).length;
+  const away = store.away.length;
   write(find("#names small"), all ? `${count(all, "name")}, ${away || "none"} not as preferred` : "no steered names");
   const left = all - shown.length;
   write(find("#names p.more"), left > 0 ? `${count(left, "more name")}: search for a part of the name.` : "");

@@ -72,7 +72,7 @@ function overrideProblems(endpoints) {
 function drillProblems({ drill }) {
   if (!isDrilled({ drill })) return [];
   const { drill: kind, target, who, ends_at: ends, phase } = drill;
-  return [["drained", `drill: ${kind} ${target} by ${who}, ${phase}, until ${moment(ends)}. What it has lost is well`]];
+  return [["drill", `${kind} ${target} by ${who}, ${phase}, until ${moment(ends)}. Its endpoints count as lost only for the drill`]];
 }
 
 function downRegions(regions) {
@@ -80,14 +80,14 @@ function downRegions(regions) {
   return all.map(({ name, endpoints }) => ["down", `region ${name} is down: ${count(endpoints.length, "endpoint")}`]);
 }
 
-const LEVELS = ["down", "warning", "drained"];
-const LEVEL_LABELS = { down: "Bad", warning: "Note", drained: "Override" };
+const LEVELS = ["down", "warning", "drill", "drained"];
+const LEVEL_LABELS = { down: "Bad", warning: "Note", drill: "Drill", drained: "Override" };
 
 function problems() {
-  const { status, names, endpoints, regions } = store;
+  const { status, away, endpoints, regions } = store;
   const all = [
     ...vantageProblems(status), ...fleetProblems(status), ...fileProblems(status), ...downRegions(regions),
-    ...nameProblems(names),
+    ...nameProblems(away),
     ...drillProblems(status), ...overrideProblems(endpoints),
   ];
   return all.sort(([a], [b]) => LEVELS.indexOf(a) - LEVELS.indexOf(b));

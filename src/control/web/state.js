@@ -7,6 +7,7 @@ const MOST_NAMES = 150; // Of those with problems, and of the others.
 const store = {
   status: null,
   names: [],
+  away: [], // Names that are not as preferred, whatever the filter is.
   endpoints: [],
   regions: [],
   vantageRegions: [],
@@ -33,6 +34,9 @@ function render() {
   performance.measure("update", { start: began });
 }
 
+/** Whether no answer came, in place of one that refuses. */
+const isSilence = (error) => error.name === "TimeoutError" || error instanceof TypeError;
+
 /** Calls the API. An error has the sentence of the server. */
 async function call(path, options = {}) {
   const aborted = AbortSignal.timeout(WAIT_MS);
@@ -43,10 +47,10 @@ async function call(path, options = {}) {
   throw Object.assign(new Error(body?.detail ?? `status ${reply.status}`), { status: reply.status, body });
 }
 
-function namesPath(preferred) {
+function namesPath(preferred, { text, zone } = filter) {
   const query = new URLSearchParams({ preferred, limit: MOST_NAMES });
-  if (filter.text) query.set("search", filter.text);
-  if (filter.zone) query.set("zone", filter.zone);
+  if (text) query.set("search", text);
+  if (zone) query.set("zone", zone);
   return `/v1/names?${query}`;
 }
 
@@ -61,16 +65,19 @@ async function refresh() {
   }
   refreshing = true;
   try {
-    const isSearch = !/^[\w.*@-]*$/.test(filter.text);
-    const names = isSearch ? [[], []] : [call(namesPath(false)), call(namesPath(true))];
-    const [status, bad, good] = await Promise.all([call("/v1/status"), ...names]);
+    // Such a text is of an address, and of no name.
+    const isNoName = !/^[\w.*@-]*$/.test(filter.text);
+    const names = isNoName ? [[], []] : [call(namesPath(false)), call(namesPath(true))];
+    const all = filter.text || filter.zone ? call(namesPath(false, {})) : null;
+    const [status, away, bad, good] = await Promise.all([call("/v1/status"), all, ...names]);
     store.status = status;
     store.names = [...(bad ?? []), ...(good ?? [])];
+    store.away = away ?? bad ?? [];
     store.answeredAt = performance.now();
     store.problem = "";
     derive(status);
   } catch (error) {
-    store.problem = error.name === "TimeoutError" || error instanceof TypeError ? "no answer" : error.message;
+    store.problem = isSilence(error) ? "no answer" : error.message;
   } finally {
     refreshing = false;
   }

@@ -19,7 +19,8 @@ const EVENT_STATES = {
 };
 
 function addEvents(events) {
-  const fresh = events.filter((event) => !timeline.ids.has(event.id));
+  // Those without a number come again with one.
+  const fresh = events.filter((event) => event.id && !timeline.ids.has(event.id));
   fresh.forEach((event) => timeline.ids.add(event.id));
   timeline.events = [...fresh, ...timeline.events].sort((a, b) => b.at - a.at);
   timeline.events.splice(MOST_EVENTS).forEach((event) => timeline.ids.delete(event.id));
@@ -104,7 +105,16 @@ function openStream() {
     refresh();
   };
   source.addEventListener("lagged", (message) => addGap(`${JSON.parse(message.data).missed} events were missed`));
-  source.addEventListener("unknown", () => addGap("the server has started anew: earlier events are not known to it"));
+  source.addEventListener("unknown", () => {
+    // Alone and without a state directory, a server numbers its events from 1 again.
+    if (!timeline.isFleet) {
+      timeline.ids.clear();
+      timeline.events.forEach((event) => {
+        event.id += " before the restart";
+      });
+    }
+    addGap("the server has started anew: earlier events are not known to it");
+  });
   source.onerror = () => {
     timeline.isOpen = false;
     showContact();
