@@ -52,6 +52,7 @@ impl<'q> Answering<'q> {
             return self.drawn_alias(node, steered, only, wanted);
         }
         if self.reply.room() < cell.least_octets() {
+            // The scope is that of a reply that was drawn.
             self.net_of(node.zone(), cell);
             return Err(Full);
         }

@@ -79,7 +79,7 @@ pub(super) fn read_and_place(
 }
 
 /// A zone that distinguishes clients.
-struct Distinguishing<'a> {
+struct DistinguishingZone<'a> {
     zone: &'a ZoneState,
     selectors: BTreeSet<usize>,
     /// How many classes it distinguishes alone; `MAX_CLASSES + 1`: more than that; 0: not counted,
@@ -95,29 +95,29 @@ fn blamed(sources: &ClientSources, read: &ReadZones, before: &ZoneHistory, all: 
     for (zone, selector) in &read.uses {
         by_zone.entry(zone.0).or_default().insert(usize::from(selector.0));
     }
-    let taker = |(zone, selectors): (u32, BTreeSet<usize>)| {
+    let distinguishing = |(zone, selectors): (u32, BTreeSet<usize>)| {
         let zone = read.zones.get(zone as usize)?;
         let known = before.version(&zone.apex).zip(zone.version.as_ref());
         let is_same = known.is_some_and(|(known, version)| Arc::ptr_eq(known, version));
         let is_new = zone.status == VersionStatus::Current && !is_same;
-        Some(Distinguishing { zone, selectors, classes: 0, is_new })
+        Some(DistinguishingZone { zone, selectors, classes: 0, is_new })
     };
-    let mut takers: Vec<Distinguishing<'_>> = by_zone.into_iter().filter_map(taker).collect();
-    takers.sort_by(|a, b| (b.selectors.len(), &b.zone.apex).cmp(&(a.selectors.len(), &a.zone.apex)));
-    for (at, taker) in takers.iter_mut().enumerate() {
-        taker.classes = if at < MOST_COUNTED { alone(sources, read, &taker.selectors) } else { 0 };
+    let mut zones: Vec<DistinguishingZone<'_>> = by_zone.into_iter().filter_map(distinguishing).collect();
+    zones.sort_by(|a, b| (b.selectors.len(), &b.zone.apex).cmp(&(a.selectors.len(), &a.zone.apex)));
+    for (at, of) in zones.iter_mut().enumerate() {
+        of.classes = if at < MOST_COUNTED { alone(sources, read, &of.selectors) } else { 0 };
     }
     // Stable: of equal ones, the one with more selectors stays first.
-    takers.sort_by_key(|taker| (!taker.is_new, std::cmp::Reverse(taker.classes)));
+    zones.sort_by_key(|of| (!of.is_new, std::cmp::Reverse(of.classes)));
     let fits = |without: usize| {
-        let left: HashSet<usize> = takers[without..].iter().flat_map(|taker| taker.selectors.iter().copied()).collect();
+        let left: HashSet<usize> = zones[without..].iter().flat_map(|of| of.selectors.iter().copied()).collect();
         places(sources.clone(), read, |at| left.contains(&at)).is_some()
     };
-    if !fits(takers.len()) {
+    if !fits(zones.len()) {
         return ZonesLeftOut::new();
     }
     // The fewest that must go: between `fewest`, and a number that is enough.
-    let (mut fewest, mut enough) = (1, takers.len());
+    let (mut fewest, mut enough) = (1, zones.len());
     while fewest < enough && !all {
         let middle = usize::midpoint(fewest, enough);
         match fits(middle) {
@@ -125,12 +125,12 @@ fn blamed(sources: &ClientSources, read: &ReadZones, before: &ZoneHistory, all: 
             false => fewest = middle + 1,
         }
     }
-    takers.truncate(enough);
-    takers.into_iter().map(|taker| (taker.zone.apex.clone(), why(&taker, all))).collect()
+    zones.truncate(enough);
+    zones.into_iter().map(|of| (of.zone.apex.clone(), why(&of, all))).collect()
 }
 
-fn why(taker: &Distinguishing<'_>, all: bool) -> WhyLeftOut {
-    let message = match taker.classes {
+fn why(of: &DistinguishingZone<'_>, all: bool) -> WhyLeftOut {
+    let message = match of.classes {
         0 => "with the clients that this zone distinguishes, all zones have more than 65,535 classes of clients".into(),
         too_many if too_many > MAX_CLASSES => "this zone distinguishes more than 65,535 classes of clients".into(),
         has => format!(
@@ -138,7 +138,7 @@ fn why(taker: &Distinguishing<'_>, all: bool) -> WhyLeftOut {
         ),
     };
     let hint = "ask for fewer countries, autonomous systems and nets, or put several into one list";
-    WhyLeftOut { message, hint, is_unserved: all || !taker.is_new }
+    WhyLeftOut { message, hint, is_unserved: all || !of.is_new }
 }
 
 /// How many classes these selectors distinguish alone.

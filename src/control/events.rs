@@ -123,7 +123,7 @@ fn of_fleet(
     }
     let client = StreamClient::new(state, seat, (missed, incoming), follows);
     // The id has the last number of each node, so that any server can resume the stream. An override is the event of
-    // the server where it was made: the others have taken it over.
+    // the server where it was made. Those of the servers that took it over are left out.
     respond_with(opening, client, move |event: &ArchivedEvent| {
         cursor.advance(&event.id);
         let show = || sse::Event::default().id(cursor.to_string()).data(line(&JournalEvent::from(event)));

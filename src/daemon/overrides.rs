@@ -276,15 +276,12 @@ impl Drafter {
     fn expiry_at(&self, at_unix: f64, model: &Model) -> Draft {
         let mut book = Book::clone(&self.book);
         let over = book.expire(at_unix);
-        let keys = self.sharing.as_ref().map(|sharing| (sharing, sharing.keys_of(&over)));
-        let is_relayed = |at: usize| {
-            keys.as_ref().is_some_and(|(sharing, keys)| keys.get(at).is_some_and(|key| sharing.is_of_other(key)))
+        let are_relayed: Vec<bool> = match &self.sharing {
+            Some(sharing) => sharing.keys_of(&over).iter().map(|key| sharing.is_of_other(key)).collect(),
+            None => vec![false; over.len()],
         };
-        let edit = |(at, ended): (usize, &Arc<Override>)| {
-            let before = Some(ended.clone());
-            OverrideEdit { before, now: None, who: None, is_relayed: is_relayed(at) }
-        };
-        let edits = over.iter().enumerate().map(edit).collect();
+        let edit = |(ended, is_relayed)| OverrideEdit { before: Some(ended), now: None, who: None, is_relayed };
+        let edits = over.into_iter().zip(are_relayed).map(edit).collect();
         let cause = DraftCause::Expiry;
         Draft { at_unix, resolved: Arc::new(book.resolve(model)), book, edits, cause }
     }

@@ -11,10 +11,10 @@ use std::time::Duration;
 use crate::model::{Cycle, Moment, PolicyId};
 use crate::snapshot::policies::CHUNK;
 
-/// A policy is decided again once in so long while only round-trip times change; twice that while there are verdicts in
-/// each view. Judgment: ranking has 10 s to follow a path, and needs about 7 of them to be sure (three measurements,
-/// and the hold-down of a band). With a thousand names that rank by latency, and fifty views a second, deciding at each
-/// change took more than a core.
+/// A policy is decided again once in so long while only round-trip times change; within twice that time while there are
+/// verdicts in each view. Judgment: ranking has 10 s to follow a path, and needs about 7 of them to be sure (three
+/// measurements, and the hold-down of a band). With a thousand names that rank by latency, and fifty views a second,
+/// deciding at each change took more than a core.
 pub(crate) const RANK_EVERY: Duration = Duration::from_secs(1);
 
 /// A set of policies, a bit for each.

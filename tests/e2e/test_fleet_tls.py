@@ -66,11 +66,11 @@ def test_a_creds_file_of_an_operator_works_and_a_wrong_key_is_named(dir):
     with NatsServer(dir, config=operator.config) as nats:
         with serve(dir, nats, fleet=f"credentials = {json.dumps(str(file))}\n") as node:
             wait_problem(node, "authorization violation")
+            file.write_text(operator.user(user))
+            wait_problem(node, str(file).lower(), "no credentials")
             # Another operator's token.
             file.write_text(creds(Operator().user(user), user))
             wait_problem(node, "authorization violation")
-            file.write_text(operator.user(user))
-            wait_problem(node, str(file).lower(), "no credentials")
             file.write_text(creds(operator.user(user), user))
             wait_shared(node)
     assert user.seed not in node.child.err()

@@ -108,7 +108,7 @@ impl Nats {
         let status = Arc::new(status);
         let subjects = Subjects::of(&settings.cluster);
         let credentials = Credentials::of(settings.credentials.clone(), &settings.nats);
-        let has_tls = settings.tls.is_some();
+        let has_tls = settings.tls.is_some() || settings.nats.iter().any(|url| url.scheme() == "tls");
         let answer = {
             let status = Arc::clone(&status);
             move |nonce| {

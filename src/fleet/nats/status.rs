@@ -79,7 +79,7 @@ pub(super) fn note_credentials(status: &watch::Sender<ConnectionStatus>, why: &s
     }
 }
 
-/// Takes an event of the connection into the status, and logs what is new. `has_tls`: the settings have `tls`.
+/// Takes an event of the connection into the status, and logs what is new. `has_tls`: the settings ask for TLS.
 pub(super) fn note(status: &watch::Sender<ConnectionStatus>, event: &Event, has_tls: bool) {
     let before = status.borrow().clone();
     status.send_modify(|status| apply(status, event, has_tls, clock::now()));

@@ -121,7 +121,7 @@ impl Cell {
         let Some(sums) = sums.get_mut(..tier.shares.len() + 1) else { return };
         match tier.sums.0.len() == sums.len() {
             true => sums.copy_from_slice(&tier.sums.0),
-            // The client's net decides in this tier, and nobody knows it.
+            // A tier with a race has no sums. [`Cell::pick`] draws from it without a net.
             false => {
                 sums.iter_mut().skip(1).zip(&tier.shares).for_each(|(sum, share)| *sum = share.weight);
                 sum_up(sums);

@@ -243,9 +243,9 @@ impl<'l> Graph<'l> {
     fn add_edge(&mut self, target: &Name) {
         let links = self.links;
         let to = match links.renamed(target) {
-            Some(_) if self.made >= MAX_MADE => return,
+            Some(_) if self.made >= MAX_MADE && !self.names.contains_key(target) => return,
             Some(renamed) => {
-                self.made += 1;
+                self.made += usize::from(!self.names.contains_key(target));
                 self.name(target, Source::Below(renamed))
             }
             None => match node(target, links) {
