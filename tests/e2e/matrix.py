@@ -5,16 +5,9 @@ import struct
 
 from packets import AA, AD, CD, COOKIE, DO, ECS, EDE, ID, KEEPALIVE, NSID, PADDING, RA, RD, TC, Z
 from packets import message, name, opt, option, query, question, record, subnet
-from portolan import MASTER
+from portolan import BASE, MASTER
 
-SETTINGS = """
-region = "eu-west"
-node = "ns1"
-
-[listen]
-dns = ["127.0.0.1:0"]
-http = "127.0.0.1:0"
-
+SETTINGS = BASE + """
 [clients]
 default_region = "us-east"
 

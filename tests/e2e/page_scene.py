@@ -5,7 +5,7 @@ import threading
 from pathlib import Path
 
 from browser import chromium
-from portolan import MASTER, Node, policy
+from portolan import BASE, MASTER, Node, policy
 from test_operator import ALICE, write_tokens
 
 # Latitude and longitude.
@@ -13,14 +13,7 @@ PLACES = {"eu-west": [53.34, -6.26], "us-east": [39.04, -77.48], "ap-south": [19
 # A vantage that hears from none of so many hosts is blind; with fewer it can't know.
 MANY_PLACES = {**PLACES, "sa-east": [-23.5, -46.6], "ap-east": [1.35, 103.8]}
 
-SETTINGS = """
-region = "eu-west"
-node = "ns1"
-
-[listen]
-dns = ["127.0.0.1:0"]
-http = "127.0.0.1:0"
-
+SETTINGS = BASE + """
 [api]
 token_file = "tokens"
 """

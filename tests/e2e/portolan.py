@@ -20,14 +20,17 @@ from processes import Child, leashed, wait_until
 BINARY = Path(os.environ.get("PORTOLAN_BIN") or Path(__file__).parents[2] / "target/release/portolan")
 READY = r"^ready dns=(\S+) http=(\S+) generation=(\d+)((?: \w+=\S+)*)$"
 
-SETTINGS = """
+# What each node needs; a test adds its regions.
+BASE = """
 region = "eu-west"
 node = "ns1"
 
 [listen]
 dns = ["127.0.0.1:0"]
 http = "127.0.0.1:0"
+"""
 
+SETTINGS = BASE + """
 [regions.eu-west]
 location = [53.34, -6.26]
 """

@@ -6,7 +6,7 @@ import pytest
 
 from browser import DRIVER, PHONE, chromium
 from page_scene import axe_violations, page_of
-from portolan import MASTER, Node
+from portolan import BASE, MASTER, Node
 from processes import wait_until
 from test_operator import operate, write_tokens
 
@@ -38,14 +38,7 @@ steer = "failover"
 [name.www]
 pool = "web"
 """
-SETTINGS = """
-region = "eu-west"
-node = "ns1"
-
-[listen]
-dns = ["127.0.0.1:0"]
-http = "127.0.0.1:0"
-
+SETTINGS = BASE + """
 [api]
 token_file = "tokens"
 

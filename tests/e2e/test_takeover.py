@@ -16,7 +16,7 @@ import pytest
 
 import test_encrypted as encrypted
 from load import Load
-from portolan import BINARY, MASTER, READY, Node, ask, environment, split_address
+from portolan import BINARY, MASTER, READY, SETTINGS, Node, ask, environment, split_address
 from ports import free_ports
 from processes import Child, is_alive, wait_until
 from steady import Steady, unanswered
@@ -54,22 +54,6 @@ pool = "web"
 """
 NAME = "www.svc.example."
 SOCKET = "state/takeover.sock"
-
-
-SETTINGS = """
-region = "eu-west"
-node = "ns1"
-
-[listen]
-dns = ["127.0.0.1:0"]
-http = "127.0.0.1:0"
-
-[api]
-token_file = "tokens"
-
-[regions.eu-west]
-location = [53.34, -6.26]
-"""
 
 
 @pytest.fixture
