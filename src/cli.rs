@@ -7,6 +7,7 @@ mod args;
 mod check;
 mod client;
 mod completions;
+mod demand;
 mod drill;
 mod events;
 mod explain;

@@ -96,6 +96,22 @@ fn with_escapes(text: &str, is_bad: impl Fn(char) -> bool, escape: impl Fn(char,
     Cow::Owned(safe)
 }
 
+/// Text as HTML text or attribute value.
+pub fn escaped_html(text: &str) -> String {
+    let mut safe = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => safe.push_str("&amp;"),
+            '<' => safe.push_str("&lt;"),
+            '>' => safe.push_str("&gt;"),
+            '"' => safe.push_str("&quot;"),
+            '\'' => safe.push_str("&#39;"),
+            c => safe.push(c),
+        }
+    }
+    safe
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,11 +1,10 @@
 //! `portolan completions` and `portolan man`: what shells and manuals need to know of the command line, made from it.
 
-use std::io::Write;
 use std::path::PathBuf;
 
 use clap::{CommandFactory, ValueEnum};
 
-use crate::cli::{CommandLine, Failure};
+use crate::cli::{CommandLine, Failure, text};
 use crate::source::reason;
 
 /// A shell that completes commands.
@@ -48,7 +47,8 @@ pub(super) fn completions(args: &CompletionsArgs) -> Result<(), Failure> {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut CommandLine::command(), "portolan", &mut script);
     // It comes from this program alone, and a shell needs it as it is.
-    Ok(std::io::stdout().write_all(&script)?)
+    text::write_all(std::io::stdout(), &script);
+    Ok(())
 }
 
 pub(super) fn man(args: &ManArgs) -> Result<(), Failure> {
@@ -61,7 +61,8 @@ pub(super) fn man(args: &ManArgs) -> Result<(), Failure> {
         None => {
             let mut page = Vec::new();
             clap_mangen::Man::new(command).render(&mut page)?;
-            Ok(std::io::stdout().write_all(&page)?)
+            text::write_all(std::io::stdout(), &page);
+            Ok(())
         }
     }
 }

@@ -16,17 +16,17 @@ const COLOUR_END: &str = "\x1b[0m";
 
 /// Writes to standard output. Everything that a terminal obeys is escaped, except colours and line feeds.
 pub(super) fn print(text: &str) {
-    write_all(anstream::stdout(), &safe(text));
+    write_all(anstream::stdout(), safe(text).as_bytes());
 }
 
 /// Writes a JSON text and a line feed to standard output, with the escapes of JSON.
 pub(super) fn print_json(text: &str) {
-    write_all(anstream::stdout(), &format!("{}\n", escaped_json(text)));
+    write_all(anstream::stdout(), format!("{}\n", escaped_json(text)).as_bytes());
 }
 
 /// Writes a line to standard error, with escapes as [`print`] makes them.
 pub(super) fn complain(line: &str) {
-    write_all(anstream::stderr(), &format!("{}\n", safe(line)));
+    write_all(anstream::stderr(), format!("{}\n", safe(line)).as_bytes());
 }
 
 fn safe(text: &str) -> String {
@@ -71,9 +71,10 @@ fn escape_strings(value: &mut Value) {
     }
 }
 
-fn write_all(mut stream: impl std::io::Write, text: &str) {
+/// Writes octets as they are.
+pub(super) fn write_all(mut stream: impl std::io::Write, octets: &[u8]) {
     // This fails only if the reader of a pipe has ended, which is no error of the command.
-    let _ = stream.write_all(text.as_bytes());
+    let _ = stream.write_all(octets);
     let _ = stream.flush();
 }
 

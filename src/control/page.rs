@@ -23,7 +23,7 @@ use crate::clock;
 use crate::control::names::{NameReport, Reporter};
 use crate::control::state::ApiState;
 use crate::control::status::{self, Status};
-use crate::printable::escaped;
+use crate::printable::{escaped, escaped_html};
 
 /// Most names on the page (judgment). Names that do not give what their policy prefers come first.
 const SHOWN_NAMES: usize = 50;
@@ -93,16 +93,5 @@ impl PageData {
 
 /// `text` as HTML text or attribute value, on one line and without what changes its direction.
 fn escape(text: &str) -> String {
-    let mut safe = String::with_capacity(text.len());
-    for c in escaped(text).chars() {
-        match c {
-            '&' => safe.push_str("&amp;"),
-            '<' => safe.push_str("&lt;"),
-            '>' => safe.push_str("&gt;"),
-            '"' => safe.push_str("&quot;"),
-            '\'' => safe.push_str("&#39;"),
-            other => safe.push(other),
-        }
-    }
-    safe
+    escaped_html(&escaped(text))
 }

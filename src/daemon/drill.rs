@@ -96,23 +96,10 @@ impl Drills {
         };
         let (now, injected_at) = (clock::now(), clock::unix_seconds());
         vantages.lose(Some(Loss { injection, vantages: lost.vantages.clone(), loses_fleet: lost.loses_fleet }));
-        let status = DrillStatus {
-            id: self.last_id,
-            drill: plan.drill,
-            target: plan.target.clone(),
-            who: who.to_string(),
-            phase: DrillStatus::LOST.to_owned(),
-            injected_at,
-            ends_at: injected_at + lasting.as_secs_f64(),
-            detect_ms: None,
-            decide_ms: None,
-            publish_ms: None,
-            aborted: None,
-            restored_at: None,
-            left: Vec::new(),
-        };
+        let subject_of = (plan.drill, plan.target.as_str());
+        let status = DrillStatus::begun(self.last_id, subject_of, &who, injected_at, lasting.as_secs_f64());
         self.board.begin();
-        self.board.show(Some(status.clone()));
+        self.board.show(status.clone());
         let event = event(&status, "none", served.generation, format!("{subject} counts as lost for {lasting:?}"));
         let running = RunningDrill {
             run: DrillRun::new(now, lasting),
@@ -203,9 +190,9 @@ impl Drills {
     /// The view was published.
     pub(crate) fn published(&mut self) {
         let Some(drill) = &mut self.running else { return };
-        let before = drill.run.marks();
         drill.run.published(clock::now());
-        if drill.run.marks() != before || drill.run.marks()[..2] != drill.shown_marks()[..2] {
+        let DrillStatus { detect_ms, decide_ms, publish_ms, .. } = drill.status;
+        if drill.shown_now() != [detect_ms, decide_ms, publish_ms] {
             drill.show(&self.board);
         }
     }
@@ -246,12 +233,12 @@ impl Drills {
             let names: Vec<String> = names.map(|name| name.owner.to_string()).take(3).collect();
             status.left.push(format!("{} did not return to the member from before", names.join(", ")));
         }
-        let later = |id: usize| drill.before[id].health == Health::Up;
+        let was_up = |id: usize| drill.before[id].health == Health::Up;
         if Arc::ptr_eq(&served.model, &drill.model) {
             for id in &drill.lost.endpoints {
                 let sides = served.model.endpoint(*id).answerables.iter();
                 let checks = sides.filter_map(|side| side.check).filter(|check| drill.lost.affects(*check));
-                let mut down = checks.filter(|check| later(check.0 as usize));
+                let mut down = checks.filter(|check| was_up(check.0 as usize));
                 if down.any(|check| served.view.check(check).health != Health::Up) {
                     status.left.push(format!("{} is not up again", served.model.endpoint(*id).name));
                 }
@@ -268,20 +255,13 @@ impl RunningDrill {
     /// Shows the status, and sends it to the client.
     fn show(&mut self, board: &DrillBoard) {
         [self.status.detect_ms, self.status.decide_ms, self.status.publish_ms] = self.shown_now();
-        board.show(Some(self.status.clone()));
+        board.show(self.status.clone());
         // It fails if the client has gone.
         let _ = self.statuses.try_send(self.status.clone());
     }
 
     fn shown_now(&self) -> [Option<f64>; 3] {
         self.run.marks().map(|mark| mark.map(|time| (time.as_secs_f64() * 10_000.0).round() / 10.0))
-    }
-
-    /// The marks that the status has, as times.
-    fn shown_marks(&self) -> [Option<Duration>; 3] {
-        let shown = [self.status.detect_ms, self.status.decide_ms, self.status.publish_ms];
-        let marks = self.run.marks();
-        std::array::from_fn(|at| if shown[at].is_some() { marks[at] } else { None })
     }
 
     /// Something that fails and is not part of the drill.
@@ -384,13 +364,7 @@ fn choices(served: &Snapshot) -> HashMap<PolicyId, Vec<(PoolId, MemberRef)>> {
 
 /// How often each endpoint was in a reply.
 fn answers_by_endpoint(served: &Snapshot, totals: &crate::server::Totals) -> HashMap<u32, u64> {
-    let mut by_name: HashMap<(&str, &str), u64> = HashMap::new();
-    for (first, run) in served.tallies.runs() {
-        for (at, endpoint) in run.endpoints.iter().enumerate() {
-            let count = totals.picks.get(first as usize + at).copied().unwrap_or_default();
-            *by_name.entry((&run.zone, endpoint)).or_default() += count;
-        }
-    }
+    let by_name = served.tallies.by_endpoint(&totals.picks);
     let zones: Vec<String> = served.model.zones.iter().map(|zone| zone.apex.to_string()).collect();
     let count = |(endpoint, id): (&crate::model::Endpoint, u32)| {
         endpoint.capacity?;

@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use crate::drill::human::seconds;
 use crate::drill::{DrillReport, QuestionReport};
+use crate::printable::escaped_html;
 
 const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;color:#111;background:#fff;max-width:60em;margin:2em auto;\
                      padding:0 1em}table{border-collapse:collapse;width:100%;margin:0 0 1.5em}th,td{text-align:left;\
@@ -23,10 +24,11 @@ pub fn html(report: &DrillReport, at: &str) -> String {
         "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>{0}</title>\
          <meta name=\"viewport\" content=\"width=device-width\"><style>{STYLE}</style></head>\n<body><h1>{0}</h1>\n\
          <p class=\"result {class}\">{word}</p>\n",
-        escaped(title.trim_end())
+        escaped_html(title.trim_end())
     );
     if !report.problems.is_empty() {
-        let items: String = report.problems.iter().map(|problem| format!("<li>{}</li>", escaped(problem))).collect();
+        let items: String =
+            report.problems.iter().map(|problem| format!("<li>{}</li>", escaped_html(problem))).collect();
         let _ = writeln!(page, "<h2>Problems</h2><ul>{items}</ul>");
     }
     let or = |ms: Option<f64>, none: &str| ms.map_or(none.to_owned(), seconds);
@@ -45,14 +47,14 @@ pub fn html(report: &DrillReport, at: &str) -> String {
     ];
     page.push_str("<h2>Result</h2><table>");
     for (what, value) in facts {
-        let _ = write!(page, "<tr><th scope=\"row\">{what}</th><td>{}</td></tr>", escaped(&value));
+        let _ = write!(page, "<tr><th scope=\"row\">{what}</th><td>{}</td></tr>", escaped_html(&value));
     }
     page.push_str("</table>\n");
     for server in &report.servers {
         let what = if server.resolver { "Resolver" } else { "Server" };
         let heads = ["Name", "Type", "Clients", "Recovery", "Back after the drill", "Questions", "Stale", "Lost"];
         let heads: String = heads.iter().map(|head| format!("<th scope=\"col\">{head}</th>")).collect();
-        let _ = write!(page, "<h2>{what} {}</h2><table><tr>{heads}</tr>", escaped(&server.server));
+        let _ = write!(page, "<h2>{what} {}</h2><table><tr>{heads}</tr>", escaped_html(&server.server));
         for question in &server.questions {
             let QuestionReport { name, rtype, class, recovery_ms, recovered, back_ms, sent, stale, timed_out, .. } =
                 question;
@@ -67,7 +69,7 @@ pub fn html(report: &DrillReport, at: &str) -> String {
                 stale.to_string(),
                 timed_out.to_string(),
             ];
-            let cells: String = cells.iter().map(|cell| format!("<td>{}</td>", escaped(cell))).collect();
+            let cells: String = cells.iter().map(|cell| format!("<td>{}</td>", escaped_html(cell))).collect();
             let _ = write!(page, "<tr>{cells}</tr>");
         }
         page.push_str("</table>\n");
@@ -79,13 +81,13 @@ pub fn html(report: &DrillReport, at: &str) -> String {
         );
         for of in &report.moves {
             let (before, after) = (of.before * 100.0, of.after * 100.0);
-            let name = escaped(&of.endpoint);
+            let name = escaped_html(&of.endpoint);
             let _ = write!(page, "<tr><td>{name}</td><td>{before:.1} %</td><td>{after:.1} %</td></tr>");
         }
         page.push_str("</table>\n");
     }
     for note in &report.notes {
-        let _ = writeln!(page, "<p>{}</p>", escaped(note));
+        let _ = writeln!(page, "<p>{}</p>", escaped_html(note));
     }
     page.push_str("</body></html>\n");
     page
@@ -96,28 +98,12 @@ fn joined<'a>(names: impl Iterator<Item = &'a str>) -> String {
     if names.is_empty() { "none".to_owned() } else { names.join(", ") }
 }
 
-/// Text in HTML.
-fn escaped(text: &str) -> String {
-    let mut safe = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => safe.push_str("&amp;"),
-            '<' => safe.push_str("&lt;"),
-            '>' => safe.push_str("&gt;"),
-            '"' => safe.push_str("&quot;"),
-            '\'' => safe.push_str("&#39;"),
-            c => safe.push(c),
-        }
-    }
-    safe
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn names_are_text_and_never_markup() {
-        assert_eq!(escaped("<b a=\"x\">'&"), "&lt;b a=&quot;x&quot;&gt;&#39;&amp;");
+        assert_eq!(escaped_html("<b a=\"x\">'&"), "&lt;b a=&quot;x&quot;&gt;&#39;&amp;");
     }
 }

@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::drill::{DrillKind, LostEndpoint, ShareMove};
 
-/// The result of a drill. Times at are Unix seconds of the client's clock; durations count from the loss.
+/// The result of a drill. Moments (`_at`) are Unix seconds: `restored_at` by the server's clock, the others by the
+/// client's. Durations count from the loss.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct DrillReport {
     /// What it lost.

@@ -147,11 +147,6 @@ impl DrillRun {
         self.phase == Phase::Lost
     }
 
-    /// Whether it is over.
-    pub fn is_over(&self) -> bool {
-        matches!(self.phase, Phase::Over { .. })
-    }
-
     /// Why it ended early.
     pub fn aborted(&self) -> Option<&str> {
         match &self.phase {

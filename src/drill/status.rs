@@ -7,7 +7,7 @@ use crate::drill::DrillKind;
 /// A drill that runs, or that has just ended.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct DrillStatus {
-    /// Its number in this process, from 1. A node that takes part in the drill of another server has 0.
+    /// Its number in this process, from 1.
     pub id: u64,
     /// What it loses.
     pub drill: DrillKind,
@@ -50,6 +50,31 @@ impl DrillStatus {
     pub const RESTORED: &'static str = "restored";
     /// The drill ended early, and everything is as before as far as the drill changed it.
     pub const ABORTED: &'static str = "aborted";
+
+    /// A drill of `who` whose loss begins now and lasts `lasting` seconds at most.
+    pub fn begun(
+        id: u64,
+        (drill, target): (DrillKind, &str),
+        who: &str,
+        injected_at: f64,
+        lasting: f64,
+    ) -> DrillStatus {
+        DrillStatus {
+            id,
+            drill,
+            target: target.to_owned(),
+            who: who.to_owned(),
+            phase: DrillStatus::LOST.to_owned(),
+            injected_at,
+            ends_at: injected_at + lasting,
+            detect_ms: None,
+            decide_ms: None,
+            publish_ms: None,
+            aborted: None,
+            restored_at: None,
+            left: Vec::new(),
+        }
+    }
 
     /// Whether nothing more will happen.
     pub fn is_over(&self) -> bool {

@@ -38,8 +38,6 @@ pub struct Watch {
 pub struct WatchedAnswers {
     /// Questions sent.
     pub sent: u64,
-    /// Answers received.
-    pub received: u64,
     /// Questions without an answer in time.
     pub timed_out: u64,
     /// Answers with a lost endpoint before the loss.
@@ -116,7 +114,6 @@ impl Watch {
     /// Takes in an answer.
     pub fn received(&mut self, question: usize, answer: &Answer) {
         let (Some(of), Some(answers)) = (self.questions.get(question), self.answers.get_mut(question)) else { return };
-        answers.received += 1;
         let is_lost = answer.records.iter().any(|record| of.lost.contains(record));
         if let Some(allowed) = &of.allowed {
             let mut outside = answer.records.iter().filter(|record| !allowed.contains(record)).peekable();
@@ -125,10 +122,10 @@ impl Watch {
             }
             answers.outside += outside.count() as u64;
         }
-        let Some(injected) = self.injected.filter(|injected| answer.sent >= *injected) else {
+        if self.injected.is_none_or(|injected| answer.sent < injected) {
             answers.before += u64::from(is_lost);
             return;
-        };
+        }
         if let Some(ended) = self.ended {
             if is_lost && answer.sent >= ended {
                 let back = answers.back.get_or_insert(answer.received);
@@ -136,7 +133,6 @@ impl Watch {
             }
             return;
         }
-        debug_assert!(answer.sent >= injected);
         answers.empty += u64::from(answer.records.is_empty());
         match is_lost {
             true => {
@@ -172,9 +168,10 @@ impl Watch {
         self.ended
     }
 
-    /// Whether after the end of the loss every question had a lost endpoint in an answer again.
+    /// Whether after the end of the loss every question that had a lost endpoint in an answer has one again. Others may
+    /// never have one: with affinity a client gets one endpoint, which need not be a lost one.
     pub fn is_back(&self) -> bool {
-        self.ended.is_some() && self.answers.iter().all(|answers| answers.back.is_some())
+        self.ended.is_some() && self.answers.iter().all(|answers| answers.back.is_some() || answers.stale == 0)
     }
 }
 

@@ -93,13 +93,16 @@ impl Heartbeats {
         for key in checks {
             let Some(spec) = spec_of(key).filter(|_| !self.index.contains_key(key)) else { continue };
             let same = before.index.get(key).map(|nth| &before.services[*nth]);
-            let heartbeat = match same.or_else(|| by_name.get(&spec.service()).copied()) {
-                Some(service) => service.real().with_monitor(&key.monitor),
-                None => Heartbeat::new(&key.monitor, spec.ttl, now),
+            let heartbeat = match (same, by_name.get(&spec.service())) {
+                // What a drill counts as lost stays lost: its key is the same.
+                (Some(service), _) => service.heartbeat.with_monitor(&key.monitor),
+                (None, Some(service)) => service.real().with_monitor(&key.monitor),
+                (None, None) => Heartbeat::new(&key.monitor, spec.ttl, now),
             };
+            let lost = same.and_then(|service| service.lost.clone());
             let nth = self.services.len();
             self.index.insert(Arc::clone(key), nth);
-            self.services.push(Service { key: Arc::clone(key), heartbeat, due: None, lost: None });
+            self.services.push(Service { key: Arc::clone(key), heartbeat, due: None, lost });
             self.reschedule(nth);
         }
     }
@@ -299,6 +302,29 @@ mod tests {
 
     fn at(ms: u64) -> Moment {
         Moment::from_start(Duration::from_millis(ms))
+    }
+
+    #[test]
+    fn a_lost_service_stays_lost_when_the_checks_are_adopted_again() {
+        let (lost, other) = (key("lost", 1), key("other", 1));
+        let mut heartbeats = Heartbeats::default();
+        heartbeats.adopt(&[lost.clone()], at(0));
+        assert!(heartbeats.receive(&alive(&lost, 60_000), at(1)));
+        heartbeats.lose(&crate::health::Injection {
+            checks: Arc::new([lost.clone()].into()),
+            why: "drill of alice".into(),
+            on_failure: Arc::new(|_, _| {}),
+        });
+        heartbeats.adopt(&[lost.clone(), other], at(2));
+        heartbeats.receive(&alive(&lost, 60_000), at(3));
+        heartbeats.advance(at(60_002));
+        assert_eq!(
+            reported(&heartbeats)[0],
+            (Health::Down, Some("drill of alice".to_owned())),
+            "its beats don't count"
+        );
+        heartbeats.restore_lost(at(60_002));
+        assert_eq!(reported(&heartbeats)[0], (Health::Up, None), "as if it had never been lost");
     }
 
     fn alive(key: &Arc<CheckKey>, ms: u32) -> Beat {

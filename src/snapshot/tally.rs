@@ -77,6 +77,19 @@ impl TallyTable {
         self.runs.iter().map(|(first, run)| (*first, &**run))
     }
 
+    /// How often each endpoint was in a reply since the start, by zone and endpoint, over all names. `picks` are the
+    /// counts by id; ids after its end have 0.
+    pub fn by_endpoint(&self, picks: &[u64]) -> HashMap<(&str, &str), u64> {
+        let mut counts: HashMap<(&str, &str), u64> = HashMap::new();
+        for (first, run) in self.runs() {
+            for (at, endpoint) in run.endpoints.iter().enumerate() {
+                let count = picks.get(first as usize + at).copied().unwrap_or(0);
+                *counts.entry((&run.zone, endpoint)).or_default() += count;
+            }
+        }
+        counts
+    }
+
     /// How many ids are assigned; all are below this number.
     pub fn len(&self) -> usize {
         self.len as usize

@@ -10,10 +10,14 @@ use hickory_proto::rr::RData;
 use tokio::net::UdpSocket;
 use tokio::time::MissedTickBehavior;
 
+use crate::cli::Failure;
 use crate::clock;
 use crate::drill::{Answer, DrillQuestion, Watch};
 use crate::model::Moment;
+use crate::source::reason;
 use crate::wire::Name;
+use crate::wire::code::{flag, rtype};
+use crate::wire::edns::option as edns_option;
 
 /// From one round of questions to the next: twenty a second.
 const EVERY: Duration = Duration::from_millis(50);
@@ -23,11 +27,6 @@ const TIMEOUT: Duration = Duration::from_secs(2);
 const MAX_ANSWER: usize = 4096;
 /// The size of UDP answers that is accepted (DNS flag day 2020).
 const PAYLOAD: u16 = 1232;
-/// Recursion desired (RFC 1035, 4.1.1).
-const RD: u16 = 0x0100;
-/// Options of EDNS: client subnet (RFC 7871), and cookies (RFC 7873).
-const ECS: u16 = 8;
-const COOKIE: u16 = 10;
 
 /// What is measured at one server or resolver.
 #[derive(Debug, Clone)]
@@ -52,12 +51,20 @@ impl Asker {
         self.watch.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Asks until this is dropped. An error is the system's.
-    pub(super) async fn run(self, questions: Vec<DrillQuestion>) -> std::io::Result<()> {
+    /// The socket to ask from. An error is that of the system: no answer could ever be measured.
+    pub(super) async fn connected(&self) -> Result<UdpSocket, Failure> {
         let any = if self.to.is_ipv4() { IpAddr::V4(Ipv4Addr::UNSPECIFIED) } else { Ipv6Addr::UNSPECIFIED.into() };
-        let socket = UdpSocket::bind(SocketAddr::new(any, 0)).await?;
-        // A connected socket receives only from this server.
-        socket.connect(self.to).await?;
+        let opened = async {
+            let socket = UdpSocket::bind(SocketAddr::new(any, 0)).await?;
+            // A connected socket receives only from this server.
+            socket.connect(self.to).await?;
+            Ok(socket)
+        };
+        opened.await.map_err(|error: std::io::Error| Failure(format!("can't ask {}: {}", self.to, reason(&error))))
+    }
+
+    /// Asks until this is dropped. An error is the system's.
+    pub(super) async fn run(self, socket: UdpSocket, questions: Vec<DrillQuestion>) -> std::io::Result<()> {
         let mut cookie: Vec<u8> = clock::secret::<8>()?.to_vec();
         let mut waiting: HashMap<u16, Waiting> = HashMap::new();
         let mut next_id = u16::from_ne_bytes(clock::secret()?);
@@ -108,7 +115,7 @@ impl Asker {
     }
 }
 
-/// The addresses and aliases of an answer.
+/// The addresses and aliases of the name in the question; those of an alias's target are the answer for another name.
 fn records(message: &Message) -> Vec<String> {
     let text = |data: &RData| match data {
         RData::A(address) => Some(address.0.to_string()),
@@ -116,7 +123,9 @@ fn records(message: &Message) -> Vec<String> {
         RData::CNAME(name) => Some(name.0.to_ascii().to_lowercase()),
         _ => None,
     };
-    message.answers.iter().filter_map(|record| text(&record.data)).collect()
+    let question = message.queries.first().map(|query| query.name());
+    let own = message.answers.iter().filter(|record| Some(&record.name) == question);
+    own.filter_map(|record| text(&record.data)).collect()
 }
 
 /// The whole cookie of a reply, if it has our part.
@@ -133,10 +142,10 @@ fn server_cookie(message: &Message, own: &[u8]) -> Option<Vec<u8>> {
 fn query(id: u16, question: &DrillQuestion, is_resolver: bool, cookie: &[u8]) -> Option<Vec<u8>> {
     let name = Name::parse(&question.name).ok()?;
     // Clients ask for addresses; an alias is in the answer.
-    let qtype: u16 = if question.rtype == "AAAA" { 28 } else { 1 };
+    let qtype = if question.rtype == "AAAA" { rtype::AAAA } else { rtype::A };
     let mut octets = Vec::with_capacity(128);
     octets.extend(id.to_be_bytes());
-    octets.extend(if is_resolver { RD } else { 0 }.to_be_bytes());
+    octets.extend(if is_resolver { flag::RD } else { 0 }.to_be_bytes());
     octets.extend([0, 1, 0, 0, 0, 0, 0, 1]);
     octets.extend(name.as_wire());
     octets.extend(qtype.to_be_bytes());
@@ -147,13 +156,14 @@ fn query(id: u16, question: &DrillQuestion, is_resolver: bool, cookie: &[u8]) ->
         options.extend((data.len() as u16).to_be_bytes());
         options.extend(data);
     };
-    option(COOKIE, cookie);
+    option(edns_option::COOKIE, cookie);
     match question.client.filter(|_| !is_resolver) {
-        Some(IpAddr::V4(ip)) => option(ECS, &[&[0, 1, 32, 0][..], &ip.octets()].concat()),
-        Some(IpAddr::V6(ip)) => option(ECS, &[&[0, 2, 128, 0][..], &ip.octets()].concat()),
+        Some(IpAddr::V4(ip)) => option(edns_option::CLIENT_SUBNET, &[&[0, 1, 32, 0][..], &ip.octets()].concat()),
+        Some(IpAddr::V6(ip)) => option(edns_option::CLIENT_SUBNET, &[&[0, 2, 128, 0][..], &ip.octets()].concat()),
         None => {}
     }
-    octets.extend([0, 0, 41]);
+    octets.push(0);
+    octets.extend(rtype::OPT.to_be_bytes());
     octets.extend(PAYLOAD.to_be_bytes());
     octets.extend([0; 4]);
     octets.extend((options.len() as u16).to_be_bytes());

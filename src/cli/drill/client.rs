@@ -16,6 +16,8 @@ use crate::drill::{DrillMeasurements, DrillPlan, DrillReport, DrillStatus, Watch
 
 /// From one sign of life to the next; the server waits for six (`RENEW_WITHIN`).
 const RENEW_EVERY: Duration = Duration::from_secs(1);
+/// The longest wait for the response to one, so that others follow a lost one within that time.
+const RENEWAL_TIMEOUT: Duration = Duration::from_secs(2);
 /// A stream without an octet for so long is broken: the server sends a comment twice a second.
 const SILENCE: Duration = Duration::from_secs(8);
 /// So long after the drill the answers may take to be those from before. Judgment: the server has published them.
@@ -59,7 +61,8 @@ pub(super) fn run_drill(servers: &[ApiServer], call: &Call, args: &RunArgs) -> R
         let askers: Vec<Asker> = own.chain(resolvers.iter().cloned()).collect();
         let mut asking = JoinSet::new();
         for asker in askers.iter().filter(|_| !plan.questions.is_empty()) {
-            asking.spawn(asker.clone().run(plan.questions.clone()));
+            let socket = asker.connected().await?;
+            asking.spawn(asker.clone().run(socket, plan.questions.clone()));
         }
         let end = CancellationToken::new();
         let following = drilled.iter_mut().zip(0..).map(|(of, nth)| {
@@ -152,7 +155,8 @@ async fn follow(drilled: &mut Drilled, resolvers: &[Asker], end: &CancellationTo
             _ = renewal.tick() => {
                 while calls.try_join_next().is_some() {}
                 if let Some(status) = progress.status.as_ref().filter(|_| calls.is_empty()) {
-                    let call = Call::put(&format!("/v1/drill/{}", status.id), String::new()).with_token()?;
+                    let call = Call::put(&format!("/v1/drill/{}", status.id), String::new()).within(RENEWAL_TIMEOUT);
+                    let call = call.with_token()?;
                     let server = server.clone();
                     // If one is lost, the next one counts.
                     calls.spawn(async move { drop(server.call_within_runtime(&call).await) });

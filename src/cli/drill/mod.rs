@@ -14,18 +14,15 @@ use clap::{Args, Subcommand};
 
 use crate::cli::args::ServerArg;
 use crate::cli::client::{ApiServer, Call};
-use crate::cli::{Failure, Format, text};
+use crate::cli::{Failure, Format, demand, text};
 use crate::clock;
 use crate::control::drill::{LONGEST, PostDrill, SHORTEST};
 use crate::control::overrides::{duration_of, utc};
-use crate::control::simulate::{DemandLine, parse_demand};
 use crate::drill::{DrillKind, DrillPlan, DrillReport, html, human, planned};
-use crate::source::{self, reason, text_without_mark};
+use crate::source::reason;
 
 use client::run_drill;
 
-/// The longest demand file in octets: as much as a server accepts, with comments.
-const MAX_DEMAND: u64 = 16 << 20;
 /// The longest wait for a plan: the server counts its queries for a second, and simulates.
 const PLAN_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -149,7 +146,7 @@ pub(super) fn run(args: DrillArgs) -> Result<ExitCode, Failure> {
         lasting: run.lasting.clone(),
         dry_run: run.dry_run,
         qps: run.qps,
-        demand: run.demand.as_deref().map_or(Ok(Vec::new()), demand)?,
+        demand: run.demand.as_deref().map_or(Ok(Vec::new()), demand::read)?,
     };
     let call = Call::post_json("/v1/drill", serde_json::to_string(&request)?).within(PLAN_TIMEOUT).with_token()?;
     if run.dry_run {
@@ -190,12 +187,4 @@ fn check_writable(file: &Path) -> Result<(), Failure> {
 
 fn unwritable(file: &Path, error: &std::io::Error) -> Failure {
     Failure(format!("can't write {}: {}", file.display(), reason(error)))
-}
-
-fn demand(file: &Path) -> Result<Vec<DemandLine>, Failure> {
-    let shown = file.display();
-    let unreadable = |why: String| Failure(format!("can't read {shown}: {why}"));
-    let octets = source::files::read_or_wait(file, MAX_DEMAND).map_err(|error| unreadable(reason(&error)))?;
-    let text = String::from_utf8(octets).map_err(|_| unreadable("it is not text in UTF-8".to_owned()))?;
-    parse_demand(text_without_mark(&text)).map_err(|why| Failure(format!("{shown}: {why}")))
 }

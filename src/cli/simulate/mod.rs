@@ -15,19 +15,15 @@ use clap::error::ErrorKind;
 
 use crate::cli::args::ServerArg;
 use crate::cli::client::{ApiServer, Call};
-use crate::cli::{CommandLine, Failure, Format, files, text};
+use crate::cli::{CommandLine, Failure, Format, demand, files, text};
 use crate::config::Loaded;
 use crate::control::simulate::{
-    Bounds, DemandLine, SimulationReport, SimulationRequest, SimulationResult, TrialOverride, as_measured,
-    parse_demand, simulate,
+    Bounds, SimulationReport, SimulationRequest, SimulationResult, TrialOverride, as_measured, simulate,
 };
 use crate::control::status::Status;
 use crate::model::{CheckView, Model, WorldView};
 use crate::snapshot::{Identity, Snapshot, compile};
-use crate::source::{self, Problem, reason, text_without_mark};
-
-/// The longest demand file in octets: as much as a server accepts, with comments.
-const MAX_DEMAND: u64 = 16 << 20;
+use crate::source::{self, Problem};
 
 /// The longest wait. A server may need some seconds for many pairs of regions.
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -87,7 +83,7 @@ pub(super) fn run(args: &SimulateArgs) -> Result<ExitCode, Failure> {
     let ask = SimulationRequest {
         lose: args.lose.clone(),
         overrides: args.overrides.clone(),
-        demand: args.demand.as_deref().map_or(Ok(Vec::new()), demand)?,
+        demand: args.demand.as_deref().map_or(Ok(Vec::new()), demand::read)?,
         qps: args.qps,
         pairs: args.pairs,
     };
@@ -161,12 +157,4 @@ fn by_files(
         text::complain("note: this is from the files alone: no endpoint was probed, and none is known to be down");
     }
     Ok(outcome)
-}
-
-fn demand(file: &Path) -> Result<Vec<DemandLine>, Failure> {
-    let shown = file.display();
-    let unreadable = |why: String| Failure(format!("can't read {shown}: {why}"));
-    let octets = source::files::read_or_wait(file, MAX_DEMAND).map_err(|error| unreadable(reason(&error)))?;
-    let text = String::from_utf8(octets).map_err(|_| unreadable("it is not text in UTF-8".to_owned()))?;
-    parse_demand(text_without_mark(&text)).map_err(|why| Failure(format!("{shown}: {why}")))
 }

@@ -74,13 +74,13 @@ impl DrillBoard {
         self.running().map(|other| format!("{} of {} runs already", other.drill.as_str(), other.who))
     }
 
-    /// Replaces the status. The end of a drill of this server is counted.
-    pub fn show(&self, status: Option<DrillStatus>) {
-        if let Some(status) = status.as_ref().filter(|status| status.is_over() && status.id > 0) {
+    /// Replaces the status. The end of a drill is counted.
+    pub fn show(&self, status: DrillStatus) {
+        if status.is_over() {
             let count = if status.aborted.is_some() { &self.aborted } else { &self.restored };
             count.fetch_add(1, Relaxed);
         }
-        self.status.store(status.map(Arc::new));
+        self.status.store(Some(Arc::new(status)));
     }
 
     /// How many drills of this server ended.
@@ -90,7 +90,7 @@ impl DrillBoard {
 
     /// The client of drill `id` is there. False if this drill does not run.
     pub fn renew(&self, id: u64, now: Moment) -> bool {
-        let runs = self.running().is_some_and(|status| status.id == id && id > 0);
+        let runs = self.running().is_some_and(|status| status.id == id);
         if runs {
             *self.renewed.lock().unwrap_or_else(PoisonError::into_inner) = Some((id, now));
         }
@@ -105,7 +105,7 @@ impl DrillBoard {
 
     /// Ends the drill that runs. False if none runs.
     pub fn stop(&self, who: Arc<str>) -> bool {
-        if self.running().is_none_or(|status| status.id == 0 || status.phase != DrillStatus::LOST) {
+        if self.running().is_none_or(|status| status.phase != DrillStatus::LOST) {
             return false;
         }
         *self.stopper.lock().unwrap_or_else(PoisonError::into_inner) = Some(who);

@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use crate::control::explain::class_name;
 use crate::control::simulate::load::{parts, served};
-use crate::control::simulate::weights::queried_facets;
+use crate::control::simulate::weights::{names_by_policy, queried_facets};
 use crate::drill::{DrillQuestion, LostSet, MAX_QUESTIONS};
 use crate::model::{AnswerRdata, ClassId, EndpointId, Facet, Model, PolicyId, SteeredName, Zone};
 use crate::snapshot::{KnownBy, LocalClass, Snapshot};
@@ -31,17 +31,18 @@ struct Candidate {
 pub(super) fn questions(snapshot: &Snapshot, lost: &LostSet, own: IpAddr) -> (Vec<DrillQuestion>, usize) {
     let mut candidates = candidates(snapshot, lost);
     candidates.sort_by(|a, b| b.probability.total_cmp(&a.probability));
-    let clients = clients_of(snapshot);
+    let (names, clients) = (names_by_policy(&snapshot.model), clients_of(snapshot));
     let mut found: Vec<(usize, DrillQuestion)> = Vec::new();
     let mut count_by_name: HashMap<String, usize> = HashMap::new();
     let mut left_out = 0;
     for candidate in &candidates {
-        for (zone, name) in names(&snapshot.model, candidate.policy) {
+        for (zone, at) in &names[candidate.policy.0 as usize] {
+            let zone = snapshot.model.zone(*zone);
             if found.len() >= MAX_QUESTIONS * MAX_QUESTIONS {
                 left_out += 1;
                 continue;
             }
-            match question(snapshot, lost, candidate, (zone, name), (own, &clients)) {
+            match question(snapshot, lost, candidate, (zone, &zone.steered[*at]), (own, &clients)) {
                 Some(question) => {
                     let nth = count_by_name.entry(question.name.clone()).or_default();
                     found.push((*nth, question));
@@ -75,11 +76,6 @@ fn candidates(snapshot: &Snapshot, lost: &LostSet) -> Vec<Candidate> {
         }
     }
     candidates
-}
-
-fn names(model: &Model, policy: PolicyId) -> impl Iterator<Item = (&Zone, &SteeredName)> {
-    let all = model.zones.iter().flat_map(|zone| zone.steered.iter().map(move |name| (&**zone, name)));
-    all.filter(move |(_, name)| name.policy == policy)
 }
 
 fn question(

@@ -79,29 +79,15 @@ fn no_drill_begins_while_a_vantage_is_not_up() {
 #[tokio::test]
 async fn the_board_counts_drills_and_has_signs_of_life_of_the_running_one_only() {
     let board = DrillBoard::default();
-    let status = DrillStatus {
-        id: 1,
-        drill: DrillKind::LoseRegion,
-        target: "eu-west".to_owned(),
-        who: "alice".to_owned(),
-        phase: DrillStatus::LOST.to_owned(),
-        injected_at: 1.0,
-        ends_at: 2.0,
-        detect_ms: None,
-        decide_ms: None,
-        publish_ms: None,
-        aborted: None,
-        restored_at: None,
-        left: Vec::new(),
-    };
+    let status = DrillStatus::begun(1, (DrillKind::LoseRegion, "eu-west"), "alice", 1.0, 1.0);
     assert!(!board.renew(1, Moment::START) && !board.stop("bob".into()), "none runs");
     board.begin();
-    board.show(Some(status.clone()));
+    board.show(status.clone());
     assert!(board.renew(1, Moment::START) && !board.renew(2, Moment::START));
     assert_eq!((board.renewed(1), board.renewed(2)), (Some(Moment::START), None));
     assert!(board.stop("bob".into()));
     assert_eq!(&*board.stopped().await, "bob");
-    board.show(Some(DrillStatus { phase: DrillStatus::RESTORED.to_owned(), ..status }));
+    board.show(DrillStatus { phase: DrillStatus::RESTORED.to_owned(), ..status });
     assert!(board.running().is_none() && board.status().is_some() && !board.renew(1, Moment::START));
     assert_eq!((board.counts().restored, board.counts().aborted), (1, 0));
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::ring::Ring;
 use super::{Label, MAX_SERIES, SAMPLES, rate};
 use crate::model::{Endpoint, Model};
-use crate::snapshot::{Snapshot, TallyTable};
+use crate::snapshot::Snapshot;
 
 /// What a series measures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -70,7 +70,7 @@ impl SeriesTable {
         let (model, view) = (&*snapshot.model, &*snapshot.view);
         self.left_out = 0;
         let labels = Labels::of(model);
-        let counts = counts(&snapshot.tallies, picks);
+        let counts = &snapshot.tallies.by_endpoint(picks);
         for (endpoint, name) in model.endpoints.iter().zip(&labels.endpoints) {
             let zone = &labels.zones[endpoint.zone.0 as usize];
             let region = endpoint.region.map(|region| labels.regions[region.0 as usize].clone());
@@ -142,16 +142,4 @@ impl Labels {
             endpoints: model.endpoints.iter().map(|Endpoint { name, .. }| name.as_str().into()).collect(),
         }
     }
-}
-
-/// How often each endpoint was in a reply since the start, by zone and endpoint, over all names.
-fn counts<'t>(tallies: &'t TallyTable, picks: &[u64]) -> HashMap<(&'t str, &'t str), u64> {
-    let mut counts: HashMap<(&str, &str), u64> = HashMap::new();
-    for (first, run) in tallies.runs() {
-        for (at, endpoint) in run.endpoints.iter().enumerate() {
-            let count = picks.get(first as usize + at).copied().unwrap_or(0);
-            *counts.entry((&run.zone, endpoint)).or_default() += count;
-        }
-    }
-    counts
 }

@@ -52,7 +52,7 @@ impl Weights {
 
     fn none(snapshot: &Snapshot) -> Weights {
         let (common, named) = (HashMap::new(), HashMap::new());
-        let names = names(&snapshot.model);
+        let names = names_by_policy(&snapshot.model);
         Weights { common, named, names, total: 0.0, is_rate: true, description: String::new() }
     }
 
@@ -160,7 +160,7 @@ fn policy_of(model: &Model, (zone, at): NameAt) -> PolicyId {
 }
 
 /// The steered names of each policy, without those whose policy answers no type.
-fn names(model: &Model) -> Vec<Vec<NameAt>> {
+pub(in crate::control) fn names_by_policy(model: &Model) -> Vec<Vec<NameAt>> {
     let mut names = vec![Vec::new(); model.policies.len()];
     for (zone_at, zone) in model.zones.iter().enumerate() {
         for (at, name) in zone.steered.iter().enumerate() {

@@ -8,7 +8,7 @@ use crate::health::{Heartbeat, Injection};
 use crate::model::{CheckKey, Health, Moment};
 
 /// What a lost service is without the drill.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct LostService {
     pub(super) real: Heartbeat,
     /// The reason that operators read, which names the drill.
