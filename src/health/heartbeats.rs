@@ -308,7 +308,7 @@ mod tests {
     fn a_lost_service_stays_lost_when_the_checks_are_adopted_again() {
         let (lost, other) = (key("lost", 1), key("other", 1));
         let mut heartbeats = Heartbeats::default();
-        heartbeats.adopt(&[lost.clone()], at(0));
+        heartbeats.adopt(std::slice::from_ref(&lost), at(0));
         assert!(heartbeats.receive(&alive(&lost, 60_000), at(1)));
         heartbeats.lose(&crate::health::Injection {
             checks: Arc::new([lost.clone()].into()),
