@@ -45,7 +45,9 @@
 //! | [`config`] | reads settings and policy files, and makes the model of all files |
 //! | [`steering`] | makes a decision from a policy, the world view and a client class; pure |
 //! | [`health`] | probes, and the detector that turns measurements into health |
-//! | [`fleet`] and [`snapshot`] | the agreement of the vantages; what is being served |
+//! | [`fleet`] | the agreement of the vantages |
+//! | [`discovery`] | endpoints that declare themselves: sources that are followed, and the sets that they list |
+//! | [`snapshot`] | what is being served |
 //! | [`answer`] | one answering function |
 //! | [`admission`] | who gets a connection, and how many octets may wait for a peer |
 //! | [`server`] | the sockets of DNS |
@@ -54,7 +56,7 @@
 //! | [`daemon`], [`demo`], [`cli`] | the wiring, the demo, and the command line |
 //!
 //! Pure (no socket, clock, entropy or metrics): `printable`, `wire`, `model`, `placing`, `steering`, `answer`,
-//! `drill`, and the files of `health`, `fleet` and `snapshot` that `PURE` of `tests/tidy/walls.rs` lists.
+//! `drill`, and the files of `health`, `fleet`, `discovery` and `snapshot` that `PURE` of `tests/tidy/walls.rs` lists.
 //!
 //! ## Threads
 //!
@@ -91,6 +93,9 @@ pub mod steering;
 pub mod health;
 
 pub mod fleet;
+
+pub mod discovery;
+
 pub mod snapshot;
 
 pub mod admission;

@@ -6,6 +6,7 @@ pub mod client;
 pub mod country;
 pub mod cycle;
 mod digested;
+pub mod discovery;
 pub mod evidence;
 pub mod facts;
 pub mod glob;
@@ -34,6 +35,10 @@ pub use client::{ClassRanges, ClientClass, ClientRule, ClientSources, Clients, P
 pub use country::{Continent, Country};
 pub use cycle::{Cycle, PassedTurns};
 pub use digested::Digested;
+pub use discovery::{
+    ConsulSource, DiscoveredEndpoint, DiscoveredPool, DnsSource, EtcdSource, HealthRule, HttpSource, MAX_INSTANCES,
+    Mapping, Mappings, SourceSpec, SourceTls,
+};
 pub use evidence::{Evidence, EvidenceBook, EvidenceSource};
 pub use facts::{Database, Facts, FileStamp, Point};
 pub use health::Health;

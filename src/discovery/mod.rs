@@ -1,0 +1,14 @@
+//! Endpoints that declare themselves. A *source* (`[discover.NAME]` of a policy) lists instances of a service; its
+//! *driver* follows the source and sends [`Update`]s. The pure core makes of them the set of endpoints that a model can
+//! have. `daemon::discovery` runs the drivers and passes the sets to the steering task.
+//!
+//! A driver is `async fn run(spec, updates: UpdateSender, stop: CancellationToken)`. It returns only after `stop`. It
+//! never judges what it reads: instances are passed on as texts ([`Instance`]), with at most `max` of them
+//! ([`InstanceList`]). Whatever the source does, it bounds its memory, backs off after failures (with jitter from
+//! `clock`), and reports them by [`Update::Away`] with what to do.
+
+pub mod instance;
+pub mod update;
+
+pub use instance::{Instance, InstanceList, RefusedInstances, StatedHealth};
+pub use update::{InstanceChanges, Trouble, TroubleState, Update, UpdateReceiver, UpdateSender, updates};

@@ -1,0 +1,213 @@
+//! The tables `[discover.NAME]` of policy files: a source of endpoints that come and go by themselves, and what its
+//! instances become. Values only. `config` reads them, the drivers of `discovery` follow the sources.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::wire::Name;
+
+/// One `[discover.NAME]` of a zone.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DiscoveredPool {
+    /// The zone whose policy declares it.
+    pub zone: Name,
+    /// NAME.
+    pub name: String,
+    /// Where instances are listed.
+    pub source: SourceSpec,
+    /// The pool of the same policy that its instances fill; absent for a source that has only `overrides`.
+    pub pool: Option<String>,
+    /// The monitor of the same policy that checks its instances; `None`: what the source states alone.
+    pub monitor: Option<String>,
+    /// The name of an endpoint: `{name}`, `{address}`, `{port}` and `{region}` are replaced.
+    pub names: String,
+    /// What the values of an instance are read from.
+    pub mappings: Mappings,
+    /// What the source's own health is worth.
+    pub health: HealthRule,
+    /// Most instances; a source that lists more keeps those it had. 1 to [`MAX_INSTANCES`].
+    pub max: usize,
+    /// A source that suddenly lists less than this share of its instances keeps those it had, 0 to 1.
+    pub min_keep: f64,
+}
+
+impl DiscoveredPool {
+    /// What it is called in the API, the log and events: `discover.web`.
+    pub fn shown(&self) -> String {
+        format!("discover.{}", self.name)
+    }
+}
+
+/// Most instances of one source (judgment: ten times what one name can have; each takes about a kilobyte).
+pub const MAX_INSTANCES: usize = 10_000;
+
+/// The source of a [`DiscoveredPool`].
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum SourceSpec {
+    /// `consul`
+    Consul(ConsulSource),
+    /// `etcd`
+    Etcd(EtcdSource),
+    /// `dns`
+    Dns(DnsSource),
+    /// `http`
+    Http(HttpSource),
+}
+
+impl SourceSpec {
+    /// The word of `type`.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            SourceSpec::Consul(_) => "consul",
+            SourceSpec::Etcd(_) => "etcd",
+            SourceSpec::Dns(_) => "dns",
+            SourceSpec::Http(_) => "http",
+        }
+    }
+}
+
+/// `type = "consul"`: the healthy and unhealthy instances of one service.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct ConsulSource {
+    /// The agent: `http://127.0.0.1:8500` or `https://HOST:PORT`; a path before `/v1` is possible.
+    pub address: String,
+    /// The service.
+    pub service: String,
+    /// The datacenters to read, all of them; empty: that of the agent.
+    pub datacenters: Vec<String>,
+    /// Only instances with this tag.
+    pub tag: Option<String>,
+    /// The file with the ACL token, for the header `X-Consul-Token`; read again with each connection.
+    pub token_file: Option<PathBuf>,
+    /// For `https`.
+    pub tls: SourceTls,
+}
+
+/// `type = "etcd"`: the keys below a prefix, by the JSON gateway of etcd v3.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct EtcdSource {
+    /// The servers, `http://127.0.0.1:2379`; at least one. The next one is used when one fails.
+    pub endpoints: Vec<String>,
+    /// The beginning of the keys of instances; the rest of a key is the instance's name. `None`: only `overrides`.
+    pub prefix: Option<String>,
+    /// The keys that state overrides, with `{target}` once: `/services/{target}/status`.
+    pub overrides: Option<String>,
+    /// The user, if the servers want one.
+    pub user: Option<String>,
+    /// The file with the user's password; read again with each login.
+    pub password_file: Option<PathBuf>,
+    /// For `https`.
+    pub tls: SourceTls,
+}
+
+/// `type = "dns"`: the SRV records of a name, or its A and AAAA records.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct DnsSource {
+    /// The name. One that begins with `_` is looked up as SRV, and the targets as A and AAAA.
+    pub name: Name,
+    /// The resolvers, as `ADDRESS` or `ADDRESS:PORT`; empty: those of `/etc/resolv.conf`.
+    pub resolvers: Vec<String>,
+    /// The port of every instance, where the records have none.
+    pub port: Option<u16>,
+}
+
+/// `type = "http"`: a list in the form of Prometheus's `http_sd`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct HttpSource {
+    /// Where the list is: `http://` or `https://`.
+    pub url: String,
+    /// From one request to the next, 1 s to 1 h.
+    pub every: Duration,
+    /// The file with a bearer token; read again with each request.
+    pub token_file: Option<PathBuf>,
+    /// For `https`.
+    pub tls: SourceTls,
+}
+
+/// `tls` of a source.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct SourceTls {
+    /// A PEM file of the authorities to trust; `None`: those of the system.
+    pub ca: Option<PathBuf>,
+    /// A PEM file with the client's certificate.
+    pub cert: Option<PathBuf>,
+    /// A PEM file with its key.
+    pub key: Option<PathBuf>,
+    /// Whether the server's certificate is checked.
+    pub verify: bool,
+}
+
+impl Default for SourceTls {
+    /// The system's authorities, no certificate of the client's.
+    fn default() -> SourceTls {
+        SourceTls { ca: None, cert: None, key: None, verify: true }
+    }
+}
+
+/// What the values of an instance are read from.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub struct Mappings {
+    /// `region`.
+    pub region: Mapping,
+    /// `weight`.
+    pub weight: Mapping,
+    /// `country`.
+    pub country: Mapping,
+    /// `capacity`.
+    pub capacity: Mapping,
+}
+
+/// What one value of an instance is read from.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub enum Mapping {
+    /// What the driver of the source takes by itself: the meta, label or JSON field of this name, where there is one.
+    #[default]
+    Usual,
+    /// The same for all instances.
+    Fixed(String),
+    /// The meta (Consul), label (`http`) or JSON field (etcd) of this name.
+    Field(String),
+}
+
+impl Mapping {
+    /// The value of an instance. `usual` is the name of the field that is read without a mapping, and `field` returns
+    /// the text of a field.
+    pub fn value(&self, usual: &str, field: impl Fn(&str) -> Option<String>) -> Option<String> {
+        match self {
+            Mapping::Usual => field(usual),
+            Mapping::Fixed(text) => Some(text.clone()),
+            Mapping::Field(name) => field(name),
+        }
+    }
+}
+
+/// `health` of a source: what its own health is worth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum HealthRule {
+    /// Shown, and not used: the monitor decides. Without a monitor it decides alone.
+    Advice,
+    /// An instance is up if the monitor and the source say so.
+    #[default]
+    And,
+    /// The source decides alone. What the monitor measures is shown, and ranks by latency.
+    Only,
+}
+
+/// One endpoint that a source states, for the next model.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DiscoveredEndpoint {
+    /// Its name in the zone.
+    pub name: String,
+    /// One IPv4 and one IPv6 address at most, at least one.
+    pub addresses: Vec<std::net::IpAddr>,
+    /// Where it serves, and is probed unless the monitor has a port.
+    pub port: Option<u16>,
+    /// Its weight, 0 to 1,000,000.
+    pub weight: u32,
+    /// Its region, as the source names it.
+    pub region: Option<String>,
+    /// Its country, as the source names it.
+    pub country: Option<String>,
+    /// Answers a second that it can take.
+    pub capacity: Option<u64>,
+}
