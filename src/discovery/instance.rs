@@ -77,7 +77,8 @@ impl Instance {
 
 /// The beginning of a text, up to [`MAX_INSTANCE_TEXT`] octets.
 pub fn bounded(text: &str) -> String {
-    text[..text.floor_char_boundary(MAX_INSTANCE_TEXT)].to_owned()
+    let end = (0..=text.len().min(MAX_INSTANCE_TEXT)).rev().find(|end| text.is_char_boundary(*end));
+    text[..end.unwrap_or_default()].to_owned()
 }
 
 /// All instances of a source: as many as are allowed, and how many there are.
