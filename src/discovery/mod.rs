@@ -7,6 +7,9 @@
 //! ([`InstanceList`]). Whatever the source does, it bounds its memory, backs off after failures (with jitter from
 //! `clock`), and reports them by [`Update::Away`] with what to do.
 
+pub mod consul;
+pub mod etcd;
+mod http_client;
 pub mod instance;
 pub mod update;
 

@@ -17,7 +17,7 @@ use rustls::{
 use crate::clock;
 
 /// A client that trusts `roots`.
-pub(super) fn verifying(roots: RootCertStore) -> Arc<ClientConfig> {
+pub(crate) fn verifying(roots: RootCertStore) -> Arc<ClientConfig> {
     let provider = Arc::new(ring::default_provider());
     let config = match WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build() {
         Ok(verifier) => {
@@ -31,7 +31,7 @@ pub(super) fn verifying(roots: RootCertStore) -> Arc<ClientConfig> {
 }
 
 /// A client that accepts every certificate.
-pub(super) fn unverifying() -> Arc<ClientConfig> {
+pub(crate) fn unverifying() -> Arc<ClientConfig> {
     let algorithms = ring::default_provider().signature_verification_algorithms;
     let verifier = Arc::new(AnyCertificate { algorithms });
     without_resumption(builder().dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth())

@@ -1,0 +1,115 @@
+//! TLS to a source: which authorities are trusted, the own certificate, and messages for errors. The files are read at
+//! each connection, so that renewed ones are used.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use rustls::crypto::ring;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::{CertificateError, ClientConfig, RootCertStore};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use crate::discovery::http_client::HttpFailure;
+use crate::health::probe::{unverifying, verifying};
+use crate::model::SourceTls;
+use crate::source::{files, reason};
+
+/// Largest file of certificates or of a key in octets (judgment: the system's store of all authorities has 250 KB).
+const MAX_PEM: u64 = 1 << 20;
+
+/// Does the handshake with `host`, a name or an IP address.
+pub(super) async fn handshake(
+    stream: TcpStream,
+    host: &str,
+    tls: &SourceTls,
+) -> Result<TlsStream<TcpStream>, HttpFailure> {
+    let name = ServerName::try_from(host.to_owned())
+        .map_err(|_| HttpFailure::Tls(format!("`{host}` is no name of a TLS server")))?;
+    let files = tls.clone();
+    // Files may be on a slow disk, and the store of the system has some hundred certificates.
+    let config = tokio::task::spawn_blocking(move || config_of(&files)).await;
+    let config = config.map_err(|error| HttpFailure::Tls(error.to_string()))?.map_err(HttpFailure::Tls)?;
+    let connected = TlsConnector::from(config).connect(name, stream).await;
+    connected.map_err(|error| HttpFailure::Tls(explain(&error, host, tls.ca.is_some())))
+}
+
+fn config_of(tls: &SourceTls) -> Result<Arc<ClientConfig>, String> {
+    let config = match (tls.verify, &tls.ca) {
+        (false, _) => unverifying(),
+        (true, Some(file)) => verifying(roots_of(file)?),
+        (true, None) => verifying(system_roots()?),
+    };
+    let (Some(cert), Some(key)) = (&tls.cert, &tls.key) else { return Ok(config) };
+    let (chain, text) = (certificates(cert)?, read(key)?);
+    let private = PrivateKeyDer::from_pem_slice(&text);
+    let private = private.map_err(|error| format!("the key in {} can't be read: {error}", key.display()))?;
+    let own = CertifiedKey::from_der(chain, private, &ring::default_provider())
+        .map_err(|error| format!("{} and {} can't be used: {error}", cert.display(), key.display()))?;
+    let mut config = ClientConfig::clone(&config);
+    config.client_auth_cert_resolver = Arc::new(SingleCertAndKey::from(own));
+    Ok(Arc::new(config))
+}
+
+fn read(file: &Path) -> Result<Vec<u8>, String> {
+    files::read(file, MAX_PEM).map_err(|error| format!("{} can't be read: {}", file.display(), reason(&error)))
+}
+
+fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+    let shown = file.display();
+    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&read(file)?).collect();
+    let found = found.map_err(|error| format!("the certificates in {shown} can't be read: {error}"))?;
+    match found.is_empty() {
+        true => Err(format!("there is no certificate in {shown}; expected PEM: -----BEGIN CERTIFICATE-----")),
+        false => Ok(found),
+    }
+}
+
+fn roots_of(file: &Path) -> Result<RootCertStore, String> {
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates(file)? {
+        roots.add(certificate).map_err(|error| format!("a certificate in {} is not valid: {error}", file.display()))?;
+    }
+    Ok(roots)
+}
+
+fn system_roots() -> Result<RootCertStore, String> {
+    let mut roots = RootCertStore::empty();
+    // The stores of real systems contain certificates that can't be parsed. Only servers that use those fail.
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    match roots.is_empty() {
+        true => Err("this system trusts no certificate authority; name a file: tls = { ca = \"ca.pem\" }".to_owned()),
+        false => Ok(roots),
+    }
+}
+
+fn explain(error: &io::Error, host: &str, has_ca: bool) -> String {
+    let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    let wrong = match tls {
+        Some(rustls::Error::InvalidCertificate(wrong)) => wrong,
+        Some(rustls::Error::InvalidMessage(_)) => {
+            return "the server does not use TLS: write http:// in its URL".to_owned();
+        }
+        Some(_) | None => return format!("the handshake failed: {error}"),
+    };
+    match wrong {
+        CertificateError::UnknownIssuer if has_ca => {
+            "no authority in the file `ca` signed the server's certificate".to_owned()
+        }
+        CertificateError::UnknownIssuer => {
+            "an unknown authority signed the server's certificate: name its file with tls = { ca = \"ca.pem\" }"
+                .to_owned()
+        }
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+            "the server's certificate has expired".to_owned()
+        }
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            format!("the server's certificate is not for {host}")
+        }
+        other => format!("the server's certificate is not valid: {other}"),
+    }
+}
