@@ -21,8 +21,8 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(800);
 /// From one query to the next while Consul has no index: every query returns at once.
 const POLL_PAUSE: Duration = Duration::from_secs(1);
 
-/// A reply that takes long costs Consul's and this machine's time. The pause after it is at least so many times as long,
-/// within [`LONGEST_PAUSE`].
+/// A reply that takes long costs Consul's and this machine's time. The pause after it is at least so many times as
+/// long, within [`LONGEST_PAUSE`].
 const PAUSE_FOR_WORK: u32 = 2;
 
 /// See the comment of this file.
@@ -57,8 +57,8 @@ impl BlockingQuery {
 
     /// Takes a reply. Returns how long to wait before the next query.
     ///
-    /// An index that is absent, or lower than the one before, begins anew: Consul's data is another one (restored from a
-    /// snapshot, or of another server).
+    /// An index that is absent, or lower than the one before, begins anew: Consul's data is another one (restored from
+    /// a snapshot, or of another server).
     pub(super) fn replied(&mut self, reply: ReplySummary) -> Duration {
         let ReplySummary { index, is_change, work, has_waited } = reply;
         let index = index.unwrap_or(0);
@@ -133,7 +133,9 @@ mod tests {
     fn a_query_that_was_held_is_followed_at_once() {
         let mut query = BlockingQuery::default();
         query.replied(reply(7, true));
-        (0..20).for_each(|_| drop(query.replied(reply(7, false))));
+        (0..20).for_each(|_| {
+            query.replied(reply(7, false));
+        });
         let held = ReplySummary { has_waited: true, ..reply(7, false) };
         assert_eq!(query.replied(held), Duration::ZERO);
         assert_eq!(query.replied(reply(7, false)), LEAST_PAUSE, "what came before counts no more");

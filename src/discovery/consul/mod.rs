@@ -1,6 +1,6 @@
-//! The driver of `type = "consul"`: follows the instances of one service by blocking queries of `/v1/health/service`, in
-//! each datacenter on a connection of its own. What it reads is cut into entries as it arrives, so a list of any length
-//! takes the memory of `max` instances.
+//! The driver of `type = "consul"`: follows the instances of one service by blocking queries of
+//! `/v1/health/service`, in each datacenter on a connection of its own. What it reads is cut into entries as it
+//! arrives, so a list of any length takes the memory of `max` instances.
 
 mod blocking;
 mod datacenters;
@@ -17,7 +17,7 @@ use crate::discovery::http_client::BaseUrl;
 use crate::discovery::{Trouble, Update, UpdateSender};
 use crate::model::{ConsulSource, Mappings};
 use datacenters::Datacenters;
-use reader::{DatacenterReader, Wanted};
+use reader::{DatacenterReader, WantedService};
 
 /// What was read of one datacenter.
 #[derive(Debug)]
@@ -46,7 +46,7 @@ pub async fn run(source: ConsulSource, mappings: Mappings, max: usize, updates: 
     };
     let mut datacenters = Datacenters::new(names.len(), max);
     let (sender, mut news) = mpsc::channel(names.len());
-    let wanted = Arc::new(Wanted { base, source, mappings, max });
+    let wanted = Arc::new(WantedService { base, source, mappings, max });
     let mut readers = JoinSet::new();
     for (at, name) in names.into_iter().enumerate() {
         readers.spawn(DatacenterReader::new(wanted.clone(), name).run(at, sender.clone()));

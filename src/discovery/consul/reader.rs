@@ -32,7 +32,7 @@ const INDEX: &str = "x-consul-index";
 const FILTERED: &str = "x-consul-results-filtered-by-acls";
 
 /// What the readers of all datacenters have in common.
-pub(super) struct Wanted {
+pub(super) struct WantedService {
     pub(super) base: BaseUrl,
     pub(super) source: ConsulSource,
     pub(super) mappings: Mappings,
@@ -41,7 +41,7 @@ pub(super) struct Wanted {
 
 /// Reads one datacenter.
 pub(super) struct DatacenterReader {
-    wanted: Arc<Wanted>,
+    wanted: Arc<WantedService>,
     /// `None`: that of the agent.
     name: Option<String>,
     connection: HttpConnection,
@@ -51,7 +51,7 @@ pub(super) struct DatacenterReader {
 }
 
 impl DatacenterReader {
-    pub(super) fn new(wanted: Arc<Wanted>, name: Option<String>) -> DatacenterReader {
+    pub(super) fn new(wanted: Arc<WantedService>, name: Option<String>) -> DatacenterReader {
         let connection = HttpConnection::new(wanted.base.clone(), wanted.source.tls.clone());
         DatacenterReader { wanted, name, connection, query: BlockingQuery::default(), known: None }
     }
@@ -125,7 +125,7 @@ impl DatacenterReader {
         if reply.status != StatusCode::OK {
             return Err(self.refused(reply).await);
         }
-        let Wanted { mappings, max, .. } = &*self.wanted;
+        let WantedService { mappings, max, .. } = &*self.wanted;
         let is_filtered = reply.field(FILTERED) == Some("true");
         let (mut list, mut found) = (InstanceList::new(*max), Vec::new());
         let mut objects = JsonObjects::new(ObjectForm::Array, MAX_ENTRY);

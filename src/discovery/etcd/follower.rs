@@ -13,7 +13,7 @@ use crate::discovery::Trouble;
 use crate::discovery::etcd::message::{
     KeyRange, KeyValue, RangeReply, WatchObject, newest_request, page_request, watch_request,
 };
-use crate::discovery::etcd::progress::{KeyChange, OUT_OF_RANGE, Page, Progress, Watched};
+use crate::discovery::etcd::progress::{KeyChange, KeyProgress, OUT_OF_RANGE, Page, WatchStep};
 use crate::discovery::etcd::server::{CallError, EtcdServer, trouble_of};
 use crate::discovery::http_client::{Backoff, BaseUrl, HttpReply, JsonObjects, ObjectForm};
 use crate::model::EtcdSource;
@@ -59,7 +59,7 @@ pub(super) struct Follower {
     /// The index of the server in use.
     at: usize,
     server: Option<EtcdServer>,
-    progress: Progress,
+    progress: KeyProgress,
     page: usize,
     watch: Option<OpenWatch>,
     news: VecDeque<KeyNews>,
@@ -94,7 +94,7 @@ impl Follower {
             servers,
             at: 0,
             server: None,
-            progress: Progress::new(range, most),
+            progress: KeyProgress::new(range, most),
             page: PAGE,
             watch: None,
             news: VecDeque::new(),
@@ -214,17 +214,17 @@ impl Follower {
                 WatchObject::Error(error) if error.code == OUT_OF_RANGE => return Err(CallError::Compacted),
                 WatchObject::Error(error) => return Err(CallError::Trouble(trouble_of(&error))),
                 WatchObject::Result(reply) => match self.progress.watched(reply) {
-                    Watched::Changes(changes) => {
+                    WatchStep::Changes(changes) => {
                         self.succeeded();
                         if !changes.is_empty() {
                             self.news.push_back(KeyNews::Changed(changes));
                         }
                     }
-                    Watched::ListAgain(why) => {
+                    WatchStep::ListAgain(why) => {
                         self.list_again(&why);
                         return Ok(());
                     }
-                    Watched::Refused(why) => return Err(CallError::Trouble(Trouble::bad(why))),
+                    WatchStep::Refused(why) => return Err(CallError::Trouble(Trouble::bad(why))),
                 },
             }
         }

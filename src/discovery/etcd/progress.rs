@@ -1,5 +1,5 @@
-//! What is known of a range of keys, and up to which revision: what a list brings, what a watch adds, and when both have
-//! to begin anew. Pure.
+//! What is known of a range of keys, and up to which revision: what a list brings, what a watch adds, and when both
+//! have to begin anew. Pure.
 //!
 //! The resume point is `seen`: every change up to this revision is known. A watch from the revision after it misses
 //! nothing, on whichever server, unless the revision was compacted, or the data is another one: of another cluster, or
@@ -19,7 +19,7 @@ const BUSY_DIFFERENCES: u32 = 6;
 
 /// See the comment of this file.
 #[derive(Debug)]
-pub(super) struct Progress {
+pub(super) struct KeyProgress {
     range: KeyRange,
     /// Most keys that are wanted.
     most: usize,
@@ -61,7 +61,7 @@ pub(super) enum Page {
 
 /// What a message of a watch is.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Watched {
+pub(super) enum WatchStep {
     /// These keys have changed; none for a message without news.
     Changes(Vec<KeyChange>),
     /// The keys have to be listed again: why.
@@ -70,10 +70,10 @@ pub(super) enum Watched {
     Refused(String),
 }
 
-impl Progress {
+impl KeyProgress {
     /// Nothing is known of the range yet.
-    pub(super) fn new(range: KeyRange, most: usize) -> Progress {
-        Progress {
+    pub(super) fn new(range: KeyRange, most: usize) -> KeyProgress {
+        KeyProgress {
             range,
             most,
             cluster: String::new(),
@@ -147,21 +147,21 @@ impl Progress {
         }
     }
 
-    /// Takes a message of a watch from [`Progress::resume_at`].
-    pub(super) fn watched(&mut self, reply: WatchReply) -> Watched {
+    /// Takes a message of a watch from [`KeyProgress::resume_at`].
+    pub(super) fn watched(&mut self, reply: WatchReply) -> WatchStep {
         let WatchReply { header, created, canceled, cancel_reason, compact_revision, fragment, events } = reply;
         if let Some(why) = self.other_data(&header) {
             self.begin_anew();
-            return Watched::ListAgain(why);
+            return WatchStep::ListAgain(why);
         }
         if canceled && compact_revision > 0 {
             let why = format!("revision {} is compacted, up to {compact_revision}", self.resume_at());
             self.begin_anew();
-            return Watched::ListAgain(why);
+            return WatchStep::ListAgain(why);
         }
         if canceled {
             let why = if cancel_reason.is_empty() { "without a reason" } else { &cancel_reason };
-            return Watched::Refused(format!("it cancels the watch: {why}"));
+            return WatchStep::Refused(format!("it cancels the watch: {why}"));
         }
         let is_progress = events.is_empty() && !created;
         let newest = events.iter().map(|event| event.kv.mod_revision).max();
@@ -189,9 +189,9 @@ impl Progress {
         self.seen = self.seen.max(known.unwrap_or(0));
         if self.keys.len() > self.most {
             self.begin_anew();
-            return Watched::ListAgain(format!("there are more than {} keys", self.most));
+            return WatchStep::ListAgain(format!("there are more than {} keys", self.most));
         }
-        Watched::Changes(changes)
+        WatchStep::Changes(changes)
     }
 
     /// Why the data of a server is not the one that is known.

@@ -160,7 +160,8 @@ async fn refused(reply: HttpReply) -> CallError {
         UNAUTHENTICATED => CallError::LoggedOut,
         INVALID_ARGUMENT if error.text().contains("revision of auth store is old") => CallError::LoggedOut,
         0 if status == StatusCode::NOT_FOUND => CallError::Trouble(Trouble::bad(
-            "there is no `/v3` (404 Not Found): etcd 3.4 or newer is needed, with its JSON gateway (enable-grpc-gateway)",
+            "there is no `/v3` (404 Not Found): etcd 3.4 or newer is needed, with its JSON gateway \
+             (enable-grpc-gateway)",
         )),
         0 => CallError::Trouble(Trouble::bad(format!("etcd replies {status}"))),
         _ => CallError::Trouble(trouble_of(&error)),

@@ -1,5 +1,5 @@
-//! The HTTP/1.1 client of sources (RFC 9112): one connection to one server, which stays open between requests. Each step
-//! has a limit of time, and the caller reads a body in parts, so that nothing is held that it did not ask for.
+//! The HTTP/1.1 client of sources (RFC 9112): one connection to one server, which stays open between requests. Each
+//! step has a limit of time, and the caller reads a body in parts, so that nothing is held that it did not ask for.
 //!
 //! It does not follow redirects: a source is a server that the files name.
 

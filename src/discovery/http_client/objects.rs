@@ -201,7 +201,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_text_panics_and_no_more_than_the_limit_is_stored(parts in prop::collection::vec("[\\[\\]{}\",: a\\\\]{0,40}", 0..20)) {
+        fn no_text_panics_and_no_more_than_the_limit_is_stored(
+            parts in prop::collection::vec("[\\[\\]{}\",: a\\\\]{0,40}", 0..20)
+        ) {
             let mut objects = JsonObjects::new(ObjectForm::Array, 64);
             for part in parts {
                 if objects.feed(part.as_bytes(), |object| assert!(object.len() <= 64)).is_err() {

@@ -18,8 +18,8 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(3);
 /// Most addresses of a host that are tried (judgment).
 const MAX_ADDRESSES: usize = 8;
 
-/// A connection on which nothing comes for this long is tested, so often, in this interval: a host that has gone without
-/// a word is noticed after 15 s, also while a reply is awaited for minutes.
+/// A connection on which nothing comes for this long is tested, so often, in this interval: a host that has gone
+/// without a word is noticed after 15 s, also while a reply is awaited for minutes.
 const KEEPALIVE_AFTER: Duration = Duration::from_secs(9);
 const KEEPALIVE_EVERY: Duration = Duration::from_secs(2);
 const KEEPALIVE_TRIES: u32 = 3;

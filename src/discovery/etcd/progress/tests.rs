@@ -92,7 +92,7 @@ fn kv(key: u8, value: u8, mod_revision: u64) -> KeyValue {
 
 /// What follows a store: the progress, and the keys as a driver has them.
 struct Client {
-    progress: Progress,
+    progress: KeyProgress,
     keys: BTreeMap<u8, u8>,
     lists: usize,
 }
@@ -100,7 +100,7 @@ struct Client {
 impl Client {
     fn new(most: usize) -> Client {
         let range = KeyRange { start: vec![0], end: vec![0] };
-        Client { progress: Progress::new(range, most), keys: BTreeMap::new(), lists: 0 }
+        Client { progress: KeyProgress::new(range, most), keys: BTreeMap::new(), lists: 0 }
     }
 
     /// Lists the store. `between` happens after the first page.
@@ -131,7 +131,7 @@ impl Client {
     fn watch(&mut self, store: &Store, most: usize) -> bool {
         for message in store.watch(self.progress.resume_at()).into_iter().take(most) {
             match self.progress.watched(message) {
-                Watched::Changes(changes) => {
+                WatchStep::Changes(changes) => {
                     for KeyChange { key, value } in changes {
                         match value {
                             Some(value) => drop(self.keys.insert(key[0], value[0])),
@@ -139,8 +139,8 @@ impl Client {
                         }
                     }
                 }
-                Watched::ListAgain(_) => return false,
-                Watched::Refused(why) => panic!("{why}"),
+                WatchStep::ListAgain(_) => return false,
+                WatchStep::Refused(why) => panic!("{why}"),
             }
         }
         true
@@ -190,7 +190,7 @@ fn a_lost_connection_costs_no_list_and_nothing_comes_twice() {
     client.settle(&mut store);
     assert_eq!(client.lists, 1);
     let again = store.watch(1).into_iter().map(|message| client.progress.watched(message));
-    assert!(again.into_iter().all(|watched| watched == Watched::Changes(Vec::new())));
+    assert!(again.into_iter().all(|watched| watched == WatchStep::Changes(Vec::new())));
 }
 
 #[test]
@@ -220,7 +220,7 @@ fn a_resume_point_follows_the_revision_while_no_key_of_the_range_changes() {
     assert_eq!(client.progress.resume_at(), store.revision + 1);
     store.revision += 1000;
     let progress = WatchReply { header: store.header(), ..WatchReply::default() };
-    assert_eq!(client.progress.watched(progress), Watched::Changes(Vec::new()));
+    assert_eq!(client.progress.watched(progress), WatchStep::Changes(Vec::new()));
     store.compacted = store.revision;
     store.put(1, 9);
     client.settle(&mut store);
@@ -264,7 +264,7 @@ fn events_of_a_fragment_count_at_once_and_the_resume_point_only_after_the_last()
     let message =
         |events, fragment| WatchReply { header: ReplyHeader::default(), events, fragment, ..Default::default() };
     let first = client.progress.watched(message(vec![event(5, from), event(6, from)], true));
-    assert!(matches!(first, Watched::Changes(changes) if changes.len() == 2));
+    assert!(matches!(first, WatchStep::Changes(changes) if changes.len() == 2));
     assert_eq!(client.progress.resume_at(), from);
     client.progress.watched(message(vec![event(7, from)], false));
     assert_eq!(client.progress.resume_at(), from + 1);
@@ -318,7 +318,7 @@ proptest! {
                 Act::Restore(keys) => store = Store { compacted: 0, ..self::store(keys) },
             }
         }
-        // A store that was restored and has grown past what was seen can't be told by its revision.
+        // A store that was restored and has grown past what was seen can't be recognized by its revision.
         for _ in 0..BUSY_DIFFERENCES {
             if client.progress.is_listed() {
                 client.watch(&store, usize::MAX);
