@@ -10,6 +10,7 @@
 //! writes [`Collector::refusals`] to the log, and removes [`Collector::forget`] from the agreement.
 
 mod known;
+mod path_time;
 mod refusal;
 mod remote;
 

@@ -48,6 +48,7 @@ const LEAST_JUMP: Duration = Duration::from_millis(5);
 #[derive(Debug)]
 pub struct VantageReporter {
     boot: u64,
+    started_at: Moment,
     /// The number of the last message.
     number: u64,
     /// The checks of the plan, sorted by hash, each hash once.
@@ -91,6 +92,7 @@ impl VantageReporter {
     pub fn new(boot: u64, now: Moment) -> VantageReporter {
         VantageReporter {
             boot,
+            started_at: now,
             number: 0,
             checks: Vec::new(),
             positions: HashMap::default(),
@@ -252,6 +254,7 @@ impl VantageReporter {
             slice,
             changes: of_changes,
             resent_after,
+            uptime: Some(now.since(self.started_at)),
         }
         .encode()
     }

@@ -271,6 +271,10 @@ impl World {
             if self.has_faults && self.chance.one_in(40) {
                 continue;
             }
+            // A process that has not started yet has no subscription.
+            if self.now < self.nodes[to].dead_until {
+                continue;
+            }
             let delay = DELAYS[self.nodes[from].region][self.nodes[to].region];
             // A subscription ends with its process.
             let process = Some(self.nodes[to].instance);

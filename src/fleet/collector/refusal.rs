@@ -28,11 +28,13 @@ pub enum Unaccepted {
     SecondProcess,
     /// The message, or a later one, was received before.
     Repeated,
+    /// It was under way for too long: what it reports is old.
+    Late,
 }
 
 impl Unaccepted {
     /// All reasons, in the order of their positions.
-    pub const ALL: [Unaccepted; 8] = [
+    pub const ALL: [Unaccepted; 9] = [
         Unaccepted::TooLong,
         Unaccepted::Version,
         Unaccepted::Malformed,
@@ -41,6 +43,7 @@ impl Unaccepted {
         Unaccepted::OwnName,
         Unaccepted::SecondProcess,
         Unaccepted::Repeated,
+        Unaccepted::Late,
     ];
 
     /// Its name in metrics and JSON.
@@ -54,6 +57,7 @@ impl Unaccepted {
             Unaccepted::OwnName => "own_name",
             Unaccepted::SecondProcess => "second_process",
             Unaccepted::Repeated => "repeated",
+            Unaccepted::Late => "late",
         }
     }
 
@@ -68,6 +72,7 @@ impl Unaccepted {
             Unaccepted::OwnName => "it has the name of this node: give each node its own `node`",
             Unaccepted::SecondProcess => "two processes report with this name: give each node its own `node`",
             Unaccepted::Repeated => "the message, or a later one, was received before",
+            Unaccepted::Late => "the message was under way for more than 3 s longer than others",
         }
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::fleet::collector::known::{KnownChecks, News};
+use crate::fleet::collector::path_time::PathTime;
 use crate::fleet::collector::refusal::{RefusalLog, RefusedMessages, Unaccepted};
 use crate::fleet::message::{Ask, CheckHash, MAX_MESSAGE, Observed, ReportMessage, Slice};
 use crate::fleet::report::Extent;
@@ -40,6 +41,7 @@ pub struct RemoteVantage {
     /// The number of its last message.
     last_number: u64,
     received_at: Moment,
+    path_time: PathTime,
     is_blind: bool,
     allowance: Allowance,
     /// The known checks that it observes: a bit for each position.
@@ -126,6 +128,8 @@ impl RemoteVantage {
         octets: usize,
         now: Moment,
     ) -> RemoteVantage {
+        let mut path_time = PathTime::default();
+        path_time.is_late(first.number, first.uptime, now);
         RemoteVantage {
             region: Arc::clone(&vantage.region),
             boot: first.boot,
@@ -133,6 +137,7 @@ impl RemoteVantage {
             returning: None,
             last_number: first.number,
             received_at: now,
+            path_time,
             is_blind: first.blind.is_some(),
             allowance: Allowance::full(now),
             observed: vec![0; known.len().div_ceil(64)],
@@ -202,8 +207,12 @@ impl RemoteVantage {
                 self.retired.remove(0);
             }
             self.miss(Missing::Everything, now);
+            self.path_time = PathTime::default();
+            self.path_time.is_late(message.number, message.uptime, now);
         } else if message.number <= self.last_number {
             return Err(Unaccepted::Repeated);
+        } else if self.path_time.is_late(message.number, message.uptime, now) {
+            return Err(Unaccepted::Late);
         } else if message.number > self.last_number + 1 {
             self.gaps += 1;
             self.miss(Missing::After(self.last_number), now);

@@ -7,8 +7,10 @@
 //! | 3 slice | the first and the last hash (8 octets each), a count, observations in the order of their hashes |
 //! | 4 changes | a count, observations in the order of their hashes |
 //! | 5 resent | the number after which this message and those before it have repeated all changes |
+//! | 6 uptime | the time since the boot, in milliseconds |
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::fleet::message::octets::{Reader, Writer};
 use crate::fleet::message::wire_observation::{self, LEAST_OCTETS};
@@ -23,6 +25,7 @@ const TEXTS: u8 = 2;
 const SLICE: u8 = 3;
 const CHANGES: u8 = 4;
 const RESENT: u8 = 5;
+const UPTIME: u8 = 6;
 
 /// One message of a vantage.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -41,6 +44,8 @@ pub struct ReportMessage {
     pub changes: Vec<WireObservation>,
     /// All changes since this message number have been repeated, after a receiver asked for them.
     pub resent_after: Option<u64>,
+    /// How long the process ran when it sent this, in whole milliseconds. `None` from an earlier release.
+    pub uptime: Option<Duration>,
 }
 
 /// All observations of a range of hashes. A check of the range without one is not observed by the vantage.
@@ -90,6 +95,11 @@ impl ReportMessage {
             section.number(number);
             message.tagged(RESENT, section);
         }
+        if let Some(uptime) = self.uptime {
+            let mut section = Writer::section();
+            section.number(u64::try_from(uptime.as_millis()).unwrap_or(u64::MAX));
+            message.tagged(UPTIME, section);
+        }
         message.finish()
     }
 
@@ -125,14 +135,18 @@ impl ReportMessage {
             message.resent_after = Some(section.number_to(number - 1)?);
             section.end()?;
         }
+        if let Some(mut section) = sections[usize::from(UPTIME)] {
+            message.uptime = Some(Duration::from_millis(section.number()?));
+            section.end()?;
+        }
         let count = message.changes.len() + message.slice.as_ref().map_or(0, |slice| slice.observations.len());
         if count > MAX_OBSERVATIONS { Err(UnreadableMessage::Malformed) } else { Ok(message) }
     }
 }
 
 /// The known sections by their tags.
-fn sections(mut from: Reader<'_>) -> Result<[Option<Reader<'_>>; RESENT as usize + 1], UnreadableMessage> {
-    let mut found = [None; RESENT as usize + 1];
+fn sections(mut from: Reader<'_>) -> Result<[Option<Reader<'_>>; UPTIME as usize + 1], UnreadableMessage> {
+    let mut found = [None; UPTIME as usize + 1];
     for _section in 0..MAX_SECTIONS {
         if from.is_empty() {
             break;

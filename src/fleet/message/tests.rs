@@ -69,8 +69,9 @@ fn any_report() -> impl Strategy<Value = ReportMessage> {
     prop::collection::vec("[a-zä\u{202e}]{0,40}", 0..4).prop_flat_map(|texts| {
         let parts = (prop::option::of(any_slice(texts.len())), any_observations(texts.len()));
         let blind = prop::option::of("[a-z ]{0,60}");
-        (any::<u64>(), 2..=u64::MAX, blind, parts, prop::option::of(any::<u64>())).prop_map(
-            move |(boot, number, blind, (slice, changes), resent)| ReportMessage {
+        let uptime = prop::option::of(any::<u64>().prop_map(Duration::from_millis));
+        (any::<u64>(), 2..=u64::MAX, blind, parts, prop::option::of(any::<u64>()), uptime).prop_map(
+            move |(boot, number, blind, (slice, changes), resent, uptime)| ReportMessage {
                 boot,
                 number,
                 blind: blind.map(Arc::from),
@@ -78,6 +79,7 @@ fn any_report() -> impl Strategy<Value = ReportMessage> {
                 slice,
                 changes,
                 resent_after: resent.map(|after| after % number),
+                uptime,
             },
         )
     })
@@ -171,6 +173,7 @@ fn the_form_stays_as_it_is() {
             WireObservation { check: CheckHash(0x0106), observed: None },
         ],
         resent_after: Some(8),
+        uptime: Some(Duration::from_millis(1500)),
     };
     let octets = report_of(&[
         (1, b"no"),
@@ -178,10 +181,11 @@ fn the_form_stays_as_it_is() {
         (3, b"\x01\0\0\0\0\0\0\0\x02\0\0\0\0\0\0\0\0"),
         (4, b"\x02\x4d\x78\x05\xac\x02\x0c\x03\x00\x03\x01\x00\x01"),
         (5, b"\x08"),
+        (6, b"\xdc\x0b"),
     ]);
     assert_eq!(report.encode(), octets, "nodes of other releases read it");
     assert_eq!(ReportMessage::decode(&octets), Ok(report.clone()));
-    let later = [&octets[..], &[6, 1, 0, 200, 0]].concat();
+    let later = [&octets[..], &[7, 1, 0, 200, 0]].concat();
     assert_eq!(ReportMessage::decode(&later), Ok(report), "sections of later releases are ignored");
     assert_eq!(Ask { boot: 1, after: 300 }.encode(), b"a\x01\x01\0\0\0\0\0\0\0\xac\x02");
     let sign = Sign::Alive { ttl: Duration::from_secs(1) };
