@@ -1,8 +1,8 @@
 //! How long the messages of a vantage are under way, compared with the fastest of them. Pure.
 //!
 //! Each message has the uptime of its sender. No clock of another host is trusted: only the difference between two
-//! messages is used. A network that was cut can deliver a message long after it was sent, and a process that stood still
-//! can find old messages in its buffers. What they report is old, whatever ages they state, so it must not count as new.
+//! messages is used. A network that was cut can deliver a message long after it was sent. A process that stood still
+//! can find old messages in its buffers. What they report is old, whatever ages they state: it must not count as new.
 
 use std::time::Duration;
 

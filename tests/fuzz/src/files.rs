@@ -3,14 +3,14 @@
 use std::fs;
 
 use portolan::answer::{RawQuery, Transport};
-use portolan::source::{to_human, to_json};
 use portolan::config::{Flags, load};
 use portolan::model::Health;
+use portolan::source::{to_human, to_json};
 use portolan::wire::Name;
 use tempfile::TempDir;
 
-use crate::message::holds;
-use crate::world::compiled;
+use super::message::holds;
+use super::world::compiled;
 
 const SETTINGS: &str = include_str!("../world/portolan.toml");
 const MASTER: &str = "$TTL 60\n@ SOA ns h 1 2 3 4 5\n@ NS ns\nns A 192.0.2.53\nwww A 192.0.2.99\n";
@@ -75,7 +75,8 @@ fn names_in(data: &[u8]) -> Vec<Name> {
     let origin = Name::parse(ORIGIN).expect("a name");
     let text = String::from_utf8_lossy(data);
     let words = text.split(|c: char| c.is_whitespace() || "\"[]".contains(c)).filter(|word| !word.is_empty());
-    let names = words.take(QUERIED).filter_map(|word| Name::parse_under(word.trim_start_matches("name."), &origin).ok());
+    let names =
+        words.take(QUERIED).filter_map(|word| Name::parse_under(word.trim_start_matches("name."), &origin).ok());
     std::iter::once(origin.clone()).chain(names).collect()
 }
 

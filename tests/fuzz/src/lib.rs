@@ -11,3 +11,13 @@ mod world;
 pub use files::{policy_file, zone_file};
 pub use fleet::fleet_message;
 pub use message::{answer, query_parse};
+
+use std::path::{Path, PathBuf};
+
+/// The directory of all of this, with the kept inputs and the world: `tests/fuzz`.
+pub fn dir() -> PathBuf {
+    // The targets are built by two packages: portolan, and the one that is here.
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let in_portolan = package.join("tests/fuzz");
+    if in_portolan.is_dir() { in_portolan } else { package.to_path_buf() }
+}

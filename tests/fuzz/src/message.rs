@@ -5,13 +5,13 @@ use std::net::SocketAddr;
 use std::str;
 
 use hickory_proto::op::Message;
-use portolan::answer::{RawQuery, MAX_UDP_REPLY, Outcome, Transport};
+use portolan::answer::{MAX_UDP_REPLY, Outcome, RawQuery, Transport};
 use portolan::snapshot::Snapshot;
 use portolan::wire::Name;
 use portolan::wire::edns::{ClientSubnet, Cookie};
 use portolan::wire::query::Query;
 
-use crate::{shape, world};
+use super::{shape, world};
 
 /// The least that a reply over UDP may have, and all that it may without EDNS (RFC 1035, 2.3.4; RFC 6891, 6.2.3).
 const SHORT: usize = 512;

@@ -1,17 +1,16 @@
 //! What is answered from: the files of `world/`, loaded as the server does, and compiled for several states of health.
 
-use std::path::Path;
 use std::sync::{Arc, LazyLock};
 
-use portolan::source::to_human;
 use portolan::config::{Flags, load};
 use portolan::model::{CheckView, Health, Model, WorldView};
 use portolan::snapshot::compile::compile;
 use portolan::snapshot::{Identity, Snapshot};
+use portolan::source::to_human;
 use portolan::wire::cookie::CookieSecrets;
 
 static WORLDS: LazyLock<Vec<Snapshot>> = LazyLock::new(|| {
-    let settings = Path::new(env!("CARGO_MANIFEST_DIR")).join("world/portolan.toml");
+    let settings = super::dir().join("world/portolan.toml");
     let loaded = load(Some(&settings), &Flags::default()).unwrap_or_else(|problems| panic!("{}", to_human(&problems)));
     let healthy = |health: &dyn Fn(usize) -> Health| compiled(loaded.model.clone(), health);
     vec![

@@ -1,16 +1,22 @@
 //! A million inputs, mutated from the kept corpus, through all targets, on every core: ends with 0, or with 1 at the
-//! first that fails, printed so that it can be run again. `smoke [--runs N] [--seed S] [--target T] [--run N]`.
+//! first that fails, printed so that it can be run again. `fuzz_smoke [--runs N] [--seed S] [--target T] [--run N]`.
+
+#![expect(clippy::disallowed_methods, reason = "the time of a run is measured here")]
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
 use std::process::exit;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 use std::{env, fs, thread};
 
 use portolan_fuzz::mutate::{Chance, mutated};
+
+/// The targets, which cargo-fuzz builds as a crate.
+#[expect(unreachable_pub, reason = "the items are public in the crate of cargo-fuzz")]
+#[path = "src/lib.rs"]
+mod portolan_fuzz;
 
 /// All runs together, where `--runs` doesn't say otherwise.
 const RUNS: u64 = 1_000_000;
@@ -55,14 +61,14 @@ fn main() {
 
 fn usage() -> ! {
     let names = TARGETS.map(|target| target.name).join("|");
-    eprintln!("usage: smoke [--runs N] [--seed S] [--target {names}] [--run N]");
+    eprintln!("usage: fuzz_smoke [--runs N] [--seed S] [--target {names}] [--run N]");
     exit(2)
 }
 
 fn options() -> HashMap<String, String> {
     let words: Vec<String> = env::args().skip(1).collect();
     let known = ["--runs", "--seed", "--target", "--run"];
-    if words.len() % 2 != 0 || !words.iter().step_by(2).all(|word| known.contains(&word.as_str())) {
+    if !words.len().is_multiple_of(2) || !words.iter().step_by(2).all(|word| known.contains(&word.as_str())) {
         usage();
     }
     words.chunks(2).map(|pair| (pair[0].clone(), pair[1].clone())).collect()
@@ -70,7 +76,7 @@ fn options() -> HashMap<String, String> {
 
 /// The kept inputs of a target, in the order of their names, so that a seed means the same everywhere.
 fn corpus(target: &str) -> Vec<Vec<u8>> {
-    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus").join(target);
+    let dir = portolan_fuzz::dir().join("corpus").join(target);
     let read = fs::read_dir(&dir).unwrap_or_else(|why| panic!("{}: {why}", dir.display()));
     let mut paths: Vec<_> = read.flatten().map(|entry| entry.path()).collect();
     paths.sort();
@@ -123,7 +129,11 @@ fn all(target: &Target, corpus: &[Vec<u8>], seed: u64, runs: u64) {
 
 fn one(target: &Target, data: &[u8], seed: u64, run: u64) {
     if catch_unwind(AssertUnwindSafe(|| (target.run)(data))).is_err() {
-        eprintln!("FAILED: smoke --seed {seed} --target {} --run {run}\n{}", target.name, shown(data, target.is_text));
+        eprintln!(
+            "FAILED: fuzz_smoke --seed {seed} --target {} --run {run}\n{}",
+            target.name,
+            shown(data, target.is_text)
+        );
         exit(1);
     }
 }
@@ -138,7 +148,7 @@ fn watch(target: &Target, seed: u64, under_way: &[AtomicU64], next: &AtomicU64, 
         if !now.iter().zip(&before).any(|(a, b)| a == b && *a != u64::MAX) {
             (before, since) = (now, Instant::now());
         } else if since.elapsed() > STUCK {
-            eprintln!("STUCK: smoke --seed {seed} --target {} --run one of {now:?}", target.name);
+            eprintln!("STUCK: fuzz_smoke --seed {seed} --target {} --run one of {now:?}", target.name);
             exit(1);
         }
     }
