@@ -17,6 +17,7 @@ mod fleet;
 mod hook_guard;
 mod init;
 mod names;
+mod openapi;
 mod overrides;
 mod probe;
 mod reload;
@@ -76,6 +77,7 @@ enum Command {
     Events(events::EventsArgs),
     Reload(reload::ReloadArgs),
     Schema(schema::SchemaArgs),
+    Openapi(openapi::OpenapiArgs),
     Completions(completions::CompletionsArgs),
     Man(completions::ManArgs),
     Simulate(simulate::SimulateArgs),
@@ -106,6 +108,7 @@ impl Command {
             | Command::Events(_)
             | Command::Reload(_)
             | Command::Schema(_)
+            | Command::Openapi(_)
             | Command::Completions(_)
             | Command::Man(_)
             | Command::Simulate(_)
@@ -188,6 +191,7 @@ pub fn run() -> ExitCode {
         },
         Command::Reload(args) => reload::run(&args),
         Command::Schema(args) => schema::run(&args),
+        Command::Openapi(openapi::OpenapiArgs {}) => openapi::run(),
         Command::Completions(args) => completions::completions(&args),
         Command::Man(args) => completions::man(&args),
         Command::Simulate(args) => match simulate::run(&args) {

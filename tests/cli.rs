@@ -205,6 +205,7 @@ const COMMANDS: [&str; 18] = [
     "failback",
     "reload",
     "schema",
+    "openapi",
     "drill",
     "completions",
     "man",

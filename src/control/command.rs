@@ -7,10 +7,12 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
+use utoipa::ToSchema;
 
 use crate::control::drill::DrillOrder;
 use crate::control::failback::FailbackError;
 use crate::control::moved::MovedAnswers;
+use crate::control::openapi::schemas;
 use crate::control::overrides::{OverrideError, OverrideReport};
 use crate::control::status::{ReloadReport, ReloadStatus};
 use crate::model::{ActiveEndpoint, Override, OverrideState, PolicyId};
@@ -135,15 +137,18 @@ pub struct AppliedFailback {
 }
 
 /// The body of `PUT /v1/overrides/TARGET`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PutOverride {
     /// `drain`, `up` or `down`.
+    #[schema(schema_with = schemas::override_state)]
     pub state: String,
     /// For how long, such as `2h`. Without it, until the override is cleared.
     #[serde(rename = "for", default, skip_serializing_if = "Option::is_none")]
+    #[schema(schema_with = schemas::length_of_time, required = false)]
     pub duration: Option<String>,
     /// Why: one line.
+    #[schema(min_length = 1, max_length = 256)]
     pub why: String,
     /// Whether the operator accepts that some clients get no answer any more.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -151,7 +156,7 @@ pub struct PutOverride {
 }
 
 /// The body of `POST /v1/reload`. It may be left out.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PostReload {
     /// Whether to remove at once the zones and names that disappeared from the files.
@@ -160,7 +165,7 @@ pub struct PostReload {
 }
 
 /// The response to `PUT` and `DELETE /v1/overrides/TARGET`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct OverrideResponse {
     /// The override now; `null` after it was cleared.
     #[serde(rename = "override")]
@@ -184,7 +189,7 @@ pub struct OverrideResponse {
 }
 
 /// The response to `PUT` and `DELETE /v1/overrides?target=TARGET&target=TARGET`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct OverridesResponse {
     /// The change of each target, in the order of the request.
     pub overrides: Vec<TargetOverride>,
@@ -205,7 +210,7 @@ pub struct OverridesResponse {
 }
 
 /// One target's part of [`OverridesResponse`].
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct TargetOverride {
     /// The target, as it was written.
     pub target: String,
@@ -217,7 +222,7 @@ pub struct TargetOverride {
 }
 
 /// The response to `POST /v1/reload`: the files are served as they are now.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ReloadResponse {
     /// The generation that is served.
     pub generation: u64,

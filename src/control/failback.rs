@@ -8,6 +8,7 @@ pub(super) mod respond;
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::control::journal::JournalEvent;
 use crate::control::moved::{MovedAnswers, moved};
@@ -43,7 +44,7 @@ impl std::fmt::Display for FailbackError {
 }
 
 /// The response to `POST /v1/failback/NAME`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct FailbackResponse {
     /// The full name.
     pub name: String,
@@ -67,7 +68,7 @@ pub struct FailbackResponse {
 }
 
 /// A pool that failed back.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 pub struct PoolMove {
     /// The pool.
     pub pool: String,
@@ -78,7 +79,7 @@ pub struct PoolMove {
 }
 
 /// A pool that stays on its member.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 pub struct PoolStay {
     /// The pool.
     pub pool: String,

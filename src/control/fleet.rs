@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::control::overrides::OverrideReport;
 use crate::health::Beat;
@@ -18,7 +19,7 @@ pub type RelayBeat = Arc<dyn Fn(&Beat) + Send + Sync>;
 pub type SpreadReports = Arc<dyn Fn(&mut dyn Iterator<Item = &mut OverrideReport>) + Send + Sync>;
 
 /// The fleet as this node knows it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct FleetReport {
     /// Its name.
     pub cluster: String,
@@ -47,7 +48,7 @@ pub struct FleetReport {
 }
 
 /// The stream of events, as this server knows it.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct EventsReport {
     /// `waiting`: not read yet. `current`. `away`: can't be read or written now.
     pub state: String,
@@ -70,7 +71,7 @@ pub struct EventsReport {
 }
 
 /// The events of one server in the stream.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct NodeEventsReport {
     /// The server.
     pub node: String,
@@ -81,7 +82,7 @@ pub struct NodeEventsReport {
 }
 
 /// The connection to the NATS servers.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct NatsReport {
     /// `connected` or `away`.
     pub state: String,
@@ -102,7 +103,7 @@ pub struct NatsReport {
 }
 
 /// What the fleet probes, as this node has read it.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct TargetsReport {
     /// `waiting`: not read yet. `current`. `away`: can't be read now, so what is probed stays as it is.
     pub state: String,
@@ -131,7 +132,7 @@ pub struct TargetsReport {
 }
 
 /// The overrides that the servers of a fleet share, as this one knows them.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct OverridesReport {
     /// `waiting`: the bucket was not read yet. `current`. `away`: it can't be read now.
     pub state: String,
@@ -152,7 +153,7 @@ pub struct OverridesReport {
 }
 
 /// How far another server is with the overrides.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct TakenReport {
     /// The server.
     pub node: String,
@@ -166,7 +167,7 @@ pub struct TakenReport {
 }
 
 /// A zone of which vantages do not probe all checks.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct LeftOutReport {
     /// The zone.
     pub zone: String,
@@ -177,7 +178,7 @@ pub struct LeftOutReport {
 }
 
 /// A server with other files than those that are probed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct DifferingReport {
     /// The server.
     pub node: String,
@@ -190,7 +191,7 @@ pub struct DifferingReport {
 }
 
 /// The messages of one remote vantage.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct VantageTraffic {
     /// Its name.
     pub name: String,

@@ -20,7 +20,7 @@ const MAX_HOST: usize = 255;
 
 /// Health checks, which may have any host: load balancers send all kinds, and a node must not fail by that. The answers
 /// reveal no more than that the node runs, and the calls change nothing.
-const HEALTH_CHECKS: [&str; 2] = ["/healthz", "/readyz"];
+pub(super) const HEALTH_CHECKS: [&str; 2] = ["/healthz", "/readyz"];
 
 /// Refuses a request whose host does not belong to this server, with status 421 (RFC 9110, 15.5.20), or which has no
 /// valid host, with status 400 (RFC 9112, 3.2).

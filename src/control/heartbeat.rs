@@ -9,6 +9,7 @@ use axum::extract::{Request, State as Shared};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::clock;
 use crate::config::{Holder, Rights, Role};
@@ -16,6 +17,7 @@ use crate::control::access::Refusal;
 use crate::control::caller::Caller;
 use crate::control::heartbeat::gate::{EndpointIndex, HeartbeatCheck, TooOften, heartbeats};
 use crate::control::json::Json;
+use crate::control::openapi::schemas;
 use crate::control::problem::{problem, retry_after};
 use crate::control::request::{ErrorResponse, MAX_BODY, PathName, bad_request, body, name_in};
 use crate::control::state::ApiState;
@@ -31,16 +33,17 @@ const EXPECTED: &str = "expected {\"ttl\": \"5s\"}, or no body for the monitor's
 const MOST_FOR_HINT: usize = 5000;
 
 /// The body of `PUT /v1/heartbeat/ENDPOINT`.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PutHeartbeat {
     /// How long the service may stay silent after this; default: the `ttl` of the monitor.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(schema_with = schemas::short_time, required = false)]
     pub ttl: Option<String>,
 }
 
 /// The response to both calls.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct HeartbeatResponse {
     /// The endpoint.
     pub endpoint: String,

@@ -1,28 +1,26 @@
-//! The routes of the HTTP API, and the handlers that only read: each reads the state, builds plain data and writes
+//! The handlers of the HTTP API that only read: each reads the state, builds plain data and writes
 //! it. Other files of `control` have the handlers that change something.
 
-use axum::Router;
 use axum::body::Bytes;
 use axum::extract::State as Shared;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, Request};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
-use axum::middleware;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post, put};
 use serde::Deserialize;
+use utoipa::IntoParams;
 
 use crate::clock;
 use crate::control::caller::Caller;
+use crate::control::compression::{Coding, mark};
 use crate::control::explain::{Client, ExplainError, explain};
 use crate::control::json::{self, Json};
+use crate::control::openapi::routes::ApiRoute;
+use crate::control::openapi::schemas::{address, one_of};
 use crate::control::problem::problem;
-use crate::control::serve::ApiRoutes;
 use crate::control::server::ServerReport;
 use crate::control::state::{ApiState, Readiness};
-use crate::control::{
-    drill, events, failback, gate, heartbeat, history, names, operate, page, request_log, simulate, status,
-};
+use crate::control::{events, status};
 use crate::model::Moment;
 
 /// The media type of Prometheus text (exposition format 0.0.4).
@@ -40,44 +38,11 @@ const GUARDS: [(HeaderName, HeaderValue); 4] = [
     (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
 ];
 
-/// All routes of the API, over `state`.
-pub fn router(state: ApiState) -> ApiRoutes {
-    let (room, access) = (state.room.clone(), state.controls.access.clone());
-    let router = Router::new()
-        .route("/", get(page::index))
-        .route("/healthz", get(healthz))
-        .route("/readyz", get(readyz))
-        .route("/metrics", get(metrics))
-        .route("/v1/status", get(status_json))
-        .route("/v1/transitions", get(transitions))
-        .route("/v1/explain", get(explain_json))
-        .route("/v1/simulate", post(simulate::respond))
-        .route("/v1/names", get(names::respond))
-        .route("/v1/history", get(history::respond::respond))
-        .route("/v1/events", get(follow_events))
-        .route("/v1/overrides", get(operate::list).put(operate::put_all).delete(operate::clear_all))
-        .route("/v1/overrides/{*target}", put(operate::put).delete(operate::clear))
-        .route("/v1/failback/{name}", post(failback::respond::respond))
-        .route("/v1/drill", get(drill::show).post(drill::begin).delete(drill::stop))
-        .route("/v1/drill/{id}", put(drill::renew))
-        .route("/v1/heartbeat/{endpoint}", put(heartbeat::put).delete(heartbeat::goodbye))
-        .route("/v1/reload", post(operate::reload))
-        .fallback(not_found)
-        .method_not_allowed_fallback(method_not_allowed)
-        .layer(middleware::from_fn_with_state(state.clone(), gate::limit_rate))
-        .layer(middleware::from_fn_with_state(state.clone(), gate::check_host))
-        .layer(middleware::from_fn_with_state(state.clone(), gate::reserve_octets))
-        .layer(middleware::map_response(guard))
-        .layer(middleware::from_fn(request_log::log))
-        .with_state(state);
-    ApiRoutes { router, room, access }
-}
-
-async fn healthz() -> Response {
+pub(super) async fn healthz() -> Response {
     (StatusCode::OK, "ok: the process runs and answers HTTP\n").into_response()
 }
 
-async fn readyz(Shared(state): Shared<ApiState>) -> Response {
+pub(super) async fn readyz(Shared(state): Shared<ApiState>) -> Response {
     let readiness = *state.readiness.borrow();
     match readiness {
         Readiness::Starting => {
@@ -91,17 +56,17 @@ async fn readyz(Shared(state): Shared<ApiState>) -> Response {
     }
 }
 
-async fn metrics(Shared(state): Shared<ApiState>) -> Response {
-    let own = state.clone();
-    let text = state.texts.metrics.result(&state.costly, move || Bytes::from((own.metrics)(&own.names))).await;
-    match text {
-        Ok(text) => ([(header::CONTENT_TYPE, METRICS_TYPE)], text).into_response(),
+pub(super) async fn metrics(Shared(state): Shared<ApiState>, headers: HeaderMap) -> Response {
+    let (own, coding) = (state.clone(), Coding::accepted(&headers));
+    let text = move || Bytes::from((own.metrics)(&own.names));
+    match state.texts.metrics.result(&state.costly, coding, text).await {
+        Ok(text) => mark(([(header::CONTENT_TYPE, METRICS_TYPE)], text).into_response(), coding),
         Err(error) => *error,
     }
 }
 
-async fn status_json(Shared(state): Shared<ApiState>) -> Response {
-    let own = state.clone();
+pub(super) async fn status_json(Shared(state): Shared<ApiState>, headers: HeaderMap) -> Response {
+    let (own, coding) = (state.clone(), Coding::accepted(&headers));
     let text = move || {
         let now = clock::now();
         let mut status = status::status(&own.snapshots.load_full(), &own.reload.load(), now);
@@ -111,8 +76,8 @@ async fn status_json(Shared(state): Shared<ApiState>) -> Response {
         status.drill = own.controls.drill.running().as_deref().cloned();
         json::octets(&status)
     };
-    match state.texts.status.result(&state.costly, text).await {
-        Ok(text) => json::with_type(text),
+    match state.texts.status.result(&state.costly, coding, text).await {
+        Ok(text) => mark(json::with_type(text), coding),
         Err(error) => *error,
     }
 }
@@ -130,11 +95,11 @@ fn server_report(state: &ApiState, now: Moment) -> ServerReport {
 }
 
 /// The last transitions, newest first, for a client that did not subscribe to `/v1/events`.
-async fn transitions(Shared(state): Shared<ApiState>) -> Response {
+pub(super) async fn transitions(Shared(state): Shared<ApiState>) -> Response {
     Json(state.journal.newest_first()).into_response()
 }
 
-async fn follow_events(
+pub(super) async fn follow_events(
     Shared(state): Shared<ApiState>,
     caller: Caller,
     query: Result<Query<events::EventsQuery>, QueryRejection>,
@@ -150,16 +115,32 @@ async fn follow_events(
 }
 
 /// The query of `/v1/explain`. An empty value means the same as an absent one, because HTML forms send empty values.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
-struct ExplainQuery {
+pub(super) struct ExplainQuery {
+    /// The steered name, such as `www.svc.example`.
+    #[param(pattern = r"^([A-Za-z0-9_-]{1,63}\.)*[A-Za-z0-9_-]{1,63}\.?$", max_length = 253)]
     name: String,
     #[serde(rename = "type", default)]
+    #[param(schema_with = types)]
     rtype: String,
     #[serde(default)]
+    #[param(schema_with = client)]
     client: String,
+    /// In place of an address: any client of this region.
     #[serde(default)]
     region: String,
+}
+
+fn types() -> utoipa::openapi::Schema {
+    one_of(
+        "The type of the query; default: the first type of the name",
+        ["", "A", "AAAA", "CNAME", "SRV", "HTTPS", "SVCB"],
+    )
+}
+
+fn client() -> utoipa::openapi::Schema {
+    address("The address of a client")
 }
 
 impl ExplainQuery {
@@ -176,7 +157,7 @@ impl ExplainQuery {
     }
 }
 
-async fn explain_json(
+pub(super) async fn explain_json(
     Shared(state): Shared<ApiState>,
     caller: Caller,
     query: Result<Query<ExplainQuery>, QueryRejection>,
@@ -219,17 +200,12 @@ fn status_of(error: &ExplainError) -> StatusCode {
     }
 }
 
-async fn not_found(uri: Uri) -> Response {
-    let detail = format!(
-        "nothing at {}; there are /, /healthz, /readyz, /metrics, /v1/status, /v1/names, /v1/history, \
-         /v1/explain, /v1/events, /v1/overrides, /v1/failback/NAME, /v1/heartbeat/ENDPOINT, /v1/reload, \
-         /v1/drill and /v1/simulate",
-        uri.path()
-    );
-    problem(StatusCode::NOT_FOUND, detail)
+pub(super) async fn not_found(uri: Uri) -> Response {
+    let paths: Vec<String> = ApiRoute::ALL.iter().map(|route| route.shown()).collect();
+    problem(StatusCode::NOT_FOUND, format!("nothing at {}; there are {}", uri.path(), paths.join(", ")))
 }
 
-async fn method_not_allowed(request: Request) -> Response {
+pub(super) async fn method_not_allowed(request: Request) -> Response {
     let detail = format!(
         "{} is not allowed for {}; the Allow header lists the methods that are",
         request.method(),
@@ -238,7 +214,7 @@ async fn method_not_allowed(request: Request) -> Response {
     problem(StatusCode::METHOD_NOT_ALLOWED, detail)
 }
 
-async fn guard(mut response: Response) -> Response {
+pub(super) async fn guard(mut response: Response) -> Response {
     for (name, value) in GUARDS {
         response.headers_mut().entry(name).or_insert(value);
     }

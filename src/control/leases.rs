@@ -1,13 +1,14 @@
 //! The leases of exclusive names in the JSON of the API, from what is served.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::model::{SteeredName, Zone};
 use crate::snapshot::Snapshot;
 use crate::steering::{ActiveMember, active_member};
 
 /// The lease of one exclusive name.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct LeaseReport {
     /// The name, as the policy file writes it.
     pub name: String,

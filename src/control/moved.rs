@@ -5,6 +5,7 @@
 use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::control::simulate::compare::{AnswerDiff, difference};
 use crate::control::simulate::report::ShareChange;
@@ -16,7 +17,7 @@ use crate::snapshot::Snapshot;
 const SAME: f64 = 1e-9;
 
 /// How the answers moved.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct MovedAnswers {
     /// The share of all questions that another endpoint answers now, 0 to 1.
     pub share: f64,
@@ -34,11 +35,12 @@ pub struct MovedAnswers {
     pub down: Vec<StillAnswered>,
     /// The questions that have no answer any more; absent if there are none.
     #[serde(flatten, default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = UnansweredQuestions)]
     pub unanswered: Option<UnansweredQuestions>,
 }
 
 /// An endpoint's share of the answers of all names.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct EndpointShare {
     /// The name; with the zone (`svc.example./fra1`) if several zones have an endpoint of this name.
     pub endpoint: String,
@@ -49,7 +51,7 @@ pub struct EndpointShare {
 }
 
 /// An endpoint that is drained or down and is still answered with.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct StillAnswered {
     /// The name, as in [`EndpointShare`].
     pub endpoint: String,

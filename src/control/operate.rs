@@ -4,10 +4,13 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use axum::extract::{Request, State as Shared};
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, Request, State as Shared};
 use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
 use tokio::sync::oneshot;
+use utoipa::IntoParams;
 
 use crate::config::{Holder, Role, VersionStatus, ZoneState};
 use crate::control::access::Refusal;
@@ -29,7 +32,7 @@ use crate::model::Override;
 use crate::model::glob::is_pattern;
 
 /// Most targets of one request. Judgment: a glob, a pool, a region or a zone names more endpoints at once.
-const MAX_TARGETS: usize = 200;
+pub(super) const MAX_TARGETS: usize = 200;
 
 /// Most globs of one request. Each is compared with the names of all endpoints while steering waits: 10,000 take a
 /// millisecond.
@@ -152,25 +155,44 @@ fn full_response(changed: OverridesResponse) -> Response {
     Json(changed).into_response()
 }
 
+/// The query of `POST /v1/reload`.
+#[derive(Debug, Clone, Copy, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ReloadQuery {
+    /// As in the body.
+    #[serde(default)]
+    confirm_removal: bool,
+}
+
 /// `POST /v1/reload`. It needs no token: the server only reads its own files again, which it does by itself anyway.
 /// That zones are removed at once is confirmed by a process of this host or with a token, because the server would not
 /// do it by itself.
-pub(super) async fn reload(Shared(state): Shared<ApiState>, caller: Caller, request: Request) -> Response {
-    reload_files(&state, &caller, request).await.unwrap_or_else(|error| *error)
+pub(super) async fn reload(
+    Shared(state): Shared<ApiState>,
+    caller: Caller,
+    query: Result<Query<ReloadQuery>, QueryRejection>,
+    request: Request,
+) -> Response {
+    reload_files(&state, &caller, query, request).await.unwrap_or_else(|error| *error)
 }
 
-async fn reload_files(state: &ApiState, caller: &Caller, request: Request) -> Result<Response, ErrorResponse> {
+async fn reload_files(
+    state: &ApiState,
+    caller: &Caller,
+    query: Result<Query<ReloadQuery>, QueryRejection>,
+    request: Request,
+) -> Result<Response, ErrorResponse> {
     /// Describes a correct body, for error messages.
     const EXPECTED: &str = "expected no body, or {\"confirm_removal\": true}";
     caller.check_origin(state)?;
-    let in_query =
-        request.uri().query().is_some_and(|query| query.split('&').any(|part| part == "confirm_removal=true"));
+    let Query(query) =
+        query.map_err(|error| bad_request(format!("expected ?confirm_removal=true; {}", error.body_text())))?;
     let body = body(request, MAX_BODY, EXPECTED).await?;
     let options: PostReload = match body.trim_ascii().is_empty() {
         true => PostReload::default(),
         false => serde_json::from_slice(&body).map_err(|error| bad_request(format!("{error}; {EXPECTED}")))?,
     };
-    let confirm_removal = options.confirm_removal || in_query;
+    let confirm_removal = options.confirm_removal || query.confirm_removal;
     if confirm_removal {
         let (who, client) = (caller.confirmer(state)?, caller.client);
         tracing::info!(who, %client, "the removal of zones and names that have disappeared is confirmed");

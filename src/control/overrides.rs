@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::control::target::{Index, Rank, Target, endpoints_of, no_target};
 use crate::control::unanswered::UnansweredQuestions;
@@ -325,7 +326,7 @@ fn names_of(zones: &[Name]) -> String {
 }
 
 /// An override in the JSON of the API.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct OverrideReport {
     /// The TARGET, as it was written.
     pub target: String,
@@ -349,7 +350,7 @@ pub struct OverrideReport {
 }
 
 /// How far an override has come in the fleet.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct OverrideSpread {
     /// The server that got the command.
     pub node: String,

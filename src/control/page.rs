@@ -14,12 +14,14 @@ mod tests;
 
 use std::fmt::Write;
 
-use axum::body::Bytes;
 use axum::extract::State as Shared;
-use axum::http::header;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
+use domain::utils::base64;
+use ring::digest::{SHA256, digest};
 
 use crate::clock;
+use crate::control::compression::{Coding, mark};
 use crate::control::names::{NameReport, Reporter};
 use crate::control::state::ApiState;
 use crate::control::status::{self, Status};
@@ -29,12 +31,44 @@ use crate::printable::{escaped, escaped_html};
 const SHOWN_NAMES: usize = 50;
 
 /// `GET /`.
-pub(super) async fn index(Shared(state): Shared<ApiState>) -> Response {
-    let own = state.clone();
-    match state.texts.page.result(&state.costly, move || Bytes::from(page_data(&own).page())).await {
-        Ok(page) => ([(header::CONTENT_SECURITY_POLICY, assembly::POLICY.clone())], Html(page)).into_response(),
-        Err(error) => *error,
+pub(super) async fn index(Shared(state): Shared<ApiState>, headers: HeaderMap) -> Response {
+    let (own, coding) = (state.clone(), Coding::accepted(&headers));
+    let page = match state.texts.page.result(&state.costly, coding, move || page_data(&own).page().into()).await {
+        Ok(page) => page,
+        Err(error) => return *error,
+    };
+    let tag = tag_of(&page);
+    let mut response = match has(&headers, &tag) {
+        true => StatusCode::NOT_MODIFIED.into_response(),
+        false => mark(Html(page).into_response(), coding),
+    };
+    let fields = response.headers_mut();
+    fields.insert(header::VARY, HeaderValue::from_static("accept-encoding"));
+    fields.insert(header::CACHE_CONTROL, REVALIDATE);
+    fields.insert(header::CONTENT_SECURITY_POLICY, assembly::POLICY.clone());
+    if let Ok(tag) = HeaderValue::from_str(&tag) {
+        fields.insert(header::ETAG, tag);
     }
+    response
+}
+
+/// A browser may store the page, and asks whether it is still the same each time.
+const REVALIDATE: HeaderValue = HeaderValue::from_static("private, no-cache");
+
+/// Octets of the digest in an entity tag (judgment: nobody gains by a page with the tag of another).
+const TAG: usize = 12;
+
+/// The entity tag of a page: the beginning of its digest, so that each coding has its own (RFC 9110, 8.8.3).
+fn tag_of(page: &[u8]) -> String {
+    let digest = digest(&SHA256, page);
+    format!("\"{}\"", base64::encode_string(&digest.as_ref()[..TAG]))
+}
+
+/// Whether the client has the page with this tag (If-None-Match; RFC 9110, 13.1.2).
+fn has(headers: &HeaderMap, tag: &str) -> bool {
+    let fields = headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|field| field.to_str().ok());
+    let mut tags = fields.flat_map(|field| field.split(',')).map(str::trim);
+    tags.any(|known| known == "*" || known.strip_prefix("W/").unwrap_or(known) == tag)
 }
 
 /// The data of the board.

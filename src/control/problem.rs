@@ -6,6 +6,7 @@ use std::time::Duration;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::control::json::Json;
 use crate::control::status::ProblemReport;
@@ -15,7 +16,7 @@ use crate::control::unanswered::UnansweredQuestions;
 pub(super) const MEDIA_TYPE: &str = "application/problem+json";
 
 /// The body of an error. Its type is `about:blank`, so the title is the phrase of the status (RFC 9457, 4.2.1).
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ProblemDetails {
     /// The reason phrase of the status.
     pub title: String,
@@ -28,6 +29,7 @@ pub struct ProblemDetails {
     pub problems: Vec<ProblemReport>,
     /// The clients that would get no answer any more, if the operator has to confirm that.
     #[serde(flatten, default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = UnansweredQuestions)]
     pub unanswered: Option<UnansweredQuestions>,
 }
 

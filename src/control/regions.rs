@@ -5,11 +5,12 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::model::{Basis, Endpoint, Model, Region, RegionId, WorldView};
 
 /// An endpoint as the vantages of one region see it, by its own monitor.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct RegionReport {
     /// The region.
     pub region: String,
@@ -22,7 +23,7 @@ pub struct RegionReport {
 }
 
 /// A region and its place.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct PlaceReport {
     /// Its name.
     pub name: String,

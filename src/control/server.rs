@@ -1,11 +1,12 @@
 //! This server in the JSON of the API: its name, its version, how long it runs, and its queries.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::control::history::TrafficReport;
 
 /// The server that responds.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ServerReport {
     /// The name of the node.
     pub node: String,

@@ -4,15 +4,15 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use axum::body::Bytes;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 
 use crate::clock;
 use crate::control::access::ApiAccess;
 use crate::control::command::{Command, LeaseOrder};
+use crate::control::compression::SharedText;
 use crate::control::connections::ApiRoom;
-use crate::control::costly::{CallLimits, Costly, SharedWork};
+use crate::control::costly::{CallLimits, Costly};
 use crate::control::drill::DrillBoard;
 use crate::control::fleet::{ReadFleet, RelayBeat, SpreadReports};
 use crate::control::fleet_events::FleetEvents;
@@ -56,11 +56,11 @@ pub struct ApiState {
 #[derive(Debug, Default)]
 pub(super) struct SharedTexts {
     /// `/metrics`.
-    pub(super) metrics: SharedWork<Bytes>,
+    pub(super) metrics: SharedText,
     /// `/v1/status`.
-    pub(super) status: SharedWork<Bytes>,
+    pub(super) status: SharedText,
     /// The status page.
-    pub(super) page: SharedWork<Bytes>,
+    pub(super) page: SharedText,
 }
 
 /// What the calls need that change something.

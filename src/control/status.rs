@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::config::{VersionStatus, ZoneState};
 use crate::control::fleet::{FleetReport, SpreadReports};
@@ -24,7 +25,7 @@ use crate::source::{Label, Problem};
 use crate::wire::Name;
 
 /// The response of `/v1/status`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Status {
     /// How many times the files were loaded without an error.
     pub generation: u64,
@@ -52,7 +53,7 @@ pub struct Status {
 }
 
 /// One zone.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ZoneStatus {
     /// The name, with the final dot.
     pub zone: String,
@@ -69,7 +70,7 @@ pub struct ZoneStatus {
 }
 
 /// Which version of a zone is served, compared with its files.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct FilesStatus {
     /// `current`: the files as they are. `kept`: the last good version, because the files have errors. `unserved`:
     /// nothing, because there is no good version. `vanished`: the last good version, because the zone or all of its
@@ -83,7 +84,7 @@ pub struct FilesStatus {
 }
 
 /// One endpoint.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct EndpointStatus {
     /// Its name.
     pub name: String,
@@ -112,7 +113,7 @@ pub struct EndpointStatus {
 }
 
 /// An address whose weight grows after it came back.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct RampReport {
     /// The endpoint.
     pub endpoint: String,
@@ -125,7 +126,7 @@ pub struct RampReport {
 }
 
 /// What one vantage reports of one address.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct CheckReport {
     /// The vantage's name.
     pub vantage: String,
@@ -151,7 +152,7 @@ pub struct CheckReport {
 }
 
 /// One vantage.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct VantageStatus {
     /// Its name.
     pub name: String,
@@ -204,7 +205,7 @@ impl ReloadStatus {
 }
 
 /// [`ReloadStatus`] in the JSON of the API.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ReloadReport {
     /// Whether all files are served as they were at that time.
     pub ok: bool,
@@ -221,7 +222,7 @@ pub struct ReloadReport {
 }
 
 /// One problem of the files, as `check --format json` prints it too.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ProblemReport {
     /// The file, as it was named.
     pub file: String,
@@ -250,7 +251,7 @@ pub struct ProblemReport {
 }
 
 /// Another place that is part of a problem.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct LabelReport {
     /// The file.
     pub file: String,

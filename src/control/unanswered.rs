@@ -5,18 +5,21 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// Most groups of names in the sentence; the JSON has all of them.
 const SHOWN: usize = 8;
 
 /// Questions that had an answer and would have none.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct UnansweredQuestions {
     /// Their share of all questions, 0 to 1.
     #[serde(rename = "unanswered_share", default)]
     pub share: f64,
     /// The names, in the order of the files.
     #[serde(rename = "unanswered")]
+    // Absent with the others, where there are no such questions.
+    #[schema(required = false)]
     pub names: Vec<UnansweredName>,
     /// How many more names there are than the list has.
     #[serde(rename = "unanswered_left_out", default, skip_serializing_if = "is_zero")]
@@ -24,7 +27,7 @@ pub struct UnansweredQuestions {
 }
 
 /// A name for which clients of these classes would get no answer.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct UnansweredName {
     /// The name as the policy file writes it.
     pub name: String,

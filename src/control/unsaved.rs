@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::control::overrides::{Book, OverrideReport};
 use crate::model::{Moment, Override};
@@ -16,7 +17,7 @@ use crate::model::{Moment, Override};
 pub const SLOW: Duration = Duration::from_secs(5);
 
 /// A file of the state directory whose newest content is not on the disk, in the JSON of `/v1/status`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct UnsavedFile {
     /// Its name in the state directory.
     pub file: String,

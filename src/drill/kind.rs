@@ -1,9 +1,10 @@
 //! What a drill loses.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// What a drill loses.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum DrillKind {
     /// All endpoints of a region, and its vantages.

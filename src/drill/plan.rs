@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::drill::DrillKind;
 
@@ -11,7 +12,7 @@ use crate::drill::DrillKind;
 pub const MAX_QUESTIONS: usize = 8;
 
 /// What a drill will do.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct DrillPlan {
     /// What it loses.
     pub drill: DrillKind,
@@ -30,6 +31,7 @@ pub struct DrillPlan {
     /// What the client repeats at each server.
     pub questions: Vec<DrillQuestion>,
     /// Where this server answers DNS.
+    #[schema(value_type = Vec<String>)]
     pub dns: Vec<SocketAddr>,
     /// Queries a second of the simulation, if they are known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -41,7 +43,7 @@ pub struct DrillPlan {
 }
 
 /// An endpoint that is lost.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct LostEndpoint {
     /// Its name.
     pub endpoint: String,
@@ -52,7 +54,7 @@ pub struct LostEndpoint {
 }
 
 /// The share of one endpoint before and during the drill.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ShareMove {
     /// Its name.
     pub endpoint: String,
@@ -71,7 +73,7 @@ pub struct ShareMove {
 }
 
 /// A question whose answer has a lost endpoint before the drill.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct DrillQuestion {
     /// The full name.
     pub name: String,
@@ -80,6 +82,7 @@ pub struct DrillQuestion {
     pub rtype: String,
     /// The address for which the client asks, by ECS; absent: its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
     pub client: Option<IpAddr>,
     /// The class of these clients.
     pub class: String,

@@ -1,11 +1,12 @@
 //! What a server reports of a drill: in `/v1/status`, and as messages to the client that began it.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::drill::DrillKind;
 
 /// A drill that runs, or that has just ended.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct DrillStatus {
     /// Its number in this process, from 1.
     pub id: u64,

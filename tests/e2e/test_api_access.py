@@ -1,6 +1,9 @@
 """Who may use the API: hosts, roles and scopes of tokens, wrong tokens, and calls without one."""
 import http.client
 import json
+import socket
+import time
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
 from portolan import Node, SETTINGS, files
@@ -134,6 +137,30 @@ def test_wrong_tokens_are_slowed_logged_once_and_counted(dir):
         assert node.metric("portolan_api_refused_total", reason="token") == 40
         lines = [line for line in node.child.err().splitlines() if "a token was refused" in line]
         assert 1 <= len(lines) <= 3 and "net=127.0.0.1" in lines[0] and "wrong-" not in node.child.err(), lines
+
+
+def test_ten_thousand_wrong_tokens_get_a_few_looks(dir):
+    """A program that guesses gets one look a second; an operator on the same host, and everybody else, goes on."""
+    calls, at_once = 10_000, 100
+    with start(dir) as node, socket.create_connection(node.http, timeout=30) as tcp:
+        found, began = Counter(), time.monotonic()
+        answers = tcp.makefile("rb")
+        for first in range(0, calls, at_once):
+            text = "".join(
+                f"GET /v1/overrides HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer guess-{n}\r\n\r\n"
+                for n in range(first, first + at_once)
+            )
+            tcp.sendall(text.encode())
+            for _ in range(at_once):
+                found[int(answers.readline().split()[1])] += 1
+                fields = dict(line.decode().lower().rstrip().split(": ", 1) for line in iter(answers.readline, b"\r\n"))
+                answers.read(int(fields["content-length"]))
+        looks = 10 + int(time.monotonic() - began) + 1
+        assert set(found) == {401, 429} and found[401] <= looks and sum(found.values()) == calls, (found, looks)
+        assert call(node, "GET", "/v1/overrides", token=ALICE)[0] == 200
+        assert call(node, "GET", "/healthz")[0] == 200
+        assert node.metric("portolan_api_refused_total", reason="token") == calls
+        assert "guess-" not in node.child.err() and node.child.err().count("a token was refused") <= looks
 
 
 def test_reloads_without_a_token_are_limited(dir):

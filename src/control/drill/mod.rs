@@ -16,7 +16,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
+use utoipa::ToSchema;
 
+use crate::control::openapi::schemas;
 use crate::control::simulate::DemandLine;
 use crate::drill::{DrillKind, DrillPlan, DrillStatus, LostSet};
 
@@ -33,7 +35,7 @@ pub const LONGEST: Duration = Duration::from_secs(3600);
 pub const MAX_STATUSES: usize = 64;
 
 /// The body of `POST /v1/drill`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PostDrill {
     /// What it loses.
@@ -43,6 +45,7 @@ pub struct PostDrill {
     pub target: String,
     /// For how long, such as `60s`.
     #[serde(rename = "for")]
+    #[schema(schema_with = schemas::short_time)]
     pub lasting: String,
     /// Only plan it: the response is the plan.
     #[serde(default)]
@@ -56,12 +59,13 @@ pub struct PostDrill {
 }
 
 /// The response to `GET /v1/drill`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct DrillShown {
     /// The drill that runs, or the last one of this process; null if there was none.
     pub drill: Option<DrillStatus>,
     /// Where this server answers DNS.
     #[serde(default)]
+    #[schema(value_type = Vec<String>)]
     pub dns: Vec<SocketAddr>,
 }
 

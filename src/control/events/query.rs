@@ -1,12 +1,13 @@
 //! The query of `/v1/events`.
 
 use serde::Deserialize;
+use utoipa::IntoParams;
 
 use crate::control::journal::Since;
 use crate::fleet::events::EventCursor;
 
 /// The query of `/v1/events`.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 pub(in crate::control) struct EventsQuery {
     /// Where to begin: `oldest`, a number, NODE/NUMBER, or NODE/NUMBER,NODE/NUMBER with `fleet`. Empty: with the next

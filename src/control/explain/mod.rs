@@ -18,6 +18,7 @@ mod whole_tests;
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::control::status::RampReport;
 use crate::model::{ClassId, EndpointId, Facet, Model, Moment, Policy, PolicyId, RegionId, SteeredName, ZoneId};
@@ -77,7 +78,7 @@ impl std::fmt::Display for ExplainError {
 impl std::error::Error for ExplainError {}
 
 /// An answer and every reason for it. The fields up to `answers` are the contract.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Explanation {
     /// The name of the query, with its final dot.
     pub name: String,
@@ -125,7 +126,7 @@ pub struct Explanation {
 }
 
 /// One stage.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct StageReport {
     /// Its name.
     pub stage: String,
@@ -145,7 +146,7 @@ pub struct StageReport {
 }
 
 /// An endpoint and a clause about it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ReasonReport {
     /// The endpoint's name.
     pub endpoint: String,
@@ -154,7 +155,7 @@ pub struct ReasonReport {
 }
 
 /// A record that a reply may contain.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct AnswerReport {
     /// Its data, as `dig` prints it.
     pub rdata: String,

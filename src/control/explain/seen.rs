@@ -1,6 +1,7 @@
 //! What the vantages see of the endpoints of a name.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::control::explain::{ReasonReport, region_name, report};
 use crate::control::regions::{basis_text, basis_why, millis};
@@ -9,7 +10,7 @@ use crate::model::{EndpointId, Facet, Moment, Policy};
 use crate::snapshot::Snapshot;
 
 /// The observation of one vantage for one endpoint.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct EvidenceReport {
     /// The endpoint.
     pub endpoint: String,

@@ -20,6 +20,9 @@ use crate::model::Moment;
 use crate::server::Totals;
 use crate::snapshot::Snapshot;
 
+pub(super) use query::HistoryQuery;
+#[cfg(test)]
+pub(super) use query::MAX_LIMIT;
 pub use report::{HistoryReport, SeriesReport, TrafficReport};
 use ring::Ring;
 use series::SeriesTable;

@@ -3,22 +3,25 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
+use utoipa::IntoParams;
 
 use super::report::{HistoryReport, SeriesReport};
 use super::series::{Series, SeriesKey, SeriesKind};
 use super::{History, HistoryData, Label, SAMPLES, STEP};
+use crate::control::openapi::schemas;
 
 /// Most series of a response: a megabyte (judgment: a chart with more lines can't be read).
-pub(super) const MAX_LIMIT: usize = 400;
+pub(in crate::control) const MAX_LIMIT: usize = 400;
 
 /// Series of a response without `limit` (judgment).
 const LIMIT: usize = 100;
 
 /// The query.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields, default)]
 pub(in crate::control) struct HistoryQuery {
     /// `answers` or `rtt`; empty: both.
+    #[param(schema_with = kinds)]
     pub(super) kind: String,
     /// Only endpoints of this zone.
     pub(super) zone: String,
@@ -29,9 +32,20 @@ pub(in crate::control) struct HistoryQuery {
     /// Only RTTs that this region measured.
     pub(super) from: String,
     /// `endpoint`, or `region` for one series for all endpoints of a region: the sum of answers, the median of RTTs.
+    #[param(schema_with = parts)]
     pub(super) by: String,
     /// Most series.
+    #[param(maximum = 400)]
     pub(super) limit: Option<usize>,
+}
+
+fn kinds() -> utoipa::openapi::Schema {
+    let [first, second] = SeriesKind::ALL.map(SeriesKind::as_str);
+    schemas::one_of("Only series of this kind", ["", first, second])
+}
+
+fn parts() -> utoipa::openapi::Schema {
+    schemas::one_of("One series for each endpoint, or for all endpoints of a region", ["", "endpoint", "region"])
 }
 
 impl HistoryQuery {

@@ -1,10 +1,11 @@
 //! The history in the JSON of the API.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// The response of `/v1/history`. All series have the same length; the last value is that of `end`, and the values are
 /// `step_s` apart. A value that is missing is `null`.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct HistoryReport {
     /// When the last sample was made, in Unix seconds; absent before the first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -22,7 +23,7 @@ pub struct HistoryReport {
 }
 
 /// One series.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct SeriesReport {
     /// `answers`: how often the endpoint was in a reply, a second. `rtt`: milliseconds.
     pub kind: String,
@@ -43,7 +44,7 @@ pub struct SeriesReport {
 }
 
 /// The queries of the last minute.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct TrafficReport {
     /// Replies since the start.
     pub queries: u64,

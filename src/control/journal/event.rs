@@ -1,13 +1,14 @@
 //! An event of the journal, as the API sends it, and as a CloudEvent.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::fleet::events::{ArchivedEvent, CloudEvent, EventData, EventId, EventKind};
 use crate::snapshot::Transition;
 
 /// An event as the API sends it: a transition of an endpoint, a change of its override, the failback or the promotion
 /// of a name, or a reload.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct JournalEvent {
     /// NODE/NUMBER. The numbers of a node increase by one. The journal sets it.
     pub id: String,

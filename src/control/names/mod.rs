@@ -15,5 +15,5 @@ mod tests;
 pub use cache::{NameState, NameStateCache};
 pub use report::{ClassReport, MeasuredEndpoint, MeasuredSplit, NameReport};
 pub(crate) use reporter::Reporter;
-pub(super) use respond::respond;
+pub(super) use respond::{NamesQuery, respond};
 pub use rows::{AnswerRow, merge};

@@ -1,11 +1,12 @@
 //! One steered name as plain data. The server writes it as JSON; the command line reads it back.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::control::explain::AnswerReport;
 
 /// One steered name.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct NameReport {
     /// The zone, with the final dot.
     pub zone: String,
@@ -28,7 +29,7 @@ pub struct NameReport {
 }
 
 /// How often each endpoint was in a reply for a name, to all clients and for all types.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct MeasuredSplit {
     /// The measured time in seconds.
     pub over_s: u64,
@@ -37,7 +38,7 @@ pub struct MeasuredSplit {
 }
 
 /// One endpoint of a [`MeasuredSplit`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct MeasuredEndpoint {
     /// The endpoint.
     pub endpoint: String,
@@ -46,7 +47,7 @@ pub struct MeasuredEndpoint {
 }
 
 /// What one class of clients gets for one type.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ClassReport {
     /// `any` if all clients get the same; else the region (`unknown` without one) and the other properties that the
     /// policy looks at; `others` for clients with none of them.

@@ -5,14 +5,16 @@
 use axum::body::{Body, Bytes};
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State as Shared};
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use futures_util::{Stream, stream};
 use serde::Deserialize;
+use utoipa::IntoParams;
 
 use crate::admission::SiteShare;
 use crate::clock;
 use crate::control::caller::Caller;
+use crate::control::compression::{Coding, GzipPieces, mark};
 use crate::control::costly::Costly;
 use crate::control::json;
 use crate::control::names::reporter::Reporter;
@@ -26,22 +28,28 @@ use crate::printable::add_json;
 const PIECE: usize = 128;
 
 /// The query of a request.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 pub(in crate::control) struct NamesQuery {
+    /// Only names of this zone.
     zone: Option<String>,
+    /// Only this name: the full one, or as its policy file writes it.
     name: Option<String>,
+    /// Only names whose clients all get what the policy prefers, or only the others.
     preferred: Option<bool>,
-    /// A part of the full name.
+    /// Only names that have this in their full name.
     search: Option<String>,
+    /// Most names.
     limit: Option<usize>,
 }
 
 pub(in crate::control) async fn respond(
     Shared(state): Shared<ApiState>,
     caller: Caller,
+    headers: HeaderMap,
     query: Result<Query<NamesQuery>, QueryRejection>,
 ) -> Response {
+    let coding = Coding::accepted(&headers);
     let query = match query {
         Ok(Query(query)) => query,
         Err(error) => {
@@ -61,13 +69,14 @@ pub(in crate::control) async fn respond(
         let reporter = Reporter::new(snapshot, states, clock::now()).with_split(state.history.split());
         let positions: Vec<_> =
             reporter.positions().filter(|position| query.matches(&reporter, *position)).take(query.limit()).collect();
-        NamesText { reporter, positions, next: Some(0), longest: 0, _share: share }
+        let gzip = (coding == Coding::Gzip).then(GzipPieces::default);
+        NamesText { reporter, positions, next: Some(0), longest: 0, gzip, _share: share }
     });
     let text = match found.await {
         Ok(text) => text,
         Err(error) => return *error,
     };
-    json::with_type(Body::from_stream(pieces(costly, text)))
+    mark(json::with_type(Body::from_stream(pieces(costly, text))), coding)
 }
 
 impl NamesQuery {
@@ -98,6 +107,8 @@ struct NamesText {
     next: Option<usize>,
     /// Octets of the longest piece.
     longest: usize,
+    /// Where the client accepts gzip.
+    gzip: Option<GzipPieces>,
     _share: SiteShare,
 }
 
@@ -120,7 +131,12 @@ impl NamesText {
         }
         self.next = (end < total).then_some(end);
         self.longest = self.longest.max(text.len());
-        Some(text.into())
+        let Some(gzip) = &mut self.gzip else { return Some(text.into()) };
+        let mut packed = gzip.add(&text);
+        if self.next.is_none() {
+            packed.extend(self.gzip.take().map(GzipPieces::end).unwrap_or_default());
+        }
+        Some(packed.into())
     }
 }
 

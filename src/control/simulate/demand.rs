@@ -4,15 +4,17 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// Most lines of a demand. Judgment: enough for a line for each region, site and large network.
 pub const MAX_LINES: usize = 10_000;
 
 /// The queries a second that come from one net.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DemandLine {
     /// The net of the clients.
+    #[schema(value_type = String)]
     pub net: IpNet,
     /// Queries a second, 0 or more.
     pub qps: f64,

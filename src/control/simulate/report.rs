@@ -1,12 +1,13 @@
 //! The report of a simulation as plain data. The server writes it as JSON; the command line reads it back.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::control::unanswered::UnansweredQuestions;
 
 /// The answers before and after the simulated changes. Shares are of all questions, 0 to 1. The shares of all
 /// endpoints, `static` and `nodata` add up to 1.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct SimulationReport {
     /// Every endpoint, in the order of the files.
     pub endpoints: Vec<EndpointReport>,
@@ -44,7 +45,7 @@ pub struct SimulationReport {
 }
 
 /// A share of all questions before and after.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ShareChange {
     /// The share now.
     pub before: f64,
@@ -53,7 +54,7 @@ pub struct ShareChange {
 }
 
 /// One endpoint's share of the answers.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct EndpointReport {
     /// Its name.
     pub endpoint: String,
@@ -74,7 +75,7 @@ pub struct EndpointReport {
 }
 
 /// An endpoint that would get more than it can take.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct OverloadedEndpoint {
     /// Its name.
     pub endpoint: String,
@@ -87,7 +88,7 @@ pub struct OverloadedEndpoint {
 }
 
 /// A name and a class of clients for which nothing is eligible.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct EmptyClass {
     /// The name as the policy file writes it.
     pub name: String,
@@ -111,7 +112,7 @@ pub struct EmptyClass {
 }
 
 /// What is answered where nothing is eligible.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum EmptyAnswer {
     /// An empty answer.

@@ -3,12 +3,14 @@
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
+use crate::control::openapi::schemas;
 use crate::control::simulate::demand::DemandLine;
 use crate::source::did_you_mean;
 
 /// What to simulate: the body of `POST /v1/simulate`. An empty one gives a report of what is served.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct SimulationRequest {
     /// What is lost: `vantage:NAME`, or any TARGET of an override.
@@ -25,12 +27,13 @@ pub struct SimulationRequest {
 }
 
 /// An override to try.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TrialOverride {
     /// The TARGET: an endpoint, a glob of endpoints, `pool:NAME`, `region:NAME` or `zone:NAME`.
     pub target: String,
     /// `drain`, `up` or `down`.
+    #[schema(schema_with = schemas::override_state)]
     pub state: String,
 }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::control::simulate::change::WorldChange;
 use crate::control::simulate::report::SimulationReport;
@@ -16,7 +17,7 @@ use crate::snapshot::compile::refresh;
 use crate::steering::after_promotions;
 
 /// The result of a simulation.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(untagged)]
 pub enum SimulationResult {
     /// All changes at once.

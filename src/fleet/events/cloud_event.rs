@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::fleet::nats::token;
 use crate::model::MAX_NODE_NAME;
@@ -26,7 +27,7 @@ const MAX_TEXT: usize = 8192;
 const LAST_SECOND: u64 = 253_402_300_799;
 
 /// What an event is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum EventKind {
     /// The health of an endpoint changed.
