@@ -280,7 +280,7 @@ impl RunningDrill {
             let why = evidence.iter().find_map(|of| of.why.as_deref()).unwrap_or("its probes fail");
             return Some(format!("{name} is really down: {why}"));
         }
-        let is_meant = |name: &Arc<str>| self.lost.vantages.contains(name) || self.lost.loses_fleet;
+        let is_meant = |name: &Arc<str>| self.lost.vantages.contains(name);
         let lost = view.vantages.iter().find(|of| of.state != VantageState::Up && !is_meant(&of.name))?;
         Some(format!("vantage {} is {}", lost.name, lost.state.as_str()))
     }
@@ -321,9 +321,6 @@ impl RunningDrill {
         };
         match self.lost.endpoints.is_empty() {
             false => are_endpoints_down(),
-            true if self.lost.loses_fleet => {
-                view.vantages.iter().filter(|of| of.state == VantageState::Up).count() <= 1
-            }
             true => self.lost.vantages.iter().all(is_stale),
         }
     }
@@ -331,7 +328,7 @@ impl RunningDrill {
     /// Whether what was lost is as before.
     fn is_back(&self, view: &WorldView) -> bool {
         let mut lost = (0..self.model.checks.len() as u32).map(CheckId).filter(|check| self.lost.affects(*check));
-        let is_meant = |name: &Arc<str>| self.lost.vantages.contains(name) || self.lost.loses_fleet;
+        let is_meant = |name: &Arc<str>| self.lost.vantages.contains(name);
         lost.all(|check| view.check(check).health == self.before[check.0 as usize].health)
             && view.vantages.iter().filter(|of| is_meant(&of.name)).all(|of| of.state == VantageState::Up)
     }

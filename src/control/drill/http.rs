@@ -116,9 +116,10 @@ async fn planned(
         request.qps = queries_now(state).await;
     }
     let (snapshots, own) = (state.snapshots.clone(), caller.client);
+    let node = state.fleet.is_some().then(|| state.journal.node().to_owned());
     let planned = state.simulations.run(move || {
         let _share = share;
-        plan(&snapshots.load_full(), &request, lasting, own)
+        plan(&snapshots.load_full(), &request, lasting, own, node.as_deref())
     });
     planned.await?.map_err(|refusal| {
         Box::new(match refusal {

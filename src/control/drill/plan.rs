@@ -35,16 +35,18 @@ impl From<SimulationError> for DrillRefusal {
     }
 }
 
-/// The plan and the loss of a drill in the world that is served. `own` is the address of the client.
+/// The plan and the loss of a drill in the world that is served. `own` is the address of the client, and `node` the name
+/// of this node in its fleet, if it is in one.
 pub(super) fn plan(
     snapshot: &Snapshot,
     request: &PostDrill,
     lasting: Duration,
     own: IpAddr,
+    node: Option<&str>,
 ) -> Result<(DrillPlan, LostSet), DrillRefusal> {
     let (model, view) = (&*snapshot.model, &*snapshot.view);
     let mut notes = Vec::new();
-    let (lost, lose) = lost_set(model, view, request, &mut notes)?;
+    let (lost, lose) = lost_set(model, view, request, node, &mut notes)?;
     let simulation =
         SimulationRequest { lose, demand: request.demand.clone(), qps: request.qps, ..SimulationRequest::default() };
     let SimulationResult::One(simulated) = simulate(snapshot, snapshot, &simulation, Bounds::OF_SERVER)? else {
@@ -105,6 +107,7 @@ fn lost_set(
     model: &Model,
     view: &WorldView,
     request: &PostDrill,
+    node: Option<&str>,
     notes: &mut Vec<String>,
 ) -> Result<(LostSet, Vec<String>), DrillRefusal> {
     let (kind, name) = (request.drill, request.target.as_str());
@@ -133,7 +136,13 @@ fn lost_set(
             (found, BTreeSet::new(), vec![name.to_owned()])
         }
         DrillKind::LoseVantage => (Vec::new(), [name.into()].into(), vec![format!("vantage:{name}")]),
-        DrillKind::LoseFleet => (Vec::new(), BTreeSet::new(), Vec::new()),
+        DrillKind::LoseFleet => {
+            let others = view.vantages.iter().map(|vantage| &vantage.name);
+            let others = others.filter(|name| node.is_some_and(|node| node != &***name));
+            let others: BTreeSet<Arc<str>> = others.cloned().collect();
+            let lose = others.iter().map(|name| format!("vantage:{name}")).collect();
+            (Vec::new(), others, lose)
+        }
     };
     if vantages.len() == view.vantages.len() && !vantages.is_empty() {
         let why = "no other vantage would be left";
@@ -143,7 +152,7 @@ fn lost_set(
         notes.push(format!("the vantages of {} go on: {why}", kind.subject(name)));
         vantages.clear();
     }
-    if kind == DrillKind::LoseFleet && view.vantages.len() < 2 {
+    if kind == DrillKind::LoseFleet && vantages.is_empty() {
         let why = "the drill is refused: this server has no reports of other nodes".to_owned();
         return Err(DrillRefusal::Harmful(why));
     }

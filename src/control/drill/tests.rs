@@ -23,8 +23,8 @@ fn request(drill: DrillKind, target: &str) -> PostDrill {
 }
 
 fn refused(drill: DrillKind, target: &str) -> DrillRefusal {
-    let own = IpAddr::V4(Ipv4Addr::LOCALHOST);
-    plan(&snapshot(model()), &request(drill, target), Duration::from_secs(10), own).expect_err("it is refused")
+    let (own, lasting) = (IpAddr::V4(Ipv4Addr::LOCALHOST), Duration::from_secs(10));
+    plan(&snapshot(model()), &request(drill, target), lasting, own, Some("ns1")).expect_err("it is refused")
 }
 
 #[test]
@@ -47,6 +47,23 @@ fn a_drill_is_refused_while_something_is_down_and_where_nothing_would_be_noticed
         let found = text(refused(drill, target));
         assert!(found.starts_with(expected), "{found}");
     }
+}
+
+#[test]
+fn the_loss_of_the_fleet_is_that_of_all_other_vantages() {
+    let (mut snapshot, mut view) = (snapshot(model()), view());
+    view.checks.iter_mut().for_each(|check| check.health = Health::Up);
+    for name in ["ns2", "nyc1"] {
+        view.vantages.push(VantageView { name: name.into(), ..view.vantages[0].clone() });
+    }
+    snapshot.view = Arc::new(view);
+    let (own, lasting) = (IpAddr::V4(Ipv4Addr::LOCALHOST), Duration::from_secs(10));
+    let request = request(DrillKind::LoseFleet, "");
+    let (planned, lost) = plan(&snapshot, &request, lasting, own, Some("ns1")).unwrap();
+    assert_eq!(planned.lost_vantages, ["ns2", "nyc1"]);
+    assert!(lost.loses_fleet && lost.endpoints.is_empty());
+    // All vantages of a node without a fleet are its own.
+    assert!(plan(&snapshot, &request, lasting, own, None).is_err());
 }
 
 /// A composite of fra1 has a check of nyc as a part.
