@@ -60,6 +60,7 @@ impl Settings {
             ("limits", self.limits != other.limits),
             ("dnstap", self.dnstap != other.dnstap),
             ("run.user", self.user != other.user),
+            ("run.file_rules", self.has_file_rules != other.has_file_rules),
             ("state.dir", self.operators.state_dir != other.operators.state_dir),
         ];
         all.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key).collect()

@@ -72,6 +72,8 @@ pub struct Settings {
     pub dnstap: Option<Dnstap>,
     /// The user that the server becomes when it is started as root: a name or a number. `None`: a default.
     pub user: Option<String>,
+    /// Whether the kernel restricts which files the server uses.
+    pub has_file_rules: bool,
     /// The format of the log; `None` if the settings don't choose one.
     pub log: Option<LogFormat>,
     /// The declared regions; if there are none, the region of this node.
@@ -170,6 +172,7 @@ fn settings(keys: SettingsKeys, shown: &Path, has_file: bool, problems: &mut Pro
         regions::read(declared, value(keys.clients), keys.region.as_ref(), base, problems)
     });
     let (control, exec) = value(keys.vantage).map_or_else(Default::default, |keys| listen::vantage(keys, problems));
+    let mut run = value(keys.run);
     let fleet = keys.fleet.and_then(|at| fleet::fleet(at.value, base, problems));
     Settings {
         node: value(keys.node).unwrap_or_else(host),
@@ -186,7 +189,8 @@ fn settings(keys: SettingsKeys, shown: &Path, has_file: bool, problems: &mut Pro
         operators,
         limits: value(keys.limits).map_or_else(Limits::default, Limits::from),
         dnstap: keys.dnstap.and_then(|at| dnstap::read(at, base, problems)),
-        user: value(keys.run).and_then(|keys| value(keys.user)),
+        user: run.as_mut().and_then(|keys| value(keys.user.take())),
+        has_file_rules: run.is_none_or(|keys| keys.file_rules.value),
         log: value(keys.log).and_then(|keys| value(keys.format)),
         regions,
         clients,

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use signal_hook::consts::{SIGHUP, SIGXFSZ};
 
 use crate::clock;
-use crate::config::{self, Flags, FleetSettings, LoadOptions, Loaded, Settings, ZoneState};
+use crate::config::{self, Dnstap, Flags, FleetSettings, LoadOptions, Loaded, Settings, ZoneState};
 use crate::daemon::changes::WatchedFiles;
 use crate::daemon::clocks::Now;
 use crate::daemon::event_log::{self, LoadedEvents};
@@ -123,7 +123,12 @@ impl Prepared {
         let spec = NodeSpec { loaded, settings_file, flags, vantages: vec![vantage] };
         let prepared = Prepared::with(spec, place, inherited)?;
         let zones = prepared.settings.zones_dir.clone();
-        let needs = Needs { files: prepared.needs(), zones, state, is_state_new };
+        let query_log = match &prepared.settings.dnstap {
+            Some(Dnstap::File(file)) => Some(file.clone()),
+            Some(Dnstap::Socket(_)) | None => None,
+        };
+        let has_file_rules = prepared.settings.has_file_rules;
+        let needs = Needs { files: prepared.needs(), zones, state, is_state_new, query_log, has_file_rules };
         privileges::reduce(prepared.settings.user.as_deref(), &needs)?;
         Ok(prepared)
     }

@@ -15,6 +15,7 @@
 //! why.
 
 mod capabilities;
+mod file_rules;
 mod hindrance;
 mod needs;
 mod takeover;
@@ -32,8 +33,16 @@ pub(crate) use needs::{FileNeed, Needs, Want, is_unused};
 /// The user where neither the settings nor the state directory name one.
 const DEFAULT_USER: &str = "nobody";
 
-/// Drops the rights that the server no longer needs. `chosen` is `[run] user`. One line of the log says what is left.
+/// Drops the rights that the server no longer needs. `chosen` is `[run] user`. One line of the log says what is left, and
+/// another one which file rules there are.
 pub(crate) fn reduce(chosen: Option<&str>, needs: &Needs) -> Result<(), StartError> {
+    reduce_user(chosen, needs)?;
+    // After all that the rules could forbid.
+    file_rules::restrict(needs);
+    Ok(())
+}
+
+fn reduce_user(chosen: Option<&str>, needs: &Needs) -> Result<(), StartError> {
     if !user::is_root() {
         if let Some(name) = chosen.filter(|name| !user::is_current(name)) {
             tracing::warn!(user = name, "[run] user has no effect: only root can become another user");

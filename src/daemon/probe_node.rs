@@ -61,7 +61,8 @@ impl PreparedVantage {
             let problem = Problem { hint, ..Problem::of_file(settings_file, Severity::Error, message) };
             return Err(StartError::Problems(vec![problem]));
         };
-        let needs = Needs { files: needs(&settings, fleet, settings_file), ..Needs::default() };
+        let (files, has_file_rules) = (needs(&settings, fleet, settings_file), settings.has_file_rules);
+        let needs = Needs { files, has_file_rules, ..Needs::default() };
         let shares = System::raise_and_read().share(settings.limits, 1, 1);
         if let Some(warning) = &shares.warning {
             tracing::warn!("{warning}");

@@ -43,6 +43,10 @@ pub(crate) struct Needs {
     pub(crate) state: Option<PathBuf>,
     /// Whether this start has created the state directory, or found it without content: then it may change its owner.
     pub(crate) is_state_new: bool,
+    /// The file of the query log, if it has one.
+    pub(crate) query_log: Option<PathBuf>,
+    /// Whether the settings want file rules.
+    pub(crate) has_file_rules: bool,
 }
 
 /// A file that can't be used.
