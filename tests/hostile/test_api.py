@@ -93,6 +93,17 @@ def test_event_streams_of_one_client(dir, figure, kind):
         hold(seen, figure)
 
 
+def test_thousands_of_idle_streams_and_slow_readers(dir, figure):
+    """2,000 clients that follow the events, and 1,000 that read long responses slowly or not at all."""
+    kinds = {"events": 2000, "events_deaf": 200, "api_slow": 400, "api_deaf": 400}
+    with besieged(dir, count=MANY, bound=60) as (node, herd):
+        with Attack(dir, kinds, node.http), Bystander(dir, node) as bystander:
+            hold_failover(figure, node, herd, dir)
+            seen = bystander.finish()
+        assert_alive(node)
+        hold(seen, figure)
+
+
 SLOW = {
     "head": "GET /v1/status HTTP/1.1\r\nhost: 127.0.0.1\r\nx: y\r\n",
     "body": "POST /v1/simulate HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{",
