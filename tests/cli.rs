@@ -189,7 +189,7 @@ addresses = ["192.0.2.10"]
 pool = "one"
 "#;
 
-const COMMANDS: [&str; 18] = [
+const COMMANDS: [&str; 19] = [
     "serve",
     "probe",
     "demo",

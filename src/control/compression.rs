@@ -4,21 +4,17 @@
 
 use std::io::Write;
 
-use axum::body::{Body, Bytes, HttpBody as _, to_bytes};
-use axum::extract::{Request, State as Shared};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
-use axum::middleware::Next;
+use axum::body::Bytes;
+use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::Response;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
 use crate::control::costly::{Costly, SharedWork};
-use crate::control::problem::problem;
 use crate::control::request::ErrorResponse;
-use crate::control::state::ApiState;
 
 /// Shorter responses fit into one packet (judgment).
-const SHORTEST: usize = 1400;
+pub(super) const SHORTEST: usize = 1400;
 
 /// The effort. Measured with the status of 10,000 endpoints: the next levels take longer for a few hundredths.
 const LEVEL: Compression = Compression::new(3);
@@ -119,33 +115,6 @@ pub(super) fn mark(mut response: Response, coding: Coding) -> Response {
         Coding::Gzip => _ = headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip")),
     }
     response
-}
-
-/// Compresses a response that its handler has not, where the client accepts it and the body is in one piece.
-pub(super) async fn compress(Shared(state): Shared<ApiState>, request: Request, next: Next) -> Response {
-    let coding = Coding::accepted(request.headers());
-    let response = next.run(request).await;
-    let is_long = response.body().size_hint().exact().is_some_and(|length| length >= SHORTEST as u64);
-    if !is_long || response.headers().contains_key(header::VARY) {
-        return response;
-    }
-    if coding == Coding::Identity {
-        return mark(response, coding);
-    }
-    let (mut parts, body) = response.into_parts();
-    // The body is in one piece, so this copies nothing.
-    let Ok(octets) = to_bytes(body, usize::MAX).await else {
-        return problem(StatusCode::INTERNAL_SERVER_ERROR, "the response could not be made");
-    };
-    let plain = octets.clone();
-    // Without threads it is sent as it is.
-    match state.costly.run_piece(move || gzip(&plain)).await {
-        Ok(packed) => {
-            parts.headers.remove(header::CONTENT_LENGTH);
-            mark(Response::from_parts(parts, Body::from(packed)), Coding::Gzip)
-        }
-        Err(_) => mark(Response::from_parts(parts, Body::from(octets)), Coding::Identity),
-    }
 }
 
 #[cfg(test)]

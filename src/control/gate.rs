@@ -1,16 +1,18 @@
-//! What every request passes before its handler: the check of its host, and the limit of calls without a token.
+//! What every request passes before its handler: the check of its host, and the limit of calls without a token. What
+//! every response passes after it: compression, and the budget of octets that wait.
 
 use std::sync::Arc;
 
 use axum::body::{Body, HttpBody as _, to_bytes};
 use axum::extract::{Request, State as Shared};
-use axum::http::StatusCode;
+use axum::http::{StatusCode, header};
 use axum::middleware::Next;
 use axum::response::Response;
 
 use crate::clock;
 use crate::control::access::{CallCost, Refusal, host_of};
 use crate::control::caller::Caller;
+use crate::control::compression::{Coding, SHORTEST, gzip, mark};
 use crate::control::connections::ApiConnection;
 use crate::control::problem::{no_octets, problem, too_many};
 use crate::control::state::ApiState;
@@ -84,5 +86,32 @@ pub(super) async fn reserve_octets(Shared(state): Shared<ApiState>, request: Req
         // The body is in one piece, so this copies nothing.
         Ok(octets) => Response::from_parts(parts, Body::from(reservation.into_bytes(octets))),
         Err(error) => problem(StatusCode::INTERNAL_SERVER_ERROR, format!("the response could not be made: {error}")),
+    }
+}
+
+/// Compresses a response that its handler has not, where the client accepts it and the body is in one piece.
+pub(super) async fn compress(Shared(state): Shared<ApiState>, request: Request, next: Next) -> Response {
+    let coding = Coding::accepted(request.headers());
+    let response = next.run(request).await;
+    let is_long = response.body().size_hint().exact().is_some_and(|length| length >= SHORTEST as u64);
+    if !is_long || response.headers().contains_key(header::VARY) {
+        return response;
+    }
+    if coding == Coding::Identity {
+        return mark(response, coding);
+    }
+    let (mut parts, body) = response.into_parts();
+    // The body is in one piece, so this copies nothing.
+    let Ok(octets) = to_bytes(body, usize::MAX).await else {
+        return problem(StatusCode::INTERNAL_SERVER_ERROR, "the response could not be made");
+    };
+    let plain = octets.clone();
+    // Without threads it is sent as it is.
+    match state.costly.run_piece(move || gzip(&plain)).await {
+        Ok(packed) => {
+            parts.headers.remove(header::CONTENT_LENGTH);
+            mark(Response::from_parts(parts, Body::from(packed)), Coding::Gzip)
+        }
+        Err(_) => mark(Response::from_parts(parts, Body::from(octets)), Coding::Identity),
     }
 }

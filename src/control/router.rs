@@ -8,9 +8,7 @@ use crate::control::openapi::document;
 use crate::control::openapi::routes::ApiRoute;
 use crate::control::serve::ApiRoutes;
 use crate::control::state::ApiState;
-use crate::control::{
-    compression, drill, failback, gate, heartbeat, history, http, names, operate, page, request_log, simulate,
-};
+use crate::control::{drill, failback, gate, heartbeat, history, http, names, operate, page, request_log, simulate};
 
 /// All routes of the API, over `state`.
 pub fn router(state: ApiState) -> ApiRoutes {
@@ -20,7 +18,7 @@ pub fn router(state: ApiState) -> ApiRoutes {
     let router = router
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
-        .layer(middleware::from_fn_with_state(state.clone(), compression::compress))
+        .layer(middleware::from_fn_with_state(state.clone(), gate::compress))
         .layer(middleware::from_fn_with_state(state.clone(), gate::limit_rate))
         .layer(middleware::from_fn_with_state(state.clone(), gate::check_host))
         .layer(middleware::from_fn_with_state(state.clone(), gate::reserve_octets))

@@ -33,8 +33,8 @@ pub(crate) use needs::{FileNeed, Needs, Want, is_unused};
 /// The user where neither the settings nor the state directory name one.
 const DEFAULT_USER: &str = "nobody";
 
-/// Drops the rights that the server no longer needs. `chosen` is `[run] user`. One line of the log says what is left, and
-/// another one which file rules there are.
+/// Drops the rights that the server no longer needs. `chosen` is `[run] user`. One line of the log says what is left,
+/// and another one which file rules there are.
 pub(crate) fn reduce(chosen: Option<&str>, needs: &Needs) -> Result<(), StartError> {
     reduce_user(chosen, needs)?;
     // After all that the rules could forbid.

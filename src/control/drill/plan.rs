@@ -35,8 +35,8 @@ impl From<SimulationError> for DrillRefusal {
     }
 }
 
-/// The plan and the loss of a drill in the world that is served. `own` is the address of the client, and `node` the name
-/// of this node in its fleet, if it is in one.
+/// The plan and the loss of a drill in the world that is served. `own` is the address of the client, and `node` the
+/// name of this node in its fleet, if it is in one.
 pub(super) fn plan(
     snapshot: &Snapshot,
     request: &PostDrill,

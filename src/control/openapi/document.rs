@@ -10,7 +10,7 @@ use utoipa::openapi::{RefOr, Schema};
 
 use crate::control::json;
 use crate::control::openapi::errors::{errors, has_retry_after};
-use crate::control::openapi::operation::{Access, Content, Operation, Shape};
+use crate::control::openapi::operation::{Access, Operation, ResponseContent, Shape};
 use crate::control::openapi::routes::ApiRoute;
 use crate::control::problem::{MEDIA_TYPE, ProblemDetails};
 
@@ -110,7 +110,8 @@ fn responses(route: ApiRoute, of: &Operation, schemas: &mut Schemas) -> Value {
     responses.insert("200".to_owned(), success(of.content, schemas));
     for (status, causes) in errors(&path_of(route), of) {
         let schema = schemas.reference(Shape::of::<ProblemDetails>());
-        let mut response = json!({ "description": format!("{}.", causes.join("; ")), "content": { MEDIA_TYPE: { "schema": schema } } });
+        let content = json!({ MEDIA_TYPE: { "schema": schema } });
+        let mut response = json!({ "description": format!("{}.", causes.join("; ")), "content": content });
         if has_retry_after(status) {
             let seconds = json!({ "type": "integer", "minimum": 1 });
             let what = "After how many seconds the client may call again";
@@ -135,14 +136,14 @@ fn responses(route: ApiRoute, of: &Operation, schemas: &mut Schemas) -> Value {
     Value::Object(responses)
 }
 
-fn success(content: Content, schemas: &mut Schemas) -> Value {
+fn success(content: ResponseContent, schemas: &mut Schemas) -> Value {
     let of_json = |schema: Value| json!({ "application/json": { "schema": schema } });
     let content = match content {
-        Content::Text(media) => text(media),
-        Content::Object => of_json(json!({ "type": "object" })),
-        Content::Json(shape) => of_json(schemas.reference(shape)),
-        Content::List(shape) => of_json(json!({ "type": "array", "items": schemas.reference(shape) })),
-        Content::JsonOrEvents(shape) => {
+        ResponseContent::Text(media) => text(media),
+        ResponseContent::Object => of_json(json!({ "type": "object" })),
+        ResponseContent::Json(shape) => of_json(schemas.reference(shape)),
+        ResponseContent::List(shape) => of_json(json!({ "type": "array", "items": schemas.reference(shape) })),
+        ResponseContent::JsonOrEvents(shape) => {
             let mut both = of_json(schemas.reference(shape));
             both["text/event-stream"] = json!({ "schema": { "type": "string" } });
             both

@@ -31,7 +31,7 @@ impl Shape {
 
 /// What a success returns.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Content {
+pub(super) enum ResponseContent {
     /// Text of this media type.
     Text(&'static str),
     /// A JSON object of another standard.
@@ -74,7 +74,7 @@ pub(super) struct Operation {
     pub(super) parameters: Vec<Value>,
     /// The body, and whether it is required.
     pub(super) body: Option<(Shape, bool)>,
-    pub(super) content: Content,
+    pub(super) content: ResponseContent,
     pub(super) access: Access,
     pub(super) cost: Cost,
     /// The errors of this operation only, by status.
@@ -84,25 +84,25 @@ pub(super) struct Operation {
 }
 
 impl Operation {
-    fn new(method: &'static str, what: &'static str, content: Content) -> Operation {
+    fn new(method: &'static str, what: &'static str, content: ResponseContent) -> Operation {
         let (parameters, own_errors, others) = (Vec::new(), Vec::new(), Vec::new());
         let (access, cost) = (Access::Everybody, Cost::Little);
         Operation { method, what, parameters, body: None, content, access, cost, own_errors, others }
     }
 
-    pub(super) fn get(what: &'static str, content: Content) -> Operation {
+    pub(super) fn get(what: &'static str, content: ResponseContent) -> Operation {
         Operation::new("get", what, content)
     }
 
-    pub(super) fn put(what: &'static str, content: Content) -> Operation {
+    pub(super) fn put(what: &'static str, content: ResponseContent) -> Operation {
         Operation::new("put", what, content)
     }
 
-    pub(super) fn post(what: &'static str, content: Content) -> Operation {
+    pub(super) fn post(what: &'static str, content: ResponseContent) -> Operation {
         Operation::new("post", what, content)
     }
 
-    pub(super) fn delete(what: &'static str, content: Content) -> Operation {
+    pub(super) fn delete(what: &'static str, content: ResponseContent) -> Operation {
         Operation::new("delete", what, content)
     }
 

@@ -13,7 +13,7 @@ use crate::control::history::{HistoryQuery, HistoryReport};
 use crate::control::http::ExplainQuery;
 use crate::control::journal::JournalEvent;
 use crate::control::names::{NameReport, NamesQuery};
-use crate::control::openapi::operation::{Content, Operation, Shape};
+use crate::control::openapi::operation::{Operation, ResponseContent, Shape};
 use crate::control::openapi::routes::ApiRoute;
 use crate::control::operate::{MAX_TARGETS, ReloadQuery};
 use crate::control::overrides::OverrideReport;
@@ -26,7 +26,7 @@ impl ApiRoute {
     pub(super) fn operations(self) -> Vec<Operation> {
         match self {
             ApiRoute::Index => vec![
-                Operation::get("The page", Content::Text("text/html"))
+                Operation::get("The page", ResponseContent::Text("text/html"))
                     .costs_much()
                     .with(field("If-None-Match", "The ETag of the page that the client has"))
                     .or(304, "The client has this page already.", None),
@@ -37,7 +37,7 @@ impl ApiRoute {
                 vec![text("Whether the server answers queries").or(503, when, Some("text/plain"))]
             }
             ApiRoute::Metrics => vec![text("All metrics, in the text format of Prometheus").costs_much()],
-            ApiRoute::Document => vec![Operation::get("This document", Content::Object)],
+            ApiRoute::Document => vec![Operation::get("This document", ResponseContent::Object)],
             ApiRoute::Status => {
                 let what = "Every endpoint as each vantage sees it, overrides, and the state of the server";
                 vec![Operation::get(what, json_of::<Status>()).costs_much()]
@@ -69,7 +69,7 @@ impl ApiRoute {
                     .costs_much(),
             ],
             ApiRoute::Events => vec![
-                Operation::get("The events, as server-sent events", Content::Text("text/event-stream"))
+                Operation::get("The events, as server-sent events", ResponseContent::Text("text/event-stream"))
                     .queried_by::<EventsQuery>()
                     .with(field("Last-Event-ID", "The id of the last event that the client has; goes before `since`"))
                     .fails(404, "`fleet=true`, and this node is no server of a fleet")
@@ -150,7 +150,7 @@ fn drill() -> Vec<Operation> {
     let begin = "Plan a drill (`dry_run`), or run it: then the response is the stream of its status";
     vec![
         Operation::get("The drill that runs, or the last one", json_of::<DrillShown>()),
-        Operation::post(begin, Content::JsonOrEvents(Shape::of::<DrillPlan>()))
+        Operation::post(begin, ResponseContent::JsonOrEvents(Shape::of::<DrillPlan>()))
             .taking::<PostDrill>()
             .by(Role::Operate)
             .costs_much()
@@ -181,7 +181,7 @@ fn heartbeat() -> Vec<Operation> {
 }
 
 fn text(what: &'static str) -> Operation {
-    Operation::get(what, Content::Text("text/plain"))
+    Operation::get(what, ResponseContent::Text("text/plain"))
 }
 
 /// A call whose command the steering task executes.
@@ -189,12 +189,12 @@ fn stops(operation: Operation) -> Operation {
     operation.fails(503, "The server is stopping")
 }
 
-fn json_of<T: utoipa::ToSchema>() -> Content {
-    Content::Json(Shape::of::<T>())
+fn json_of<T: utoipa::ToSchema>() -> ResponseContent {
+    ResponseContent::Json(Shape::of::<T>())
 }
 
-fn list_of<T: utoipa::ToSchema>() -> Content {
-    Content::List(Shape::of::<T>())
+fn list_of<T: utoipa::ToSchema>() -> ResponseContent {
+    ResponseContent::List(Shape::of::<T>())
 }
 
 /// A parameter that is a field of the request's head.
