@@ -26,6 +26,7 @@ mod serve;
 mod simulate;
 mod status;
 mod text;
+mod top;
 
 use std::process::ExitCode;
 
@@ -57,6 +58,7 @@ enum Command {
     Check(check::CheckArgs),
     Explain(explain::ExplainArgs),
     Status(status::StatusArgs),
+    Top(top::TopArgs),
     /// Take an endpoint, pool, region or zone out of the answers; it is still probed
     #[command(after_help = DRAIN_HELP)]
     Drain(overrides::OverrideArgs),
@@ -98,6 +100,7 @@ impl Command {
             | Command::Check(_)
             | Command::Explain(_)
             | Command::Status(_)
+            | Command::Top(_)
             | Command::Drain(_)
             | Command::ForceUp(_)
             | Command::ForceDown(_)
@@ -175,6 +178,7 @@ pub fn run() -> ExitCode {
         Command::HookGuard(args) => return hook_guard::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Status(args) => status::run(&args),
+        Command::Top(args) => top::run(&args),
         Command::Drain(args) => overrides::set(&args, OverrideState::Drain),
         Command::ForceUp(args) => overrides::set(&args, OverrideState::Up),
         Command::ForceDown(args) => overrides::set(&args, OverrideState::Down),

@@ -61,7 +61,7 @@ fn rows(name: &NameReport) -> Vec<Vec<String>> {
 }
 
 /// What a class gets: `fra1 70 %, fra2 30 %`.
-fn gets(class: &ClassReport) -> String {
+pub(super) fn gets(class: &ClassReport) -> String {
     let answers = class.answers.iter().map(|answer| match (&answer.endpoint, answer.probability) {
         (None, _) => answer.rdata.clone(),
         (Some(endpoint), probability) if probability > 0.9995 => endpoint.clone(),

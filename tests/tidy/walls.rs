@@ -81,6 +81,10 @@ const PURE: &[&str] = &[
     "snapshot/compile",
     "answer",
     "drill",
+    "cli/top/digest",
+    "cli/top/draw",
+    "cli/top/problems",
+    "cli/top/state",
 ];
 
 /// Words that a pure module never says: sockets, clocks, chance, counters, logs; with `!`, only as a macro.
