@@ -16,13 +16,14 @@ use rustix::process::geteuid;
 
 use super::message::{HEAD, MAX_DESCRIPTORS, TakeoverMessage};
 use crate::clock;
+use crate::model::Moment;
+use crate::printable::escaped;
 
 /// Room for the descriptors of one message.
 const CONTROL_ROOM: usize = rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS));
 
-/// Most pieces in which a message comes, so that one octet a second does not hold anything up. Judgment: the kernel
-/// passes on a message that was sent at once in one piece.
-const MOST_PIECES: usize = 16;
+/// Longest text of an error in characters: it comes from the other process, and goes into the log.
+const MAX_ERROR: usize = 500;
 
 /// How a wait for a message ended without one.
 #[derive(Debug)]
@@ -58,9 +59,16 @@ impl std::fmt::Display for ChannelError {
         match self {
             ChannelError::Ended => f.write_str("it ended the connection"),
             ChannelError::Silent(within) => write!(f, "it has not answered for {} seconds", within.as_secs()),
-            ChannelError::Wrong(why) => f.write_str(&crate::printable::escaped(why)),
+            ChannelError::Wrong(why) => f.write_str(&shortened(why, MAX_ERROR)),
         }
     }
+}
+
+/// The first characters of a text of the other process, with escapes.
+pub(super) fn shortened(text: &str, most: usize) -> String {
+    let first: String = text.chars().take(most).collect();
+    let cut = if first.len() < text.len() { "..." } else { "" };
+    format!("{}{cut}", escaped(&first))
 }
 
 /// A connection between the two processes. Every call blocks, within a time.
@@ -110,18 +118,18 @@ impl Channel {
         send().map_err(|error| ChannelError::of(&error, within))
     }
 
-    /// Receives a message with its descriptors.
+    /// Receives a message with its descriptors. The whole of it must come within the time.
     pub(super) fn receive(&self, within: Duration) -> Result<(TakeoverMessage, Vec<OwnedFd>), ChannelError> {
+        let until = clock::now() + within;
         let mut descriptors = Vec::new();
         let mut head = [0; HEAD];
         let mut receive = || {
             let mut have = 0;
-            // A piece is an octet at least.
             while have < HEAD {
                 let mut room = [MaybeUninit::uninit(); CONTROL_ROOM];
                 let mut control = RecvAncillaryBuffer::new(&mut room);
                 let mut rest = [IoSliceMut::new(&mut head[have..])];
-                let got = uninterrupted(within, |left| {
+                let got = uninterrupted(until.since(clock::now()), |left| {
                     self.stream.set_read_timeout(Some(left))?;
                     Ok(recvmsg(&self.stream, &mut rest, &mut control, RecvFlags::CMSG_CLOEXEC)?.bytes)
                 })?;
@@ -139,17 +147,14 @@ impl Channel {
         };
         receive().map_err(|error| ChannelError::of(&error, within))?;
         let mut body = vec![0; TakeoverMessage::length(head).map_err(ChannelError::Wrong)?];
-        self.read_body(&mut body, within).map_err(|error| ChannelError::of(&error, within))?;
+        self.read_body(&mut body, until).map_err(|error| ChannelError::of(&error, within))?;
         Ok((TakeoverMessage::decode(&body).map_err(ChannelError::Wrong)?, descriptors))
     }
 
-    fn read_body(&self, body: &mut [u8], within: Duration) -> io::Result<()> {
+    fn read_body(&self, body: &mut [u8], until: Moment) -> io::Result<()> {
         let mut have = 0;
-        for _ in 0..MOST_PIECES {
-            if have == body.len() {
-                return Ok(());
-            }
-            let got = uninterrupted(within, |left| {
+        while have < body.len() {
+            let got = uninterrupted(until.since(clock::now()), |left| {
                 self.stream.set_read_timeout(Some(left))?;
                 (&self.stream).read(&mut body[have..])
             })?;
@@ -158,10 +163,7 @@ impl Channel {
                 got => have += got,
             }
         }
-        match have == body.len() {
-            true => Ok(()),
-            false => Err(io::Error::other("it sends a message in too many pieces")),
-        }
+        Ok(())
     }
 
     /// Receives this message; anything else is an error.

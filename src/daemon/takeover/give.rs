@@ -15,12 +15,14 @@ use tokio::sync::{mpsc, oneshot};
 use super::channel::{Channel, ChannelError};
 use super::message::{MAX_DESCRIPTORS, ProgramVersions, TakeoverMessage};
 use super::take::LOCK_USE;
-use super::{ANSWER_WAIT, FROZEN_MOST, SOCKET};
+use super::{ANSWER_WAIT, FROZEN_MOST, HELLO_WAIT, SOCKET};
 use crate::server::PassedSocket;
 use crate::wire::cookie::SECRET_LEN;
 
 /// Only root and the user of the server may connect.
 const MODE: u32 = 0o600;
+/// Most visitors whose hello has not come yet. Judgment: one is usual; each has a thread, for a few seconds at most.
+pub(super) const MAX_VISITORS: usize = 8;
 /// Pause after a failed accept, such as one without a free descriptor, so that the loop does not use a whole core.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -70,7 +72,7 @@ impl Door {
         let listener = UnixListener::bind(&temporary)?;
         fs::set_permissions(&temporary, Permissions::from_mode(MODE))?;
         fs::rename(&temporary, path.join(SOCKET))?;
-        let (sender, visitors) = mpsc::channel(1);
+        let (sender, visitors) = mpsc::channel(MAX_VISITORS);
         thread::Builder::new().name("takeover".into()).spawn(move || receive_all(&listener, &sender))?;
         Ok(Door { visitors, path: state_dir.join(SOCKET) })
     }
@@ -89,21 +91,44 @@ impl Door {
     }
 }
 
-/// Receives visitors, one after the other, until the process ends.
+/// Receives visitors until the process ends. Each has a thread until its hello has come, so that one that sends nothing
+/// does not hold up the others; there are at most [`MAX_VISITORS`] of these threads.
 fn receive_all(listener: &UnixListener, sender: &mpsc::Sender<Visitor>) {
+    let (leave, left) = std::sync::mpsc::channel();
+    let mut here = 0;
     loop {
+        while left.try_recv().is_ok() {
+            here -= 1;
+        }
+        if here == MAX_VISITORS {
+            // It comes within the time that a visitor has.
+            here -= usize::from(left.recv().is_ok());
+        }
         let Ok((stream, _)) = listener.accept() else {
             thread::sleep(ACCEPT_PAUSE);
             continue;
         };
-        match Channel::new(stream).map_err(|error| error.to_string()).and_then(introduced) {
-            Ok(visitor) => {
-                if sender.blocking_send(visitor).is_err() {
-                    return;
-                }
+        let (sender, leave) = (sender.clone(), leave.clone());
+        let receive = move || {
+            let visitor = Channel::new(stream).map_err(|error| error.to_string()).and_then(introduced);
+            let _ = leave.send(());
+            match visitor {
+                // It fails if the process ends.
+                Ok(visitor) => drop(sender.try_send(visitor).map_err(refuse_busy)),
+                Err(why) => tracing::warn!(why, "a process that wanted to take over was refused"),
             }
-            Err(why) => tracing::warn!(why, "a process that wanted to take over was refused"),
+        };
+        match thread::Builder::new().name("visitor".into()).spawn(receive) {
+            Ok(_) => here += 1,
+            Err(error) => tracing::warn!(%error, "a process that wanted to take over was refused"),
         }
+    }
+}
+
+fn refuse_busy(not_sent: mpsc::error::TrySendError<Visitor>) {
+    if let mpsc::error::TrySendError::Full(visitor) = not_sent {
+        tracing::warn!(by = %visitor.shown(), "a process that wanted to take over was refused: others want it too");
+        visitor.refuse("other processes want to take over at the same time: try again later");
     }
 }
 
@@ -113,7 +138,7 @@ fn introduced(channel: Channel) -> Result<Visitor, String> {
     if !channel.is_trusted(None).map_err(|error| error.to_string())? {
         return Err(format!("it is process {process} of user {user}, and only root and the user of the server may"));
     }
-    match channel.receive(ANSWER_WAIT) {
+    match channel.receive(HELLO_WAIT) {
         Ok((TakeoverMessage::Hello(versions), _)) => Ok(Visitor { channel, versions, process }),
         Ok((other, _)) => Err(ChannelError::unexpected(&other, "hello").to_string()),
         Err(broken) => Err(broken.to_string()),

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::channel::shortened;
 use super::{PROTOCOL, state_files};
-use crate::printable::escaped;
 
 /// Longest message in octets. The longest names 64 sockets, with less than 100 octets for each.
 pub(super) const MAX_OCTETS: usize = 64 << 10;
@@ -17,6 +17,8 @@ pub(super) const MAX_DESCRIPTORS: usize = 64;
 pub(super) const MAX_SOCKETS: usize = 1024;
 /// Longest reason of a refusal that is shown, in characters.
 const MAX_WHY: usize = 500;
+/// Longest version of a program or name of a file that is shown, in characters (judgment: real ones are shorter).
+const MAX_SHOWN: usize = 64;
 
 /// A message of either side.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -86,10 +88,13 @@ impl ProgramVersions {
                 Some(read) => {
                     return Err(format!(
                         "it writes version {written} of {}, and this program reads version {read}",
-                        escaped(file)
+                        shortened(file, MAX_SHOWN)
                     ));
                 }
-                None => return Err(format!("it has a state file that this program does not know: {}", escaped(file))),
+                None => {
+                    let file = shortened(file, MAX_SHOWN);
+                    return Err(format!("it has a state file that this program does not know: {file}"));
+                }
             }
         }
         Ok(())
@@ -97,7 +102,7 @@ impl ProgramVersions {
 
     /// The program for people: `version 0.1.0, process 12`.
     pub(super) fn shown(&self) -> String {
-        format!("version {}, process {}", escaped(&self.version), self.process)
+        format!("version {}, process {}", shortened(&self.version, MAX_SHOWN), self.process)
     }
 }
 
