@@ -76,7 +76,8 @@ impl Drills {
         vantages: &mut Vantages,
     ) -> Option<JournalEvent> {
         let DrillOrder { plan, lost, lasting, who, client, statuses, reply } = order;
-        if let Some(why) = self.refusal(&plan, served, &lost) {
+        let gone = || client.is_cancelled().then(|| "it was ended before the loss began".to_owned());
+        if let Some(why) = gone().or_else(|| self.refusal(&plan, served, &lost)) {
             let _ = reply.send(Err(why));
             return None;
         }

@@ -2,8 +2,8 @@
 
 use std::fmt::Write;
 
-use crate::drill::human::seconds;
-use crate::drill::{DrillReport, QuestionReport};
+use crate::drill::human::{not_until_end, recovery, seconds};
+use crate::drill::{DrillReport, DrilledServer, QuestionReport};
 use crate::printable::escaped_html;
 
 const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;color:#111;background:#fff;max-width:60em;margin:2em auto;\
@@ -32,16 +32,17 @@ pub fn html(report: &DrillReport, at: &str) -> String {
         let _ = writeln!(page, "<h2>Problems</h2><ul>{items}</ul>");
     }
     let or = |ms: Option<f64>, none: &str| ms.map_or(none.to_owned(), seconds);
+    let (never, is_measured) = (not_until_end(report), report.servers.iter().all(DrilledServer::is_measured));
     let facts = [
         ("When", at.to_owned()),
         ("Who", report.who.clone()),
         ("Lasted", format!("{} s", report.for_secs)),
         ("Generation", report.generation.to_string()),
-        ("Recovery: from the loss to the last stale answer", or(report.recovery_ms, "no stale answer")),
+        ("Recovery: from the loss to the last stale answer", recovery(report.recovery_ms, is_measured)),
         ("Accepted (rto)", seconds(report.rto_ms)),
-        ("A vantage had detected the loss after", or(report.detect_ms, "not at all")),
-        ("The vantages had agreed after", or(report.decide_ms, "not at all")),
-        ("Answers without the lost endpoints were published after", or(report.publish_ms, "not at all")),
+        ("A vantage had detected the loss after", or(report.detect_ms, never)),
+        ("The vantages had agreed after", or(report.decide_ms, never)),
+        ("Answers without the lost endpoints were published after", or(report.publish_ms, never)),
         ("Lost endpoints", joined(report.lost.iter().map(|lost| lost.endpoint.as_str()))),
         ("Lost vantages", joined(report.lost_vantages.iter().map(String::as_str))),
     ];
@@ -58,7 +59,10 @@ pub fn html(report: &DrillReport, at: &str) -> String {
         for question in &server.questions {
             let QuestionReport { name, rtype, class, recovery_ms, recovered, back_ms, sent, stale, timed_out, .. } =
                 question;
-            let recovery = if *recovered { or(*recovery_ms, "no stale answer") } else { "not at all".to_owned() };
+            let recovery = match recovered {
+                Some(false) => "not at all".to_owned(),
+                Some(true) | None => recovery(*recovery_ms, recovered.is_some()),
+            };
             let cells = [
                 name.clone(),
                 rtype.clone(),

@@ -42,10 +42,10 @@ pub fn human(report: &DrillReport) -> String {
     };
     let _ = writeln!(text, "drill {} {}: {result}", report.drill.as_str(), report.target);
     report.problems.iter().for_each(|problem| _ = writeln!(text, "  {problem}"));
-    let recovery = report.recovery_ms.map_or("no stale answer".to_owned(), seconds);
-    let _ = writeln!(text, "recovery  {recovery} (rto {})", seconds(report.rto_ms));
+    let is_measured = report.servers.iter().filter(|server| !server.resolver).all(DrilledServer::is_measured);
+    let _ = writeln!(text, "recovery  {} (rto {})", recovery(report.recovery_ms, is_measured), seconds(report.rto_ms));
     for (what, ms) in [("detect", report.detect_ms), ("decide", report.decide_ms), ("publish", report.publish_ms)] {
-        let _ = writeln!(text, "{what:9} {}", ms.map_or("not at all".to_owned(), seconds));
+        let _ = writeln!(text, "{what:9} {}", ms.map_or_else(|| not_until_end(report).to_owned(), seconds));
     }
     for server in &report.servers {
         write_server(&mut text, server);
@@ -57,14 +57,19 @@ pub fn human(report: &DrillReport) -> String {
 
 fn write_server(text: &mut String, server: &DrilledServer) {
     let what = if server.resolver { "resolver" } else { "server" };
-    let recovery = server.recovery_ms.map_or("no stale answer".to_owned(), seconds);
-    let _ = writeln!(text, "{what} {}: last stale answer after {recovery}", server.server);
+    let last = match (server.recovery_ms, server.is_measured()) {
+        (_, false) => "recovery not measured".to_owned(),
+        (None, true) => "no stale answer".to_owned(),
+        (Some(ms), true) => format!("last stale answer after {}", seconds(ms)),
+    };
+    let _ = writeln!(text, "{what} {}: {last}", server.server);
     for question in &server.questions {
         let QuestionReport { name, rtype, class, sent, timed_out, stale, back_ms, .. } = question;
         let recovery = match (question.recovery_ms, question.recovered) {
-            (_, false) => "did not recover".to_owned(),
-            (None, true) => "no stale answer".to_owned(),
-            (Some(ms), true) => format!("recovered in {}", seconds(ms)),
+            (_, None) => "not measured".to_owned(),
+            (_, Some(false)) => "did not recover".to_owned(),
+            (None, Some(true)) => "no stale answer".to_owned(),
+            (Some(ms), Some(true)) => format!("recovered in {}", seconds(ms)),
         };
         let back = back_ms.map_or("not answered again".to_owned(), |ms| format!("back in {}", seconds(ms)));
         let _ = writeln!(
@@ -72,6 +77,20 @@ fn write_server(text: &mut String, server: &DrilledServer) {
             "  {name} {rtype} (class {class}): {recovery}, {back}; {sent} questions, {stale} stale, {timed_out} lost"
         );
     }
+}
+
+/// A time to recover, or why there is none.
+pub(super) fn recovery(ms: Option<f64>, is_measured: bool) -> String {
+    match (ms, is_measured) {
+        (_, false) => "not measured".to_owned(),
+        (None, true) => "no stale answer".to_owned(),
+        (Some(ms), true) => seconds(ms),
+    }
+}
+
+/// What is shown for a time that did not come.
+pub(super) fn not_until_end(report: &DrillReport) -> &'static str {
+    if report.aborted.is_some() { "not before it was aborted" } else { "not at all" }
 }
 
 fn write_moves(text: &mut String, moves: &[ShareMove]) {

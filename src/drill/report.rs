@@ -38,8 +38,8 @@ pub struct DrillReport {
     pub publish_ms: Option<f64>,
     /// The longest recovery that is accepted, in milliseconds: that of the strictest name.
     pub rto_ms: f64,
-    /// Whether every answer recovered within it.
-    pub within_rto: bool,
+    /// Whether every answer recovered within it; null if that was not measured, because the drill was aborted.
+    pub within_rto: Option<bool>,
     /// How long the drill was to last, in seconds.
     pub for_secs: f64,
     /// The generation that was served.
@@ -63,7 +63,8 @@ pub struct DrilledServer {
     pub server: String,
     /// Whether it is a resolver: its answers are as old as the TTL allows.
     pub resolver: bool,
-    /// From the loss to the last stale answer, in milliseconds; null if there was none.
+    /// From the loss to the last stale answer, in milliseconds; null if there was none, or if the recovery of a question
+    /// was not measured.
     pub recovery_ms: Option<f64>,
     /// When the last stale answer came, Unix seconds.
     pub last_stale_at: Option<f64>,
@@ -71,6 +72,13 @@ pub struct DrilledServer {
     pub fresh_at: Option<f64>,
     /// By question.
     pub questions: Vec<QuestionReport>,
+}
+
+impl DrilledServer {
+    /// Whether the recovery of each question was measured.
+    pub fn is_measured(&self) -> bool {
+        self.questions.iter().all(|question| question.recovered.is_some())
+    }
 }
 
 /// What was measured for one question.
@@ -92,12 +100,13 @@ pub struct QuestionReport {
     pub timed_out: u64,
     /// Answers with a lost endpoint during the loss.
     pub stale: u64,
-    /// From the loss to the last of them, in milliseconds; null if there was none.
+    /// From the loss to the last of them, in milliseconds; null if there was none, or if the recovery was not measured.
     pub recovery_ms: Option<f64>,
     /// The longest recovery that is accepted, in milliseconds.
     pub rto_ms: f64,
-    /// Whether answers without lost endpoints followed.
-    pub recovered: bool,
+    /// Whether answers without lost endpoints followed; null if that was not measured, because the drill was aborted
+    /// before.
+    pub recovered: Option<bool>,
     /// Answers without records during the loss.
     pub empty: u64,
     /// Records that the fence of these clients forbids.

@@ -43,17 +43,19 @@ pub fn report(of: &DrillMeasurements<'_>) -> DrillReport {
         }
         server_report(server, *resolver, watch, questions, unix)
     };
-    let reports: Vec<DrilledServer> = servers.iter().map(server).collect();
+    let mut reports: Vec<DrilledServer> = servers.iter().map(server).collect();
     let injected = servers.iter().find_map(|(_, _, watch)| watch.injected());
-    let own = || reports.iter().filter(|server| !server.resolver);
     let strictest = plan.questions.iter().map(accepted).reduce(f64::min);
     let rto_ms = strictest.unwrap_or(millis(rto.unwrap_or(DEFAULT_RTO)));
     let aborted = interrupted.clone().or_else(|| status.and_then(|status| status.aborted.clone()));
-    let recoveries = reports.iter().flat_map(|server| &server.questions);
-    let within_rto = recoveries.clone().all(|question| question.recovery_ms.is_none_or(|ms| ms <= question.rto_ms))
-        && (aborted.is_some() || recoveries.clone().all(|question| question.recovered));
+    if aborted.is_some() {
+        let is_published = status.is_some_and(|status| status.publish_ms.is_some());
+        reports.iter_mut().for_each(|server| drop_unmeasured(server, is_published));
+    }
+    let own = || reports.iter().filter(|server| !server.resolver);
+    let within_rto = within_rto(&reports);
     let mut problems = problems(plan, *status, &reports, aborted.as_deref());
-    if aborted.is_none() && !within_rto {
+    if aborted.is_none() && within_rto == Some(false) {
         problems.push(late(&reports));
     }
     DrillReport {
@@ -66,7 +68,10 @@ pub fn report(of: &DrillMeasurements<'_>) -> DrillReport {
         injected_at: injected.map(unix).or(status.map(|status| status.injected_at)).unwrap_or_default(),
         last_stale_at: own().filter_map(|server| server.last_stale_at).reduce(f64::max),
         restored_at: status.and_then(|status| status.restored_at),
-        recovery_ms: own().filter_map(|server| server.recovery_ms).reduce(f64::max),
+        recovery_ms: own()
+            .filter_map(|server| server.recovery_ms)
+            .reduce(f64::max)
+            .filter(|_| own().all(DrilledServer::is_measured)),
         detect_ms: status.and_then(|status| status.detect_ms),
         decide_ms: status.and_then(|status| status.decide_ms),
         publish_ms: status.and_then(|status| status.publish_ms),
@@ -114,10 +119,36 @@ fn question_report(question: &DrillQuestion, answers: &WatchedAnswers, watch: &W
         stale: answers.stale,
         recovery_ms: from(watch.injected(), answers.last_stale.map(|[received, _]| received)),
         rto_ms: 0.0,
-        recovered: answers.fresh_since.is_some(),
+        recovered: Some(answers.fresh_since.is_some()),
         empty: answers.empty,
         outside_fence: answers.outside,
         back_ms: from(watch.ended(), answers.back),
+    }
+}
+
+/// Takes the recoveries out that an aborted drill did not measure. One is measured if the server had published answers
+/// without the lost endpoints before, and such answers came; otherwise the last stale answer is only the last one
+/// before the end.
+fn drop_unmeasured(server: &mut DrilledServer, is_published: bool) {
+    for question in &mut server.questions {
+        if !is_published || question.recovered == Some(false) {
+            (question.recovered, question.recovery_ms) = (None, None);
+        }
+    }
+    if !server.is_measured() {
+        (server.recovery_ms, server.fresh_at) = (None, None);
+    }
+}
+
+/// Whether every answer recovered within its time; `None` if that was not measured, and no answer was too late.
+fn within_rto(servers: &[DrilledServer]) -> Option<bool> {
+    let questions = || servers.iter().flat_map(|server| &server.questions);
+    let is_late = |question: &QuestionReport| {
+        question.recovered == Some(false) || question.recovery_ms.is_some_and(|ms| ms > question.rto_ms)
+    };
+    match questions().any(is_late) {
+        true => Some(false),
+        false => questions().all(|question| question.recovered.is_some()).then_some(true),
     }
 }
 
@@ -172,13 +203,12 @@ fn problems(
 /// Which answers recovered too late.
 fn late(servers: &[DrilledServer]) -> String {
     let all = servers.iter().flat_map(|server| server.questions.iter().map(move |question| (server, question)));
-    let slow =
-        all.filter(|(_, question)| !question.recovered || question.recovery_ms.is_some_and(|ms| ms > question.rto_ms));
+    let slow = all.filter(|(_, of)| of.recovered == Some(false) || of.recovery_ms.is_some_and(|ms| ms > of.rto_ms));
     let named: Vec<String> = slow
         .map(|(server, question)| {
             let when = match (question.recovered, question.recovery_ms) {
-                (true, Some(ms)) => format!("after {:.1} s", ms / 1000.0),
-                (true, None) | (false, _) => "not at all".to_owned(),
+                (Some(true), Some(ms)) => format!("after {:.1} s", ms / 1000.0),
+                (Some(true), None) | (Some(false) | None, _) => "not at all".to_owned(),
             };
             let rto = question.rto_ms / 1000.0;
             format!("{} {} at {} {when} (rto {rto} s)", question.name, question.rtype, server.server)
@@ -247,7 +277,7 @@ mod tests {
     #[test]
     fn a_drill_within_its_rto_is_ok() {
         let good = reported(watched(2000), Some(&status()), 3);
-        assert_eq!((good.ok, good.within_rto, &good.problems[..]), (true, true, &[][..]));
+        assert_eq!((good.ok, good.within_rto, &good.problems[..]), (true, Some(true), &[][..]));
         assert_eq!((good.injected_at, good.recovery_ms, good.restored_at), (1000.0, Some(1952.0), Some(1011.0)));
         assert_eq!(good.last_stale_at.map(|at| (at * 1000.0).round()), Some(1_001_952.0));
         assert_eq!(good.servers[0].questions[0].back_ms, Some(52.0));
@@ -256,13 +286,13 @@ mod tests {
     #[test]
     fn a_slow_recovery_is_a_problem_with_its_figure() {
         let slow = reported(watched(4000), Some(&status()), 3);
-        assert!(!slow.ok && !slow.within_rto);
+        assert!(!slow.ok && slow.within_rto == Some(false));
         assert_eq!(
             slow.problems,
             ["not recovered within the rto: www.svc.example. A at 127.0.0.1:53 after 4.0 s (rto 3 s)"]
         );
         let never = reported(watched(10_000), Some(&DrillStatus { publish_ms: None, ..status() }), 30);
-        assert!(!never.ok && !never.within_rto, "it recovered only because the drill ended");
+        assert!(!never.ok && never.within_rto == Some(false), "it recovered only because the drill ended");
         assert!(never.problems[0].contains("was not noticed"), "{:?}", never.problems);
         assert!(never.problems[1].ends_with("not at all (rto 30 s)"), "{:?}", never.problems);
     }
@@ -288,6 +318,42 @@ mod tests {
         let report = reported(watched(2000), Some(&aborted), 3);
         assert_eq!(report.problems, ["the drill was aborted: fra1 is down: connection refused"]);
         assert_eq!((report.ok, report.aborted.is_some()), (false, true));
+        assert_eq!(report.recovery_ms, Some(1952.0), "it recovered before it was aborted");
+    }
+
+    #[test]
+    fn an_aborted_drill_has_no_recovery_that_was_not_measured() {
+        // Every second answer has the lost endpoint until the end: an answer without one proves nothing.
+        let mut watch = Watch::new(&[question()]);
+        watch.inject(at(0));
+        for ms in (0..1000).step_by(50) {
+            answer(&mut watch, ms, if ms % 100 == 0 { &["192.0.2.1"] } else { &["192.0.2.2"] });
+        }
+        watch.end(at(1000));
+        answer(&mut watch, 1050, &["192.0.2.1"]);
+        let aborted = DrillStatus {
+            phase: DrillStatus::ABORTED.to_owned(),
+            aborted: Some("alice ended it".to_owned()),
+            detect_ms: None,
+            decide_ms: None,
+            publish_ms: None,
+            ..status()
+        };
+        let report = reported(watch, Some(&aborted), 30);
+        let json = serde_json::to_value(&report).unwrap();
+        let question = &json["servers"][0]["questions"][0];
+        for value in [&json["recovery_ms"], &json["within_rto"], &question["recovered"], &question["recovery_ms"]] {
+            assert!(value.is_null(), "{json}");
+        }
+        assert_eq!(report.problems, ["the drill was aborted: alice ended it"]);
+        let text = crate::drill::human(&report);
+        assert!(text.contains("recovery  not measured") && text.contains("(class eu): not measured"), "{text}");
+        assert!(text.contains("detect    not before it was aborted"), "{text}");
+        let page = crate::drill::html(&report, "now");
+        for text in [text, page] {
+            assert!(!text.contains("recovered") && !text.contains("no stale answer"), "{text}");
+            assert!(text.contains("not measured") && !text.contains("not at all"), "{text}");
+        }
     }
 
     #[test]

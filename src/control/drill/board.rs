@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use arc_swap::ArcSwapOption;
 use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 
 use crate::drill::DrillStatus;
 use crate::model::Moment;
@@ -22,9 +23,46 @@ pub struct DrillBoard {
     /// Who ends the drill that runs.
     stopper: Mutex<Option<Arc<str>>>,
     stopped: Notify,
+    /// The drills whose loss has not begun yet: their number here, and what ends each, with who does.
+    coming: Mutex<ComingDrills>,
     server: OnceLock<(Vec<SocketAddr>, ReadQueries)>,
     restored: AtomicU64,
     aborted: AtomicU64,
+}
+
+#[derive(Default)]
+struct ComingDrills {
+    last: u64,
+    all: Vec<(u64, Arc<ComingDrill>)>,
+}
+
+/// A drill whose loss has not begun yet.
+#[derive(Debug, Default)]
+pub(super) struct ComingDrill {
+    /// Cancelled when somebody ends it.
+    pub(super) ended: CancellationToken,
+    who: OnceLock<Arc<str>>,
+}
+
+impl ComingDrill {
+    /// Who has ended it before its loss.
+    pub(super) fn stopper(&self) -> Option<Arc<str>> {
+        self.who.get().cloned()
+    }
+}
+
+/// A place in the list of the coming drills, until it is dropped.
+pub(super) struct Announced {
+    board: Arc<DrillBoard>,
+    number: u64,
+    pub(super) drill: Arc<ComingDrill>,
+}
+
+impl Drop for Announced {
+    fn drop(&mut self) {
+        let mut coming = self.board.coming.lock().unwrap_or_else(PoisonError::into_inner);
+        coming.all.retain(|(number, _)| *number != self.number);
+    }
 }
 
 /// How many drills ended, by result.
@@ -103,14 +141,30 @@ impl DrillBoard {
         renewed.filter(|(of, _)| *of == id).map(|(_, at)| at)
     }
 
-    /// Ends the drill that runs. False if none runs.
-    pub fn stop(&self, who: Arc<str>) -> bool {
-        if self.running().is_none_or(|status| status.phase != DrillStatus::LOST) {
-            return false;
+    /// A drill is planned and begins soon. Who ends drills meanwhile ends it too.
+    pub(super) fn announce(self: &Arc<Self>) -> Announced {
+        let drill = Arc::new(ComingDrill::default());
+        let mut coming = self.coming.lock().unwrap_or_else(PoisonError::into_inner);
+        coming.last += 1;
+        let number = coming.last;
+        coming.all.push((number, drill.clone()));
+        Announced { board: self.clone(), number, drill }
+    }
+
+    /// Ends the drill that runs, and those that begin soon. False if there is none.
+    pub fn stop(&self, who: &Arc<str>) -> bool {
+        let coming = std::mem::take(&mut self.coming.lock().unwrap_or_else(PoisonError::into_inner).all);
+        for (_, drill) in &coming {
+            // Who ends it first counts.
+            let _ = drill.who.set(who.clone());
+            drill.ended.cancel();
         }
-        *self.stopper.lock().unwrap_or_else(PoisonError::into_inner) = Some(who);
-        self.stopped.notify_one();
-        true
+        let runs = self.running().is_some_and(|status| status.phase == DrillStatus::LOST);
+        if runs {
+            *self.stopper.lock().unwrap_or_else(PoisonError::into_inner) = Some(who.clone());
+            self.stopped.notify_one();
+        }
+        runs || !coming.is_empty()
     }
 
     /// Forgets who wanted to end an earlier drill.

@@ -48,12 +48,13 @@ pub(in crate::control) async fn begin(Shared(state): Shared<ApiState>, caller: C
             return Err(Box::new(problem(StatusCode::CONFLICT, format!("the drill is refused: {why}"))));
         }
         let is_dry = request.dry_run;
+        // Planning takes a second or more.
+        let announced = (!is_dry).then(|| state.controls.drill.announce());
         let (mut plan, lost) = planned(&state, &caller, request, lasting).await?;
         plan.dns = state.controls.drill.dns();
-        if is_dry {
-            return Ok(Json(plan).into_response());
-        }
-        Ok(run(Session { state: state.clone(), plan: Arc::new(plan), lost, lasting, who: holder.name }))
+        let Some(announced) = announced else { return Ok(Json(plan).into_response()) };
+        let plan = Arc::new(plan);
+        Ok(run(Session { state: state.clone(), announced, plan, lost, lasting, who: holder.name }))
     };
     done.await.unwrap_or_else(|error: ErrorResponse| *error)
 }
@@ -71,13 +72,13 @@ pub(in crate::control) async fn renew(Shared(state): Shared<ApiState>, caller: C
     done.await.unwrap_or_else(|error: ErrorResponse| *error)
 }
 
-/// `DELETE /v1/drill`: ends the drill that runs.
+/// `DELETE /v1/drill`: ends the drill that runs, or that is planned and begins soon.
 pub(in crate::control) async fn stop(Shared(state): Shared<ApiState>, caller: Caller) -> Response {
     let done = async {
         let holder = operator(&state, &caller)?;
-        match state.controls.drill.stop(holder.name) {
+        match state.controls.drill.stop(&holder.name) {
             true => Ok(show(Shared(state)).await),
-            false => Err(Box::new(problem(StatusCode::NOT_FOUND, "no drill of this server runs"))),
+            false => Err(Box::new(problem(StatusCode::NOT_FOUND, "no drill of this server runs or begins soon"))),
         }
     };
     done.await.unwrap_or_else(|error: ErrorResponse| *error)

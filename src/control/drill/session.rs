@@ -9,9 +9,9 @@ use axum::response::sse::{self, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
 use tokio::sync::{mpsc, oneshot};
-use tokio_util::sync::CancellationToken;
 
 use crate::control::command::Command;
+use crate::control::drill::board::Announced;
 use crate::control::drill::{DrillOrder, MAX_STATUSES};
 use crate::control::json;
 use crate::control::state::{ApiState, Readiness};
@@ -25,6 +25,7 @@ const KEEP_ALIVE: Duration = Duration::from_millis(500);
 /// A drill that a client wants.
 pub(super) struct Session {
     pub(super) state: ApiState,
+    pub(super) announced: Announced,
     pub(super) plan: Arc<DrillPlan>,
     pub(super) lost: LostSet,
     pub(super) lasting: Duration,
@@ -44,16 +45,23 @@ pub(super) fn run(session: Session) -> Response {
 
 impl Session {
     async fn run(self, events: mpsc::Sender<sse::Event>) {
-        let Session { state, plan, lost, lasting, who } = self;
+        let Session { state, announced, plan, lost, lasting, who } = self;
         let mut readiness = state.readiness.clone();
+        let coming = announced.drill.clone();
+        let stopped = || {
+            let who = coming.stopper().unwrap_or_default();
+            format!("{who} ended it before the loss began")
+        };
         if events.send(event("plan", &*plan)).await.is_err() {
             return;
         }
         tokio::select! {
             () = tokio::time::sleep(BEFORE_LOSS) => {}
+            () = coming.ended.cancelled() => return refuse(&events, &stopped()).await,
             () = events.closed() => return,
         }
-        let client = CancellationToken::new();
+        // The steering task looks at it before the loss begins. Afterwards it ends the loss at once.
+        let client = coming.ended.child_token();
         // Also where this task ends early.
         let _gone = client.clone().drop_guard();
         let (statuses, mut changed) = mpsc::channel(MAX_STATUSES);
@@ -66,7 +74,9 @@ impl Session {
             begun = begun => begun,
             () = events.closed() => return,
         };
+        drop(announced);
         match begun {
+            Ok(Err(_)) if coming.ended.is_cancelled() => return refuse(&events, &stopped()).await,
             Ok(Ok(status)) => drop(events.send(event("drill", &status)).await),
             Ok(Err(why)) => return refuse(&events, &why).await,
             Err(_) => return refuse(&events, "the server is stopping").await,

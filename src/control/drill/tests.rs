@@ -97,14 +97,28 @@ fn no_drill_begins_while_a_vantage_is_not_up() {
 async fn the_board_counts_drills_and_has_signs_of_life_of_the_running_one_only() {
     let board = DrillBoard::default();
     let status = DrillStatus::begun(1, (DrillKind::LoseRegion, "eu-west"), "alice", 1.0, 1.0);
-    assert!(!board.renew(1, Moment::START) && !board.stop("bob".into()), "none runs");
+    assert!(!board.renew(1, Moment::START) && !board.stop(&"bob".into()), "none runs");
     board.begin();
     board.show(status.clone());
     assert!(board.renew(1, Moment::START) && !board.renew(2, Moment::START));
     assert_eq!((board.renewed(1), board.renewed(2)), (Some(Moment::START), None));
-    assert!(board.stop("bob".into()));
+    assert!(board.stop(&"bob".into()));
     assert_eq!(&*board.stopped().await, "bob");
     board.show(DrillStatus { phase: DrillStatus::RESTORED.to_owned(), ..status });
     assert!(board.running().is_none() && board.status().is_some() && !board.renew(1, Moment::START));
     assert_eq!((board.counts().restored, board.counts().aborted), (1, 0));
+}
+
+#[test]
+fn a_drill_that_begins_soon_is_ended_too() {
+    let board = std::sync::Arc::new(DrillBoard::default());
+    let (first, second) = (board.announce(), board.announce());
+    drop(second);
+    assert!(board.stop(&"bob".into()) && first.drill.ended.is_cancelled());
+    assert_eq!(first.drill.stopper().as_deref(), Some("bob"));
+    assert!(!board.stop(&"carol".into()), "it is ended already");
+    let third = board.announce();
+    assert!(!third.drill.ended.is_cancelled());
+    drop((first, third));
+    assert!(!board.stop(&"bob".into()));
 }
