@@ -63,8 +63,8 @@ pub struct DrilledServer {
     pub server: String,
     /// Whether it is a resolver: its answers are as old as the TTL allows.
     pub resolver: bool,
-    /// From the loss to the last stale answer, in milliseconds; null if there was none, or if the recovery of a question
-    /// was not measured.
+    /// From the loss to the last stale answer, in milliseconds; null if there was none, or if the recovery of a
+    /// question was not measured.
     pub recovery_ms: Option<f64>,
     /// When the last stale answer came, Unix seconds.
     pub last_stale_at: Option<f64>,

@@ -115,7 +115,9 @@ impl Digest {
         }
         let all = || status.zones.iter().flat_map(|zone| &zone.endpoints);
         digest.is_last_known = all().any(|endpoint| endpoint.basis.is_some());
-        digest.problems = problems(status, away, &digest.regions);
+        let down = digest.regions.iter().filter(|of| of.condition == Condition::Down && !of.name.is_empty());
+        let down: Vec<(&str, usize)> = down.map(|of| (of.name.as_str(), of.endpoints.len())).collect();
+        digest.problems = problems(status, away, &down);
         digest
     }
 

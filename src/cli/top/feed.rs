@@ -39,7 +39,7 @@ const MAX_DELAY: Duration = Duration::from_secs(3);
 
 /// What the tasks share.
 #[derive(Clone)]
-pub(super) struct Feed {
+pub(super) struct ApiFeed {
     pub(super) server: ApiServer,
     pub(super) news: mpsc::Sender<ServerNews>,
     /// Makes the next read happen at once.
@@ -48,7 +48,7 @@ pub(super) struct Feed {
     pub(super) filter: watch::Receiver<String>,
 }
 
-impl Feed {
+impl ApiFeed {
     /// Reads the status and the names until the loop has ended.
     pub(super) async fn refresh(self) {
         while !self.news.is_closed() {
@@ -85,7 +85,7 @@ impl Feed {
         Ok(Readout { status, names, away: all })
     }
 
-    /// Reads the history until the loop has ended. A failure is reported by [`Feed::refresh`].
+    /// Reads the history until the loop has ended. A failure is reported by [`ApiFeed::refresh`].
     pub(super) async fn history(self) {
         while !self.news.is_closed() {
             let read: Result<HistoryReport, Failure> = self.get(&format!("/v1/history?by=region&limit={SERIES}")).await;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::feed::Feed;
+use super::feed::ApiFeed;
 use super::screen::{self, Input, TopScreen};
 use super::state::{KeyEffect, ServerNews, TopState};
 use crate::cli::Failure;
@@ -31,7 +31,7 @@ pub(super) fn run(server: ApiServer) -> Result<(), Failure> {
     let (input, mut from_terminal) = mpsc::channel(WAITING);
     let (filter, of_names) = watch::channel(String::new());
     let wake = Arc::new(Notify::new());
-    let feed = Feed { server, news, wake: wake.clone(), filter: of_names };
+    let feed = ApiFeed { server, news, wake: wake.clone(), filter: of_names };
     let mut screen = TopScreen::open()?;
     // They end with the process: a read of the terminal can't be interrupted.
     std::thread::spawn(move || screen::read_keys(&input));

@@ -1,8 +1,8 @@
 //! `portolan top`: names, map, matrix, events and charts of a running server, live on a terminal.
 //!
-//! The core is pure: [`state`] takes news of the server and keys, [`digest`] derives what is shown, and [`draw`] makes a
-//! picture of it for any size of the window. [`feed`] reads the API, [`screen`] is the terminal, and [`live`] is the
-//! loop between them.
+//! The core is pure: `state` takes news of the server and keys, `digest` derives what is shown, and `draw` makes a
+//! picture of it for any size of the window. `feed` reads the API, `screen` is the terminal, and `live` is the loop
+//! between them.
 
 #[cfg(feature = "top")]
 mod digest;

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::digest::{Condition, RegionDigest};
 use crate::cli::overrides::effect;
 use crate::cli::text;
 use crate::control::names::NameReport;
@@ -39,8 +38,9 @@ pub(super) struct Alert {
     pub(super) text: String,
 }
 
-/// All problems of a status. `away` are the names that are not as preferred.
-pub(super) fn problems(status: &Status, away: &[NameReport], regions: &[RegionDigest]) -> Vec<Alert> {
+/// All problems of a status. `away` are the names that are not as preferred, `down` the regions that are down, with the
+/// number of their endpoints.
+pub(super) fn problems(status: &Status, away: &[NameReport], down: &[(&str, usize)]) -> Vec<Alert> {
     let mut all = Vec::new();
     let mut add = |level, text| all.push(Alert { level, text });
     vantages(status, &mut add);
@@ -50,8 +50,8 @@ pub(super) fn problems(status: &Status, away: &[NameReport], regions: &[RegionDi
         add(AlertLevel::Note, format!("no connection to NATS for {since}{why}"));
     }
     files(status, &mut add);
-    for region in regions.iter().filter(|of| of.condition == Condition::Down && !of.name.is_empty()) {
-        let all = region.endpoints.len();
+    for (region, all) in down {
+        let plural = if *all == 1 { "" } else { "s" };
         add(
             AlertLevel::Bad,
             format!("region {} is down: {all} endpoint{}", region.name, if all == 1 { "" } else { "s" }),

@@ -14,10 +14,9 @@ use rustix::net::{
 };
 use rustix::process::geteuid;
 
-use super::message::{HEAD, MAX_DESCRIPTORS, TakeoverMessage};
+use super::message::{HEAD, MAX_DESCRIPTORS, TakeoverMessage, shortened};
 use crate::clock;
 use crate::model::Moment;
-use crate::printable::escaped;
 
 /// Room for the descriptors of one message.
 const CONTROL_ROOM: usize = rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS));
@@ -62,13 +61,6 @@ impl std::fmt::Display for ChannelError {
             ChannelError::Wrong(why) => f.write_str(&shortened(why, MAX_ERROR)),
         }
     }
-}
-
-/// The first characters of a text of the other process, with escapes.
-pub(super) fn shortened(text: &str, most: usize) -> String {
-    let first: String = text.chars().take(most).collect();
-    let cut = if first.len() < text.len() { "..." } else { "" };
-    format!("{}{cut}", escaped(&first))
 }
 
 /// A connection between the two processes. Every call blocks, within a time.

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::channel::shortened;
 use super::{PROTOCOL, state_files};
+use crate::printable::escaped;
 
 /// Longest message in octets. The longest names 64 sockets, with less than 100 octets for each.
 pub(super) const MAX_OCTETS: usize = 64 << 10;
@@ -104,6 +104,13 @@ impl ProgramVersions {
     pub(super) fn shown(&self) -> String {
         format!("version {}, process {}", shortened(&self.version, MAX_SHOWN), self.process)
     }
+}
+
+/// The first characters of a text of the other process, with escapes.
+pub(super) fn shortened(text: &str, most: usize) -> String {
+    let first: String = text.chars().take(most).collect();
+    let cut = if first.len() < text.len() { "..." } else { "" };
+    format!("{}{cut}", escaped(&first))
 }
 
 impl TakeoverMessage {

@@ -44,8 +44,8 @@ const PROTOCOL: u32 = 1;
 /// How long each side waits for the next message where the other has nothing to do. Judgment: a process that is not
 /// stopped answers at once, also on a busy machine.
 const ANSWER_WAIT: Duration = Duration::from_secs(5);
-/// How long a visitor has for its hello. Judgment: it is sent at once, and visitors that send nothing take the places of
-/// others for so long.
+/// How long a visitor has for its hello. Judgment: it is sent at once, and visitors that send nothing take the places
+/// of others for so long.
 const HELLO_WAIT: Duration = Duration::from_secs(2);
 /// How long the new process waits for the state to be written, and for the other to have answered what it received:
 /// more than that has for it.

@@ -29,7 +29,7 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, state: &mut TopState, area: Rect, no
 fn line(event: &JournalEvent, today: &str) -> Vec<Toned> {
     let time = rfc3339(event.at);
     let time = match (date(event.at) == today, time.get(11..19)) {
-        (true, Some(clock)) => clock.to_owned(),
+        (true, Some(of_day)) => of_day.to_owned(),
         (_, _) => time.get(..16).unwrap_or(&time).replace('T', " "),
     };
     let by = event.monitor.as_ref().map_or(String::new(), |monitor| format!(" by monitor {monitor}"));

@@ -1,3 +1,5 @@
+//! What keys and news change.
+
 use super::scene::{AT, NOW, event, picture, state};
 use crate::cli::top::state::{KeyEffect, MAX_EVENTS, ServerNews, TopKey, TopView};
 

@@ -1,3 +1,5 @@
+//! Pictures of views, sizes, and everything that can be wrong.
+
 use std::path::Path;
 use std::time::Duration;
 

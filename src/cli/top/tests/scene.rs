@@ -41,7 +41,7 @@ pub(super) fn endpoint(name: &str, region: &str, address: &str, health: &str) ->
 pub(super) fn name(name: &str, answers: &[(&str, &str, f64)], preferred: bool, notes: &[&str]) -> Value {
     let answers: Vec<Value> = answers
         .iter()
-        .map(|(endpoint, rdata, probability)| json!({ "endpoint": endpoint, "rdata": rdata, "probability": probability }))
+        .map(|(endpoint, rdata, part)| json!({ "endpoint": endpoint, "rdata": rdata, "probability": part }))
         .collect();
     let class = |class: &str| {
         json!({ "class": class, "type": "A", "gives": "endpoints", "from": "pool", "answers": answers, "ttl": 5,
@@ -72,7 +72,9 @@ pub(super) fn status() -> Value {
         "reload": { "ok": true, "at": AT, "problems": [] },
         "server": { "node": "ns1", "version": "0.1.0", "at": AT, "started": AT - 7200.0, "uptime_s": 7200,
                     "traffic": { "queries": 1000, "qps": 123.4, "recent": [1.0, 5.0, 80.0, 123.4] } },
-        "regions": [region("us-east", [39.0, -77.5]), region("eu-west", [53.3, -6.3]), region("ap-south", [19.1, 72.9])],
+        "regions": [
+            region("us-east", [39.0, -77.5]), region("eu-west", [53.3, -6.3]), region("ap-south", [19.1, 72.9]),
+        ],
     })
 }
 
@@ -106,7 +108,8 @@ pub(super) fn state() -> TopState {
     let events = vec![event(2, AT - 3.0, "www-us", "down"), event(1, AT - 90_000.0, "www-us", "up")];
     state.take(ServerNews::Events(events), NOW);
     let series = |kind: &str, region: &str, from: Option<&str>, values: [f64; 3]| json!({ "kind": kind, "region": region, "from": from, "values": values });
-    let history = json!({ "end": AT, "step_s": 10, "qps": [10.0, 50.0, 123.4], "left_out": 0, "not_stored": 0, "series": [
+    let qps = [10.0, 50.0, 123.4];
+    let history = json!({ "end": AT, "step_s": 10, "qps": qps, "left_out": 0, "not_stored": 0, "series": [
         series("answers", "us-east", None, [9.0, 5.0, 0.0]),
         series("answers", "eu-west", None, [1.0, 45.0, 75.0]),
         series("answers", "ap-south", None, [0.0, 0.0, 25.0]),
