@@ -98,6 +98,10 @@ pub(super) fn event(number: u64, at: f64, endpoint: &str, to: &str) -> JournalEv
     }
 }
 
+fn series(kind: &str, region: &str, from: Option<&str>, values: [f64; 3]) -> Value {
+    json!({ "kind": kind, "region": region, "from": from, "values": values })
+}
+
 /// The state with everything in it.
 pub(super) fn state() -> TopState {
     let mut state = TopState::new("http://127.0.0.1:8053".to_owned(), true);
@@ -107,7 +111,6 @@ pub(super) fn state() -> TopState {
     state.take(ServerNews::Stream(true), NOW);
     let events = vec![event(2, AT - 3.0, "www-us", "down"), event(1, AT - 90_000.0, "www-us", "up")];
     state.take(ServerNews::Events(events), NOW);
-    let series = |kind: &str, region: &str, from: Option<&str>, values: [f64; 3]| json!({ "kind": kind, "region": region, "from": from, "values": values });
     let qps = [10.0, 50.0, 123.4];
     let history = json!({ "end": AT, "step_s": 10, "qps": qps, "left_out": 0, "not_stored": 0, "series": [
         series("answers", "us-east", None, [9.0, 5.0, 0.0]),
