@@ -52,10 +52,7 @@ pub(super) fn problems(status: &Status, away: &[NameReport], down: &[(&str, usiz
     files(status, &mut add);
     for (region, all) in down {
         let plural = if *all == 1 { "" } else { "s" };
-        add(
-            AlertLevel::Bad,
-            format!("region {} is down: {all} endpoint{}", region.name, if all == 1 { "" } else { "s" }),
-        );
+        add(AlertLevel::Bad, format!("region {region} is down: {all} endpoint{plural}"));
     }
     for name in away {
         let level = if name.on_empty { AlertLevel::Bad } else { AlertLevel::Note };
