@@ -27,7 +27,7 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, state: &mut TopState, area: Rect) {
         (true, _) => canvas.line(table, 0, &[toned("No name has this text.", Tone::Soft)]),
         (false, _) => {
             let headings = ["NAME", "CLIENTS", "TYPE", "GETS NOW", "AS PREFERRED"];
-            canvas.table(table, (&headings, &[0, 3]), (rows.len(), selected), |at| line(&rows[at].0, &rows[at].1));
+            canvas.table(table, (&headings, &[0, 3]), (rows.len(), selected), |at| line(rows[at].0, &rows[at].1));
         }
     }
     drop(rows);
