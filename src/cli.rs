@@ -24,6 +24,7 @@ mod reload;
 mod schema;
 mod serve;
 mod simulate;
+mod sinks;
 mod status;
 mod text;
 mod top;

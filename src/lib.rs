@@ -52,11 +52,13 @@
 //! | [`admission`] | who gets a connection, and how many octets may wait for a peer |
 //! | [`server`] | the sockets of DNS |
 //! | [`drill`] | rehearsed outages: plan, measurement and report; pure |
+//! | [`sinks`] | sends events to other systems |
 //! | [`control`] and [`telemetry`] | HTTP, explain, simulate, overrides, status, metrics |
 //! | [`daemon`], [`demo`], [`cli`] | the wiring, the demo, and the command line |
 //!
 //! Pure (no socket, clock, entropy or metrics): `printable`, `wire`, `model`, `placing`, `steering`, `answer`,
-//! `drill`, and the files of `health`, `fleet`, `discovery` and `snapshot` that `PURE` of `tests/tidy/walls.rs` lists.
+//! `drill`, and the files of `health`, `fleet`, `discovery`, `snapshot` and `sinks` that `PURE` of
+//! `tests/tidy/walls.rs` lists.
 //!
 //! ## Threads
 //!
@@ -103,6 +105,8 @@ pub mod answer;
 pub mod server;
 
 pub mod drill;
+
+pub mod sinks;
 
 pub mod control;
 pub mod telemetry;

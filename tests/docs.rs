@@ -286,6 +286,7 @@ fn load_files(settings: &str, files: &[(PathBuf, String)]) -> Result<(), String>
     let certificate = rcgen::generate_simple_self_signed(["ns1.example".to_owned()]).unwrap();
     put(Path::new("cert.pem"), &certificate.cert.pem());
     put(Path::new("key.pem"), &certificate.signing_key.serialize_pem());
+    put(Path::new("webhook.secret"), "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\n");
     for (path, text) in files {
         put(path, text);
     }

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use crate::cli::args::ServerArg;
-use crate::cli::{Failure, Format, fleet, names, overrides, text};
+use crate::cli::{Failure, Format, fleet, names, overrides, sinks, text};
 use crate::clock;
 use crate::control::JournalEvent;
 use crate::control::leases::LeaseReport;
@@ -83,6 +83,7 @@ fn human(status: &Status, names: &[NameReport], transitions: &[JournalEvent], no
         let (ago, why) = (span_since(*since, now), unsaved.why());
         let _ = writeln!(shown, "\nNOT ON DISK for {ago}: {content} ({file}: {why}); a restart would lose changes");
     }
+    shown.push_str(&sinks::human(&status.sinks, now));
     shown.push_str(&last_transitions(transitions, now));
     shown
 }
@@ -399,6 +400,7 @@ mod tests {
                 error: Some("no space".into()),
             }],
             fleet: None,
+            sinks: vec![],
             server: None,
             regions: vec![],
         };

@@ -59,6 +59,7 @@ impl Settings {
             ("tls", files(self) != files(other)),
             ("limits", self.limits != other.limits),
             ("dnstap", self.dnstap != other.dnstap),
+            ("sink", self.sinks != other.sinks),
             ("run.user", self.user != other.user),
             ("run.file_rules", self.has_file_rules != other.has_file_rules),
             ("state.dir", self.operators.state_dir != other.operators.state_dir),

@@ -23,6 +23,7 @@ use crate::config::log::{LogFormat, LogKeys};
 use crate::config::operators::{self, ApiKeys, Operators, StateKeys};
 use crate::config::regions::{self, RegionKeys};
 use crate::config::run::RunKeys;
+use crate::config::sinks::{self, SinkKeys, SinkSettings};
 use crate::model::{Clients, MAX_NODE_NAME, Region};
 use crate::source::{
     At, ManualSection, Place, Problems,
@@ -70,6 +71,8 @@ pub struct Settings {
     pub limits: Limits,
     /// The query log; `None`: there is none.
     pub dnstap: Option<Dnstap>,
+    /// Where events are sent.
+    pub sinks: Vec<SinkSettings>,
     /// The user that the server becomes when it is started as root: a name or a number. `None`: a default.
     pub user: Option<String>,
     /// Whether the kernel restricts which files the server uses.
@@ -113,6 +116,7 @@ keys! {
         dnstap: DnstapKeys = table();
         vantage: VantageKeys = table();
         fleet: FleetKeys = table();
+        sink: Vec<SinkKeys> = named();
         clients: ClientKeys = table();
         regions: Vec<RegionKeys> = named();
     }
@@ -189,6 +193,7 @@ fn settings(keys: SettingsKeys, shown: &Path, has_file: bool, problems: &mut Pro
         operators,
         limits: value(keys.limits).map_or_else(Limits::default, Limits::from),
         dnstap: keys.dnstap.and_then(|at| dnstap::read(at, base, problems)),
+        sinks: sinks::read(value(keys.sink).unwrap_or_default(), base, problems),
         user: run.as_mut().and_then(|keys| value(keys.user.take())),
         has_file_rules: run.is_none_or(|keys| keys.file_rules.value),
         log: value(keys.log).and_then(|keys| value(keys.format)),

@@ -126,6 +126,11 @@ impl Journal {
         self.recent().last
     }
 
+    /// The number of the last event before this start.
+    pub fn begun(&self) -> u64 {
+        self.recent().begun
+    }
+
     /// Gives an event its id and retains it. Never waits.
     pub fn append(&self, event: JournalEvent) {
         let mut recent = self.recent();

@@ -25,6 +25,7 @@ use crate::control::status::ReloadStatus;
 use crate::control::unsaved::DiskState;
 use crate::health::BeatSender;
 use crate::model::Moment;
+use crate::sinks::SinkBoard;
 use crate::snapshot::Snapshot;
 
 /// What the HTTP handlers read. Cheap to clone; all clones share the same data.
@@ -43,6 +44,8 @@ pub struct ApiState {
     /// The events of all servers; `None`: this node is no server of a fleet.
     pub(crate) fleet_events: Option<Arc<FleetEvents>>,
     pub(crate) history: Arc<History>,
+    /// The sinks of events; `None`: there are none.
+    pub(crate) sinks: Option<Arc<SinkBoard>>,
     /// When this process began to serve the API: on the monotonic clock, and in Unix seconds.
     pub(super) began: (Moment, f64),
     pub(super) costly: Costly,
@@ -129,6 +132,7 @@ impl ApiState {
             fleet,
             fleet_events,
             history: Arc::default(),
+            sinks: None,
             began: (clock::now(), clock::unix_seconds()),
             costly,
             simulations,
@@ -157,6 +161,11 @@ impl ApiState {
     /// The same with the numbers of the last hour that a task adds to.
     pub fn with_history(self, history: Arc<History>) -> ApiState {
         ApiState { history, ..self }
+    }
+
+    /// The same with sinks of events.
+    pub fn with_sinks(self, sinks: Option<Arc<SinkBoard>>) -> ApiState {
+        ApiState { sinks, ..self }
     }
 
     /// The same with room for other numbers of connections and octets.

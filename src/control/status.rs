@@ -20,6 +20,7 @@ use crate::model::{
     AdminState, AnswerRdata, Answerable, CheckId, Endpoint, EndpointId, Evidence, Model, Moment, VantageState,
     WorldView,
 };
+use crate::sinks::SinkReport;
 use crate::snapshot::Snapshot;
 use crate::source::{Label, Problem};
 use crate::wire::Name;
@@ -41,6 +42,9 @@ pub struct Status {
     /// The fleet that this node belongs to; absent if it is alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fleet: Option<FleetReport>,
+    /// The sinks of events, in the order of the settings; absent if there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sinks: Vec<SinkReport>,
     /// This server. Only in the response of the API.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub server: Option<ServerReport>,
@@ -329,6 +333,7 @@ pub fn status(snapshot: &Snapshot, reload: &ReloadStatus, now: Moment) -> Status
         reload: reload.report(),
         unsaved: Vec::new(),
         fleet: None,
+        sinks: Vec::new(),
         server: None,
         regions: model.regions.iter().map(PlaceReport::of).collect(),
         drill: None,

@@ -24,6 +24,7 @@ mod probe_node;
 mod retained;
 mod runtimes;
 mod scrape;
+mod sinks;
 mod sockets;
 mod stamp;
 mod state;

@@ -36,6 +36,7 @@ use crate::daemon::overrides::Sharing;
 use crate::daemon::prepare::{NodeSpec, Prepared, SavedState};
 use crate::daemon::runtimes::Runtimes;
 use crate::daemon::scrape::Sources;
+use crate::daemon::sinks::Sinks;
 use crate::daemon::sockets::Sockets;
 use crate::daemon::state::{StateDir, Unsaved};
 use crate::daemon::steer::{Drafting, Reloads, Steer};
@@ -68,6 +69,7 @@ pub struct RunningNode {
     tasks: Vec<JoinHandle<()>>,
     state_dir: StateDir,
     fleet: Option<Fleet>,
+    sinks: Option<Sinks>,
     counters: Arc<Counters>,
     /// The listener of the API, for another process.
     api_socket: std::net::TcpListener,
@@ -96,8 +98,8 @@ impl RunningNode {
     pub(crate) async fn run(prepared: Prepared) -> Result<RunningNode, StartError> {
         let Prepared { settings, model, zones, refused, warnings, settings_file, flags, .. } = prepared;
         let Prepared { vantages, watched, state_dir, saved, sockets, shares, taken, .. } = prepared;
-        let SavedState { mut overrides, leases: restored, last_reports, steering_files, last_event, mut events } =
-            saved;
+        let SavedState { mut overrides, leases: restored, last_reports, steering_files, .. } = saved;
+        let SavedState { last_event, mut events, sinks, .. } = saved;
         let Sockets { mut server, certificates, encrypted, query_log, api, is_continued } = sockets;
         let Limits { connections, quic_connections, api_connections } = shares.connections;
         let [connections, quic_connections] = [connections, quic_connections].map(Seats::new);
@@ -145,6 +147,8 @@ impl RunningNode {
             is_held: settings.fleet.is_some(),
         };
         let journal = Arc::new(Journal::from(&settings.node, MAX_BEHIND, start));
+        let mut sinks = Sinks::prepare(&settings, &journal, &state_dir, sinks).map_err(StartError::System)?;
+        let sink_board = sinks.as_ref().map(Sinks::board);
         let mut fleet = Fleet::start(&settings, Some(&journal)).await.map_err(StartError::System)?;
         if let Some(fleet) = &mut fleet {
             let merge = PlanMerge::new(fleet.plan());
@@ -195,6 +199,7 @@ impl RunningNode {
         let read_fleet = fleet.as_ref().map(Fleet::reader);
         let sources = Sources {
             fleet: read_fleet.clone(),
+            sinks: sink_board.clone(),
             metrics: metrics.clone(),
             snapshots: snapshots.clone(),
             reload: reload.clone(),
@@ -212,7 +217,7 @@ impl RunningNode {
             control::ApiState::new(snapshots.clone(), journal.clone(), is_ready, reload.clone(), render, controls);
         let state = state.with_fleet_events(fleet.as_ref().and_then(Fleet::events));
         let history = Arc::new(History::default());
-        let state = state.with_history(history.clone());
+        let state = state.with_history(history.clone()).with_sinks(sink_board);
         let state = state.with_room(room).with_fleet(read_fleet).with_costly_calls_on(runtimes.report.handle().clone());
         let api = runtimes.control.within(|| TcpListener::from_std(api)).map_err(StartError::System)?;
         let api = runtimes.control.spawn(control::serve(api, control::router(state), stop.clone()));
@@ -293,6 +298,7 @@ impl RunningNode {
             tasks.push(runtimes.low.spawn(writing));
             tasks.push(runtimes.low.spawn(write_events(journal.clone(), state_dir.clone(), events, stop.clone())));
         }
+        sinks.iter_mut().for_each(Sinks::begin);
         let sampling = history::sample(history, snapshots.clone(), counters.clone(), stop.clone());
         tasks.push(runtimes.low.spawn(sampling));
         tasks.push(runtimes.steer.spawn(steer.run(stop.clone())));
@@ -312,6 +318,7 @@ impl RunningNode {
             tasks,
             state_dir,
             fleet,
+            sinks,
             counters,
             api_socket,
             own_secret,
@@ -371,6 +378,9 @@ impl RunningNode {
         for task in self.tasks {
             // An error is a panic, which has been printed.
             let _ = task.await;
+        }
+        if let Some(sinks) = self.sinks {
+            sinks.stop().await;
         }
         if let Some(fleet) = self.fleet {
             fleet.stop().await;

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use signal_hook::consts::{SIGHUP, SIGXFSZ};
 
 use crate::clock;
-use crate::config::{self, Dnstap, Flags, FleetSettings, LoadOptions, Loaded, Settings, ZoneState};
+use crate::config::{self, Dnstap, Flags, FleetSettings, LoadOptions, Loaded, Settings, SinkSettings, ZoneState};
 use crate::daemon::changes::WatchedFiles;
 use crate::daemon::clocks::Now;
 use crate::daemon::event_log::{self, LoadedEvents};
@@ -21,6 +21,7 @@ use crate::daemon::limits::{self, Shares, System};
 use crate::daemon::overrides::Overrides;
 use crate::daemon::privileges::{self, FileNeed, Needs, Want};
 use crate::daemon::retained::SteeringFiles;
+use crate::daemon::sinks::{self, SinksFile};
 use crate::daemon::sockets::Sockets;
 use crate::daemon::state::StateDir;
 use crate::daemon::systemd::{self, Systemd};
@@ -144,7 +145,9 @@ impl Prepared {
         let hooks = fleet.filter_map(|fleet| fleet.on_promote.first());
         let allowed = self.settings.exec.iter().chain(hooks);
         let allowed = allowed.map(|path| FileNeed { path: path.into(), want: Want::Run });
-        read.chain(trust_stores()).chain(programs).chain(of_fleet).chain(allowed).collect()
+        let of_sinks = self.settings.sinks.iter().flat_map(SinkSettings::files);
+        let of_sinks = of_sinks.map(|path| FileNeed { path, want: Want::Read });
+        read.chain(trust_stores()).chain(programs).chain(of_fleet).chain(of_sinks).chain(allowed).collect()
     }
 
     /// A node from files that were loaded. Keeps all rights of the process.
@@ -157,7 +160,7 @@ impl Prepared {
         let NodeSpec { loaded, settings_file, flags, vantages } = spec;
         let watched = WatchedFiles::of(&loaded, settings_file.as_deref());
         let Loaded { settings, model, mut warnings, refused, zones, files: _, is_news: _ } = loaded;
-        let listening = limits::listening(&settings.listen);
+        let listening = limits::listening(&settings.listen) + sinks::connections(&settings);
         let shares = System::raise_and_read().share(settings.limits, listening, vantages.len());
         if let Some(warning) = &shares.warning {
             tracing::warn!("{warning}");
@@ -225,6 +228,8 @@ pub(super) struct SavedState {
     /// The number of the last event before the start.
     pub(super) last_event: u64,
     pub(super) events: LoadedEvents,
+    /// Where the sinks of events were.
+    pub(super) sinks: SinksFile,
 }
 
 impl SavedState {
@@ -245,6 +250,7 @@ impl SavedState {
             steering_files: SteeringFiles::load(state, Now::read(), warnings)?,
             last_event: event_number::load(state, warnings).max(events.last),
             events,
+            sinks: sinks::load(state, warnings),
         })
     }
 }

@@ -179,6 +179,7 @@ impl ProbeNode {
             access,
             disk,
             fleet: Some(fleet.reader()),
+            sinks: None,
             query_log: None,
             drill: Arc::default(),
         };

@@ -7,6 +7,7 @@
 //! | `steer` | 2 + 2 | 0 | views, overrides, snapshots; state files that an operator waits for |
 //! | `probe` | one for each core, at most 4, + 2 | 2 | probes and heartbeats |
 //! | `fleet` | 1 + 4, in a node of a fleet | 2 | messages of the fleet |
+//! | `sink` | 1 + 1 for each sink, where there are any | 10 | send events to other systems |
 //! | `control` | 2 + 2 | 2 | connections of the API, event streams |
 //! | `report` | 0 + 8 | 10 | responses that cost much: metrics, status, explain, simulate, names |
 //! | `low` | 1 + 11 | 10 | compile the next generation, free old ones, housekeeping files |
@@ -83,6 +84,9 @@ const CONTROL: ThreadKind = ThreadKind { name: "control", tasks: TaskThreads::Fi
 /// It yields no more than probes do, whose reports it sends. One thread: it must never take more than a core. Threads
 /// that block look up names of servers.
 pub(super) const FLEET: ThreadKind = ThreadKind { name: "fleet", tasks: TaskThreads::Fixed(1), blocking: 4, nice: 2 };
+/// One thread, with low priority: a burst of events must not slow down answers. Of the calls that block, each sink
+/// makes one at a time: it looks up a name, or reads a file.
+const SINK: ThreadKind = ThreadKind { name: "sink", tasks: TaskThreads::Fixed(1), blocking: 1, nice: 10 };
 /// As many as calls run at a time: two of each kind, and one for each text that clients share.
 const REPORT: ThreadKind = ThreadKind { name: "report", tasks: TaskThreads::None, blocking: 8, nice: 10 };
 /// Eleven threads that block, because a file of a mount that hangs can hold some of them for ever: a load, the look at
@@ -98,6 +102,11 @@ const BEGIN_LIMIT: Duration = Duration::from_secs(20);
 
 /// How long the tasks of a runtime have to end (judgment: they kill programs and close sockets).
 pub(super) const LAST_GRACE: Duration = Duration::from_secs(1);
+
+/// The threads of so many sinks of events.
+pub(super) fn sink_threads(sinks: usize) -> ThreadKind {
+    ThreadKind { blocking: sinks, ..SINK }
+}
 
 impl Runtimes {
     /// Starts all. An error is the system's: out of threads or descriptors.

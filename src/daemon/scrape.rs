@@ -12,6 +12,7 @@ use crate::control::unsaved::DiskState;
 use crate::control::{ApiAccess, ReloadStatus};
 use crate::daemon::state::StateWrites;
 use crate::server::{Certificates, Counters, QueryLogState};
+use crate::sinks::SinkBoard;
 use crate::snapshot::Snapshot;
 use crate::telemetry::{ListenerRoom, Metrics, Scrape};
 
@@ -27,6 +28,8 @@ pub(crate) struct Sources {
     pub(crate) access: Arc<ApiAccess>,
     pub(crate) disk: Arc<DiskState>,
     pub(crate) fleet: Option<ReadFleet>,
+    /// The sinks of events; `None`: there are none.
+    pub(crate) sinks: Option<Arc<SinkBoard>>,
     pub(crate) query_log: Option<Arc<QueryLogState>>,
     pub(crate) drill: Arc<DrillBoard>,
 }
@@ -48,6 +51,7 @@ impl Sources {
             unsaved: &self.disk.unsaved(clock::now()),
             query_log: self.query_log.as_deref(),
             fleet: self.fleet.as_ref().map(|read| read()).as_ref(),
+            sinks: &self.sinks.as_ref().map(|board| board.reports()).unwrap_or_default(),
             drill: self.drill.running().as_deref(),
             drills: self.drill.counts(),
         })

@@ -48,6 +48,7 @@ sections! {
     Clients "where-clients-are", "`[clients]` and `[regions.NAME]`.";
     RateLimit "rate-limiting-rrl", "`[rrl]`.";
     Fleet "a-fleet-fleet", "`[fleet]`.";
+    Sinks "sinks-of-events-sinkname", "`[sink.NAME]`.";
     NotYet "not-supported-yet", "Keys that are not supported yet.";
 }
 

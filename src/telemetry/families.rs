@@ -147,6 +147,17 @@ families! {
     ANSWERS Counter "portolan_answers_total" ["zone" "name" "endpoint"]
         "How often an endpoint was in a reply for a steered name.";
 
+    SINK_UP Gauge "portolan_sink_up" ["sink"] "Whether a sink takes events; 0 while it is away, and when it is off.";
+    SINK_WAITING Gauge "portolan_sink_events_waiting" ["sink"] "Events of the log that a sink has not confirmed.";
+    SINK_POSITION Gauge "portolan_sink_position_number" ["sink"]
+        "All events up to this number are confirmed by a sink, refused or lost.";
+    SINK_DELIVERED Counter "portolan_sink_events_delivered_total" ["sink"] "Events that a sink confirmed.";
+    SINK_FAILURES Counter "portolan_sink_failures_total" ["sink"] "Tries to send an event to a sink that failed.";
+    SINK_DEAD_LETTERS Counter "portolan_sink_dead_letters_total" ["sink"]
+        "Events that a sink refused so often that they were given up.";
+    SINK_LOST Counter "portolan_sink_events_lost_total" ["sink"]
+        "Events that a sink never got, because the log no longer had them.";
+
     API_REFUSED Counter "portolan_api_refused_total" ["reason"]
         "Requests and connections that the API refused or closed, by reason.";
 

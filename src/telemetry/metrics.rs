@@ -16,12 +16,13 @@ use crate::control::{RefusalCounters, ReloadStatus};
 use crate::drill::DrillStatus;
 use crate::model::{Health, Model};
 use crate::server::{QueryLogState, Totals};
+use crate::sinks::SinkReport;
 use crate::snapshot::{Snapshot, Transition};
 use crate::telemetry::families as family;
 use crate::telemetry::recorder::{EventRecorder, ProbeResult};
 use crate::telemetry::rooms::ListenerRoom;
 use crate::telemetry::text::Exposition;
-use crate::telemetry::{files, fleet, leases, names, process, rooms, traffic, world};
+use crate::telemetry::{files, fleet, leases, names, process, rooms, sinks as of_sinks, traffic, world};
 
 /// The counts that no other module has. Threads that probe and steer count here, and a scrape runs with a lower
 /// priority than they do: so it copies the transitions under the lock, and writes them without it.
@@ -65,6 +66,8 @@ pub struct Scrape<'a> {
     pub query_log: Option<&'a QueryLogState>,
     /// The state of the fleet; `None`: this node is alone.
     pub fleet: Option<&'a FleetReport>,
+    /// The sinks of events.
+    pub sinks: &'a [SinkReport],
     /// The drill that runs.
     pub drill: Option<&'a DrillStatus>,
     /// The drills that ended.
@@ -122,6 +125,7 @@ impl Metrics {
             unsaved,
             query_log,
             fleet,
+            sinks,
             drill,
             drills,
         } = *scrape;
@@ -166,6 +170,7 @@ impl Metrics {
         if let Some(fleet) = fleet {
             fleet::write(&mut text, fleet);
         }
+        of_sinks::write(&mut text, sinks);
         process::write(&mut text);
         text.finish()
     }

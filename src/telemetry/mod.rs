@@ -10,6 +10,7 @@ mod names;
 mod process;
 mod recorder;
 mod rooms;
+mod sinks;
 #[cfg(test)]
 mod tests;
 mod text;

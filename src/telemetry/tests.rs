@@ -14,6 +14,7 @@ use crate::control::unsaved::UnsavedFile;
 use crate::control::{Refusal, RefusalCounters, ReloadStatus};
 use crate::model::{Doubt, Hold};
 use crate::server::{DropReason, HandshakeResult, QueryLogState, TimeTotals, Totals};
+use crate::sinks::SinkReport;
 use crate::snapshot::Snapshot;
 use crate::telemetry::families::{self, Family};
 use crate::telemetry::{ListenerRoom, Metrics, ProbeResult, Scrape};
@@ -55,6 +56,7 @@ fn scraped(metrics: &Metrics, snapshot: &Snapshot) -> Vec<String> {
         unsaved: &unsaved,
         query_log: Some(&QueryLogState::default()),
         fleet: Some(&fleet()),
+        sinks: &[SinkReport { name: "audit".into(), lost: 3, ..SinkReport::default() }],
         drill: None,
         drills: DrillCounts::default(),
     });

@@ -23,6 +23,7 @@ const ORDER: &[&str] = &[
     "admission",
     "server",
     "drill",
+    "sinks",
     "control",
     "telemetry",
     "daemon",
@@ -85,6 +86,10 @@ const PURE: &[&str] = &[
     "cli/top/draw",
     "cli/top/problems",
     "cli/top/state",
+    "sinks/backoff",
+    "sinks/delivery",
+    "sinks/failure",
+    "sinks/webhook/signature",
 ];
 
 /// Words that a pure module never says: sockets, clocks, chance, counters, logs; with `!`, only as a macro.

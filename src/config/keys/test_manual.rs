@@ -12,6 +12,7 @@ use crate::config::operators::{ApiKeys, StateKeys};
 use crate::config::regions::RegionKeys;
 use crate::config::run::RunKeys;
 use crate::config::settings::{FleetKeys, ListenKeys, SettingsKeys, VantageKeys, ZonesKeys};
+use crate::config::sinks::SinkKeys;
 use crate::config::spec::{
     self, Answering, EcsKeys, EndpointSpec, FenceSpec, NameKeys, PoolSpec, SelectorSpec, ServiceKeys,
 };
@@ -32,6 +33,7 @@ fn tables() -> Vec<(&'static str, Vec<Key>)> {
         ("name", NameKeys::keys()),
         ("services", ServiceKeys::keys()),
         ("settings", settings_keys()),
+        ("sink", SinkKeys::keys()),
     ]
 }
 

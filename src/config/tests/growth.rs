@@ -105,8 +105,11 @@ const KINDS: &[Kind] = &[
 ];
 
 /// The files below `src/config` that look for similar names for what no policy can have very often.
-const RARE: [(&str, &str); 2] =
-    [("log.rs", "one key of the settings"), ("token_scope.rs", "the tokens are the operator's own")];
+const RARE: [(&str, &str); 3] = [
+    ("log.rs", "one key of the settings"),
+    ("sinks.rs", "the sinks are the operator's own, and there are three types"),
+    ("token_scope.rs", "the tokens are the operator's own"),
+];
 
 fn each(n: usize, text: impl Fn(usize) -> String) -> String {
     (0..n).map(text).collect()

@@ -4,10 +4,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::time::timeout;
 
 use crate::daemon::node::RunningNode;
+use crate::daemon::sinks::Sinks;
 use crate::daemon::state::StateDir;
 use crate::daemon::systemd::{Pulse, Systemd};
 use crate::daemon::takeover::{HandOver, PauseRequest, Visitor};
@@ -25,6 +26,8 @@ const LOOK_AGAIN: Duration = Duration::from_millis(2);
 struct Frozen {
     state_dir: StateDir,
     pulse: Arc<Pulse>,
+    /// Whether the sinks of events send nothing.
+    held: Option<watch::Sender<bool>>,
     /// The steering task goes on when it ends; `None`: never.
     end: Option<oneshot::Sender<()>>,
 }
@@ -35,6 +38,9 @@ impl Drop for Frozen {
             Some(_) => {
                 self.state_dir.release();
                 self.pulse.pause(false);
+                if let Some(held) = &self.held {
+                    held.send_replace(false);
+                }
             }
             None => self.state_dir.leave(),
         }
@@ -80,7 +86,11 @@ impl RunningNode {
         drop((sockets, lock));
         let end = self.pause().await?;
         self.pulse.pause(true);
-        let mut frozen = Frozen { state_dir: self.state_dir.clone(), pulse: self.pulse.clone(), end: Some(end) };
+        let held = self.sinks.as_ref().map(Sinks::held);
+        let mut frozen = Frozen { state_dir: self.state_dir.clone(), pulse: self.pulse.clone(), held, end: Some(end) };
+        if let Some(sinks) = &self.sinks {
+            sinks.hold().await;
+        }
         self.write_state().await?;
         visitor.let_serve()?;
         // From here on the visitor receives from the same sockets.

@@ -16,13 +16,14 @@ const MAX_FILE: u64 = 64 << 20;
 
 /// The names of all state files. Who adds one adds it here too: a state directory with an unknown file is not given to
 /// the user of the server.
-pub(crate) const OWN_FILES: [&str; 9] = [
+pub(crate) const OWN_FILES: [&str; 10] = [
     "overrides.json",
     "health.json",
     "standings.json",
     "ramps.json",
     "events.json",
     "leases.json",
+    "sinks.json",
     "events.log",
     "events.old.log",
     "takeover.sock",

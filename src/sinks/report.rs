@@ -1,0 +1,114 @@
+//! What is known of each sink, for the API, the status and the metrics.
+
+use std::sync::{Mutex, PoisonError};
+
+use serde::{Deserialize, Serialize};
+
+/// What a sink does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SinkState {
+    /// It takes events, or nothing was sent yet.
+    #[default]
+    Ok,
+    /// It takes nothing now. The server tries again.
+    Retrying,
+    /// It wants no event any more. Nothing is sent until a restart.
+    Off,
+}
+
+impl SinkState {
+    /// The word in the API.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            SinkState::Ok => "ok",
+            SinkState::Retrying => "retrying",
+            SinkState::Off => "off",
+        }
+    }
+}
+
+/// One sink in the JSON of the API.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct SinkReport {
+    /// Its name in the settings.
+    pub name: String,
+    /// `webhook`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Where it sends: the URL without its query.
+    pub to: String,
+    /// What it does.
+    pub state: SinkState,
+    /// How many events of the log it has not confirmed.
+    pub behind: u64,
+    /// All events up to this number are confirmed, refused or lost.
+    pub position: u64,
+    /// Events that it confirmed since the start.
+    pub delivered: u64,
+    /// Tries that failed since the start.
+    pub failed: u64,
+    /// Events that it refused for good since the start.
+    pub dead_letters: u64,
+    /// Events that it never got because the log no longer had them, since the start.
+    pub lost: u64,
+    /// The last of those: the first and the last of their numbers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lost_range: Option<(u64, u64)>,
+    /// When the server tries again, in Unix seconds; only while it retries.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_try: Option<f64>,
+    /// The last failure; absent before the first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_error: Option<SinkError>,
+    /// The last events that it refused for good, the newest last, also from before the start.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub last_dead_letters: Vec<DeadLetter>,
+}
+
+/// A failure.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct SinkError {
+    /// When, in Unix seconds.
+    pub at: f64,
+    /// What happened.
+    pub why: String,
+    /// What to do about it.
+    pub hint: String,
+}
+
+/// An event that a sink refused for good.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct DeadLetter {
+    /// NODE/NUMBER.
+    pub id: String,
+    /// When the last try was, in Unix seconds.
+    pub at: f64,
+    /// Why it was refused.
+    pub why: String,
+}
+
+/// The reports of all sinks. Each task of a sink writes its own.
+#[derive(Debug, Default)]
+pub struct SinkBoard {
+    sinks: Vec<Mutex<SinkReport>>,
+}
+
+impl SinkBoard {
+    /// A board with these reports.
+    pub fn of(reports: impl IntoIterator<Item = SinkReport>) -> SinkBoard {
+        SinkBoard { sinks: reports.into_iter().map(Mutex::new).collect() }
+    }
+
+    /// Changes the report of one sink.
+    pub fn update(&self, sink: usize, change: impl FnOnce(&mut SinkReport)) {
+        if let Some(report) = self.sinks.get(sink) {
+            change(&mut report.lock().unwrap_or_else(PoisonError::into_inner));
+        }
+    }
+
+    /// The reports, in the order of the settings.
+    pub fn reports(&self) -> Vec<SinkReport> {
+        self.sinks.iter().map(|report| report.lock().unwrap_or_else(PoisonError::into_inner).clone()).collect()
+    }
+}
