@@ -123,7 +123,7 @@ fn an_event_with_which_the_receiver_fails_is_a_dead_letter_only_if_others_are_ta
         }
         now = delivery.wake().unwrap_or(now);
     }
-    assert_eq!((dead, delivery.open()), (1, 0));
+    assert!(dead == 1 && !delivery.position().open.contains(&1), "{:?}", delivery.position());
     let mut alone = taken(&["a", "b"]);
     for _ in 0..200 {
         for number in sent(&mut alone, now) {
