@@ -239,11 +239,15 @@ impl Delivery {
 
     /// A try ended. `random` is for the wait after a failure.
     pub fn ended(&mut self, number: u64, result: Result<(), &SendFailure>, now: Moment, random: u64) -> EndedTry {
-        let pause_before = self.in_flight.remove(&number);
+        // Tries that began before the last pause are no news about the sink.
+        let is_news = self.in_flight.remove(&number) == Some(self.pauses);
         let failure = match result {
             Ok(()) => {
                 self.delivered += 1;
-                (self.failures, self.refused_in_a_row, self.paused_until) = (0, 0, None);
+                self.refused_in_a_row = 0;
+                if is_news {
+                    (self.failures, self.paused_until) = (0, None);
+                }
                 self.remove(number);
                 return EndedTry::Delivered;
             }
@@ -268,10 +272,11 @@ impl Delivery {
         let (tries, refusals) = (queue.tries, queue.refusals);
         if failure.kind == FailureKind::Refused {
             // A receiver that refuses is there.
-            (self.failures, self.paused_until) = (0, None);
+            if is_news {
+                (self.failures, self.paused_until) = (0, None);
+            }
             self.refused_in_a_row = self.refused_in_a_row.saturating_add(1);
-        } else if pause_before == Some(self.pauses) {
-            // Tries that began before the last pause are no news.
+        } else if is_news {
             self.failures = self.failures.saturating_add(1);
             self.pauses += 1;
             self.paused_until = Some(now + wait_of(self.failures, failure.retry_after, random));

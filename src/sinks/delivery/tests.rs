@@ -110,6 +110,17 @@ fn the_receiver_chooses_when_to_try_again() {
 }
 
 #[test]
+fn what_was_under_way_does_not_end_the_wait_that_the_receiver_wants() {
+    let mut delivery = taken(&["a", "b", "c"]);
+    assert_eq!(sent(&mut delivery, at(0.0)), [1, 2, 3]);
+    delivery.ended(1, Err(&failure(FailureKind::Away, Some(2))), at(0.0), 0);
+    delivery.ended(2, Ok(()), at(0.1), 0);
+    delivery.ended(3, Err(&failure(FailureKind::Refused, None)), at(0.1), 0);
+    assert!(sent(&mut delivery, at(1.9)).is_empty());
+    assert_eq!(sent(&mut delivery, at(2.0)), [1]);
+}
+
+#[test]
 fn an_event_with_which_the_receiver_fails_is_a_dead_letter_only_if_others_are_taken() {
     let broken = failure(FailureKind::Broken, None);
     let mut delivery = taken(&["poison"]);
