@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use crate::cli::text;
-use crate::sinks::{SinkReport, SinkState};
+use crate::sinks::{LostRange, SinkReport, SinkState};
 
 /// A row for each sink, and what is wrong with those that take nothing. Empty without a sink.
 pub(super) fn human(sinks: &[SinkReport], now: f64) -> String {
@@ -40,7 +40,7 @@ fn describe(sink: &SinkReport, now: f64, shown: &mut String) {
             let _ = writeln!(shown, "{name} IS OFF until a restart{error}");
         }
     }
-    if let Some((first, last)) = sink.lost_range {
+    if let Some(LostRange { first, last }) = sink.lost_range {
         let count = sink.lost;
         let _ = writeln!(
             shown,
@@ -78,7 +78,7 @@ mod tests {
             next_try: Some(104.0),
             last_error: Some(SinkError { at: 99.0, why: "HTTP status 503".into(), hint: "read its log".into() }),
             lost: 5,
-            lost_range: Some((1, 5)),
+            lost_range: Some(LostRange { first: 1, last: 5 }),
             last_dead_letters: vec![DeadLetter { id: "ns1/9".into(), at: 40.0, why: "HTTP status 400".into() }],
             ..sink.clone()
         };

@@ -16,7 +16,7 @@ mod webhook;
 
 pub use delivery::{Delivery, DeliveryLimits, EndedTry, LostNumbers, SinkPosition};
 pub use failure::{FailureKind, SendFailure};
-pub use report::{DeadLetter, SinkBoard, SinkError, SinkReport, SinkState};
+pub use report::{DeadLetter, LostRange, SinkBoard, SinkError, SinkReport, SinkState};
 #[cfg(test)]
 pub(crate) use webhook::test_receiver;
 pub use webhook::{OutgoingEvent, Webhook};

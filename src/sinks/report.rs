@@ -3,9 +3,10 @@
 use std::sync::{Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// What a sink does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum SinkState {
     /// It takes events, or nothing was sent yet.
@@ -29,7 +30,7 @@ impl SinkState {
 }
 
 /// One sink in the JSON of the API.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct SinkReport {
     /// Its name in the settings.
     pub name: String,
@@ -54,7 +55,7 @@ pub struct SinkReport {
     pub lost: u64,
     /// The last of those: the first and the last of their numbers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub lost_range: Option<(u64, u64)>,
+    pub lost_range: Option<LostRange>,
     /// When the server tries again, in Unix seconds; only while it retries.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_try: Option<f64>,
@@ -66,8 +67,17 @@ pub struct SinkReport {
     pub last_dead_letters: Vec<DeadLetter>,
 }
 
+/// Numbers of events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct LostRange {
+    /// The first one.
+    pub first: u64,
+    /// The last one.
+    pub last: u64,
+}
+
 /// A failure.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct SinkError {
     /// When, in Unix seconds.
     pub at: f64,
@@ -78,7 +88,7 @@ pub struct SinkError {
 }
 
 /// An event that a sink refused for good.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct DeadLetter {
     /// NODE/NUMBER.
     pub id: String,

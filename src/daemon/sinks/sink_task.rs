@@ -19,8 +19,8 @@ use crate::fleet::nats::token;
 use crate::model::Moment;
 use crate::printable;
 use crate::sinks::{
-    DeadLetter, Delivery, DeliveryLimits, EndedTry, LostNumbers, OutgoingEvent, SendFailure, SinkBoard, SinkError,
-    SinkPosition, SinkState, Webhook,
+    DeadLetter, Delivery, DeliveryLimits, EndedTry, LostNumbers, LostRange, OutgoingEvent, SendFailure, SinkBoard,
+    SinkError, SinkPosition, SinkState, Webhook,
 };
 
 /// Most events that are taken from the log in one step, so that the others get their turn.
@@ -213,7 +213,7 @@ impl SinkTask {
         tracing::error!(sink, first, last, count, "the sink was away so long that the log no longer has these events");
         self.board.update(self.at, |report| {
             report.lost += count;
-            report.lost_range = Some((first, last));
+            report.lost_range = Some(LostRange { first, last });
         });
     }
 

@@ -194,7 +194,7 @@ async fn events_that_the_log_no_longer_has_are_counted() {
     server.wait("it is away", |report| report.state == SinkState::Retrying).await;
     append(&journal, MAX_EVENTS + 99, 50);
     let report = server.wait("a hundred are lost", |report| report.lost == 100).await;
-    assert_eq!((report.lost_range.unwrap().1, report.position), (100, 100));
+    assert_eq!((report.lost_range.unwrap().last, report.position), (100, 100));
     assert_eq!(report.behind, MAX_EVENTS as u64);
     server.stop().await;
 }
