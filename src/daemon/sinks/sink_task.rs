@@ -172,7 +172,7 @@ impl SinkTask {
     /// A try ended.
     fn ended(&mut self, delivery: &mut Delivery, number: u64, result: Result<(), SendFailure>) {
         let (now, random) = (clock::now(), clock::entropy());
-        let ended = delivery.ended(number, result.as_ref().map(|()| ()), now, random);
+        let ended = delivery.ended(number, result.as_ref().copied(), now, random);
         let Err(failure) = result else {
             self.board.update(self.at, |report| report.delivered += 1);
             if !delivery.is_failing() && std::mem::take(&mut self.is_failing) {
