@@ -25,6 +25,7 @@ mod schema;
 mod serve;
 mod simulate;
 mod sinks;
+mod sources;
 mod status;
 mod text;
 mod top;

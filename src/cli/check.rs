@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::io::{IsTerminal, Read};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use crate::cli::args::DEFAULT_CONFIG;
 use crate::cli::{Format, files, text};
@@ -82,9 +83,9 @@ fn not_served(config: &Path) -> Option<String> {
     /// The most zones that are named (judgment: they fit on a line).
     const NAMED: usize = 8;
     let flags = Flags::default();
-    let how =
-        LoadOptions { settings_file: Some(config), flags: &flags, now: clock::unix_seconds(), confirm_removal: false };
-    let loaded = config::start(how, |_| Vec::new()).ok()?;
+    let (settings_file, now, discovered) = (Some(config), clock::unix_seconds(), Arc::default());
+    let how = LoadOptions { settings_file, flags: &flags, now, confirm_removal: false, discovered };
+    let loaded = config::start(how, |_| Default::default()).ok()?;
     let unserved = loaded.zones.iter().filter(|zone| zone.status == VersionStatus::Unserved);
     let names: Vec<String> = unserved.map(|zone| zone.apex.to_string()).collect();
     if names.is_empty() {

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use crate::cli::args::ServerArg;
-use crate::cli::{Failure, Format, fleet, names, overrides, sinks, text};
+use crate::cli::{Failure, Format, fleet, names, overrides, sinks, sources, text};
 use crate::clock;
 use crate::control::JournalEvent;
 use crate::control::leases::LeaseReport;
@@ -64,6 +64,7 @@ fn human(status: &Status, names: &[NameReport], transitions: &[JournalEvent], no
     if let Some(fleet) = &status.fleet {
         shown.push_str(&fleet::human(fleet, &status.vantages));
     }
+    shown.push_str(&sources::human(&status.sources));
     for zone in &status.zones {
         shown.push_str(&zone_table(zone, names, now));
     }
@@ -126,7 +127,7 @@ fn version(zone: &ZoneStatus, now: f64) -> String {
 
 fn zone_table(zone: &ZoneStatus, names: &[NameReport], now: f64) -> String {
     let version = version(zone, now);
-    if zone.endpoints.is_empty() {
+    if zone.endpoints.is_empty() && (zone.names.is_empty() || zone.files.state == "unserved") {
         let what = if zone.files.state == "unserved" { "" } else { " (static)" };
         return format!("\n{}{what}{version}\n", zone.zone);
     }
@@ -276,6 +277,7 @@ mod tests {
             full_in_ms,
         };
         let mut endpoint = EndpointStatus {
+            source: None,
             name: "fra1".into(),
             region: None,
             health: "up".into(),
@@ -296,6 +298,7 @@ mod tests {
     fn the_regions_of_a_zone_are_a_table_and_differences_are_marked() {
         let of = |region: &str, rtt_ms, reachable| RegionReport { region: region.into(), rtt_ms, reachable };
         let endpoint = |name: &str, regions| EndpointStatus {
+            source: None,
             name: name.into(),
             region: None,
             health: "up".into(),
@@ -356,6 +359,7 @@ mod tests {
     #[test]
     fn text_has_every_verdict_and_the_last_transitions() {
         let endpoint = |name: &str, verdicts| EndpointStatus {
+            source: None,
             name: name.into(),
             region: Some("eu-west".into()),
             health: "up".into(),
@@ -369,6 +373,7 @@ mod tests {
         let held = CheckReport { hold: Some("open".into()), ..check("up", Some(1.25), Some(400)) };
         let verdicts = vec![held, check("down", None, None)];
         let status = Status {
+            sources: Vec::new(),
             generation: 3,
             zones: vec![ZoneStatus {
                 exclusive: vec![LeaseReport {

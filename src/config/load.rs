@@ -11,7 +11,7 @@ use crate::config::clients;
 use crate::config::log::LogFormat;
 use crate::config::settings::{self, Flags, Settings};
 use crate::config::zones::{Disappearance, VersionStatus, ZoneHistory, ZoneState};
-use crate::model::Model;
+use crate::model::{DiscoveredSets, Model};
 use crate::source::{Place, Problem, Problems, Severity, SideFile};
 use crate::wire::Name;
 
@@ -46,7 +46,7 @@ pub struct InForce {
 }
 
 /// From where and how to load.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct LoadOptions<'a> {
     /// The settings file. Without one, the settings come from the environment and the flags alone.
     pub settings_file: Option<&'a Path>,
@@ -56,21 +56,25 @@ pub struct LoadOptions<'a> {
     pub now: f64,
     /// Whether zones and names that disappeared from the files are removed at once.
     pub confirm_removal: bool,
+    /// What the sources of `[discover.NAME]` state at present. [`start`] takes it from the state directory.
+    pub discovered: Arc<DiscoveredSets>,
 }
 
-/// Loads at the start. `recall` returns the versions of the zones in the state directory of the settings.
+/// Loads at the start. `recall` returns the versions of the zones in the state directory of the settings, and what the
+/// sources stated last.
 pub fn start(
     options: LoadOptions<'_>,
-    recall: impl FnOnce(&Settings) -> Vec<ZoneState>,
+    recall: impl FnOnce(&Settings) -> (Vec<ZoneState>, DiscoveredSets),
 ) -> Result<Loaded, Vec<Problem>> {
     let mut problems = Problems::default();
-    let Some(settings) = valid_settings(options, &mut problems) else { return Err(problems.into_sorted()) };
-    let before = ZoneHistory::new(recall(&settings).into(), options.now, options.confirm_removal);
+    let Some(settings) = valid_settings(&options, &mut problems) else { return Err(problems.into_sorted()) };
+    let (zones, discovered) = recall(&settings);
+    let before = ZoneHistory::new(zones.into(), options.now, options.confirm_removal).with(discovered.into());
     finish(settings, None, &before, problems)
 }
 
 /// The settings, if they have no errors outside the files that they name.
-fn valid_settings(options: LoadOptions<'_>, problems: &mut Problems) -> Option<Settings> {
+fn valid_settings(options: &LoadOptions<'_>, problems: &mut Problems) -> Option<Settings> {
     let settings = settings::read(options.settings_file, settings::environment(), options.flags, problems);
     settings.filter(|_| problems.errors_outside_side_files() == 0)
 }
@@ -79,7 +83,8 @@ fn valid_settings(options: LoadOptions<'_>, problems: &mut Problems) -> Option<S
 pub fn again(options: LoadOptions<'_>, in_force: &InForce) -> Result<Loaded, Vec<Problem>> {
     let mut problems = Problems::default();
     let before = ZoneHistory::new(in_force.zones.clone(), options.now, options.confirm_removal);
-    let Some(settings) = valid_settings(options, &mut problems) else {
+    let before = before.with(options.discovered.clone());
+    let Some(settings) = valid_settings(&options, &mut problems) else {
         return finish((*in_force.settings).clone(), Some(in_force), &before, problems);
     };
     let settings = settings.with_good_side_files_of(&in_force.settings, &problems);
@@ -164,10 +169,15 @@ fn differs(settings: &Settings, model: &Model, zones: &[ZoneState], in_force: &I
         let known = clients::databases_of(&model.clients);
         known.iter().map(Arc::as_ptr).collect::<Vec<_>>()
     };
+    let stated = |model: &Model| {
+        let stated = model.endpoints.iter().filter_map(|endpoint| Some(endpoint.discovered.as_ref()?.endpoint.clone()));
+        stated.collect::<Vec<_>>()
+    };
     zones.len() != in_force.zones.len()
         || !zones.iter().all(is_same)
         || settings.differs(&in_force.settings)
         || databases(model) != databases(&in_force.model)
+        || stated(model) != stated(&in_force.model)
 }
 
 /// What does not work because a file that the settings name has errors and has no previous version.
@@ -252,8 +262,8 @@ pub fn load_after(before: Option<&Model>, settings_file: Option<&Path>, flags: &
 pub fn settings_alone(settings_file: Option<&Path>, flags: &Flags) -> Result<(Settings, Vec<Problem>), Vec<Problem>> {
     let mut problems = Problems::default();
     let now = crate::clock::unix_seconds();
-    let options = LoadOptions { settings_file, flags, now, confirm_removal: false };
-    match valid_settings(options, &mut problems) {
+    let options = LoadOptions { settings_file, flags, now, confirm_removal: false, discovered: Arc::default() };
+    match valid_settings(&options, &mut problems) {
         Some(settings) => Ok((settings, problems.into_sorted())),
         None => Err(problems.into_sorted()),
     }

@@ -69,7 +69,9 @@ pub(super) async fn status_json(Shared(state): Shared<ApiState>, headers: Header
     let (own, coding) = (state.clone(), Coding::accepted(&headers));
     let text = move || {
         let now = clock::now();
-        let mut status = status::status(&own.snapshots.load_full(), &own.reload.load(), now);
+        let snapshot = own.snapshots.load_full();
+        let mut status = status::status(&snapshot, &own.reload.load(), now);
+        status.sources = own.sources.reports(&snapshot.model, now);
         status.complete(&own.controls.disk, own.controls.spread.as_ref(), now);
         status.fleet = own.fleet.as_ref().map(|read| read());
         status.sinks = own.sinks.as_ref().map(|board| board.reports()).unwrap_or_default();

@@ -37,6 +37,7 @@ mod router;
 mod serve;
 pub mod server;
 pub mod simulate;
+pub mod sources;
 mod state;
 pub mod status;
 pub mod target;

@@ -84,6 +84,7 @@ struct PageData {
 fn page_data(state: &ApiState) -> PageData {
     let (snapshot, now) = (state.snapshots.load_full(), clock::now());
     let mut status = status::status(&snapshot, &state.reload.load(), now);
+    status.sources = state.sources.reports(&snapshot.model, now);
     status.complete(&state.controls.disk, state.controls.spread.as_ref(), now);
     let regions = snapshot.model.regions.iter().map(|region| region.name.clone()).collect();
     let reporter = Reporter::new(snapshot.clone(), state.names.states(&snapshot), now);

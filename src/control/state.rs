@@ -21,6 +21,7 @@ use crate::control::history::History;
 use crate::control::journal::Journal;
 use crate::control::names::cache::NameStateCache;
 use crate::control::overrides::Book;
+use crate::control::sources::SourceBoard;
 use crate::control::status::ReloadStatus;
 use crate::control::unsaved::DiskState;
 use crate::health::BeatSender;
@@ -46,6 +47,7 @@ pub struct ApiState {
     pub(crate) history: Arc<History>,
     /// The sinks of events; `None`: there are none.
     pub(crate) sinks: Option<Arc<SinkBoard>>,
+    pub(crate) sources: Arc<SourceBoard>,
     /// When this process began to serve the API: on the monotonic clock, and in Unix seconds.
     pub(super) began: (Moment, f64),
     pub(super) costly: Costly,
@@ -133,6 +135,7 @@ impl ApiState {
             fleet_events,
             history: Arc::default(),
             sinks: None,
+            sources: Arc::default(),
             began: (clock::now(), clock::unix_seconds()),
             costly,
             simulations,
@@ -166,6 +169,11 @@ impl ApiState {
     /// The same with sinks of events.
     pub fn with_sinks(self, sinks: Option<Arc<SinkBoard>>) -> ApiState {
         ApiState { sinks, ..self }
+    }
+
+    /// The same with the sources of endpoints that come and go.
+    pub fn with_sources(self, sources: Arc<SourceBoard>) -> ApiState {
+        ApiState { sources, ..self }
     }
 
     /// The same with room for other numbers of connections and octets.

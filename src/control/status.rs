@@ -14,6 +14,7 @@ use crate::control::leases::{LeaseReport, leases};
 use crate::control::overrides::OverrideReport;
 use crate::control::regions::{PlaceReport, RegionReport, basis_text, millis, regions};
 use crate::control::server::ServerReport;
+use crate::control::sources::SourceReport;
 use crate::control::unsaved::{DiskState, UnsavedFile};
 use crate::drill::DrillStatus;
 use crate::model::{
@@ -34,6 +35,9 @@ pub struct Status {
     pub zones: Vec<ZoneStatus>,
     /// Every known vantage.
     pub vantages: Vec<VantageStatus>,
+    /// The sources of endpoints that come and go, in the order of the model.
+    #[serde(default)]
+    pub sources: Vec<SourceReport>,
     /// The last attempt to load the files.
     pub reload: ReloadReport,
     /// The files of the state directory that are not on the disk as they should be; absent if there are none.
@@ -111,6 +115,9 @@ pub struct EndpointStatus {
     /// `drain` or `disabled`, if the policy file says so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<String>,
+    /// The source that lists it: `discover.NAME`; absent for an endpoint of a file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
     /// The override that counts for the endpoint.
     #[serde(rename = "override")]
     pub overridden: Option<OverrideReport>,
@@ -330,6 +337,7 @@ pub fn status(snapshot: &Snapshot, reload: &ReloadStatus, now: Moment) -> Status
         generation: snapshot.generation,
         zones: by_zone.into_iter().enumerate().map(zone).collect(),
         vantages: vantages(model, view, now),
+        sources: Vec::new(),
         reload: reload.report(),
         unsaved: Vec::new(),
         fleet: None,
@@ -375,7 +383,7 @@ fn endpoint_status(
     EndpointStatus {
         name: endpoint.name.clone(),
         region: endpoint.region.map(|region| model.region(region).name.clone()),
-        health: view.endpoint(endpoint).as_str().to_owned(),
+        health: view.health_of(id, endpoint).as_str().to_owned(),
         verdicts: verdicts.collect(),
         ramps: ramps.collect(),
         regions: regions(model, view, endpoint),
@@ -385,6 +393,7 @@ fn endpoint_status(
             AdminState::Drain => Some("drain".to_owned()),
             AdminState::Disabled => Some("disabled".to_owned()),
         },
+        source: endpoint.discovered.as_ref().and_then(|of| Some(model.sources.get(of.source as usize)?.shown())),
         overridden: view.override_of(id).map(|over| OverrideReport::from(&**over)),
     }
 }

@@ -45,6 +45,8 @@ pub(crate) enum Cause {
     Removal,
     /// A look at the files does not end.
     Stall,
+    /// Sources list other endpoints.
+    Discovery,
 }
 
 impl Cause {
@@ -55,6 +57,7 @@ impl Cause {
             Cause::Request => "asked for",
             Cause::Removal => "the removal delay is over",
             Cause::Stall => "a file does not answer",
+            Cause::Discovery => "sources list other endpoints",
         }
     }
 }

@@ -6,6 +6,7 @@ mod certificate;
 mod changes;
 mod clocks;
 mod difference;
+mod discovery;
 mod drill;
 mod event_log;
 mod event_number;

@@ -18,12 +18,14 @@ use crate::config::Limits;
 use crate::control::command::MAX_WAITING;
 use crate::control::drill::DrillBoard;
 use crate::control::names::NameStateCache;
+use crate::control::sources::SourceBoard;
 use crate::control::{self, ApiAccess, Controls, History, Journal, JournalEvent, JournalStart, MAX_BEHIND};
 use crate::control::{Readiness, ReloadStatus};
 use crate::daemon::StartError;
 use crate::daemon::certificate;
 use crate::daemon::changes::Changes;
 use crate::daemon::clocks::Now;
+use crate::daemon::discovery::{self, HubParts};
 use crate::daemon::drill::Drills;
 use crate::daemon::event_log::write_events;
 use crate::daemon::event_number;
@@ -99,7 +101,7 @@ impl RunningNode {
         let Prepared { settings, model, zones, refused, warnings, settings_file, flags, .. } = prepared;
         let Prepared { vantages, watched, state_dir, saved, sockets, shares, taken, .. } = prepared;
         let SavedState { mut overrides, leases: restored, last_reports, steering_files, .. } = saved;
-        let SavedState { last_event, mut events, sinks, .. } = saved;
+        let SavedState { last_event, mut events, sinks, discovery: discovered, .. } = saved;
         let Sockets { mut server, certificates, encrypted, query_log, api, is_continued } = sockets;
         let Limits { connections, quic_connections, api_connections } = shares.connections;
         let [connections, quic_connections] = [connections, quic_connections].map(Seats::new);
@@ -197,6 +199,7 @@ impl RunningNode {
         };
         let reload = Arc::new(ArcSwap::from_pointee(loaded));
         let read_fleet = fleet.as_ref().map(Fleet::reader);
+        let sources_board = Arc::<SourceBoard>::default();
         let sources = Sources {
             fleet: read_fleet.clone(),
             sinks: sink_board.clone(),
@@ -211,6 +214,7 @@ impl RunningNode {
             disk: state_dir.disk(),
             query_log,
             drill: drill_board.clone(),
+            sources: sources_board.clone(),
         };
         let render = Arc::new(move |board: &NameStateCache| sources.render(board));
         let state =
@@ -218,6 +222,7 @@ impl RunningNode {
         let state = state.with_fleet_events(fleet.as_ref().and_then(Fleet::events));
         let history = Arc::new(History::default());
         let state = state.with_history(history.clone()).with_sinks(sink_board);
+        let state = state.with_sources(sources_board.clone());
         let state = state.with_room(room).with_fleet(read_fleet).with_costly_calls_on(runtimes.report.handle().clone());
         let api = runtimes.control.within(|| TcpListener::from_std(api)).map_err(StartError::System)?;
         let api = runtimes.control.spawn(control::serve(api, control::router(state), stop.clone()));
@@ -260,6 +265,13 @@ impl RunningNode {
         let (pauses, pausing) = mpsc::channel(1);
         let pulse = Arc::<Pulse>::default();
         let reports = vantages.reports();
+        let parts = HubParts {
+            board: sources_board,
+            journal: journal.clone(),
+            state_dir: state_dir.clone(),
+            restored: discovered,
+        };
+        let (discovery, following) = runtimes.control.within(|| discovery::start(parts, &model, stop.clone()));
         let steer = Steer {
             pauses: pausing,
             pulse: pulse.clone(),
@@ -287,9 +299,10 @@ impl RunningNode {
             reloads: Reloads::default(),
             drafting: Drafting::on(runtimes.control.handle().clone()),
             drills: Drills::new(drill_board, counters.clone()),
+            discovery,
             low,
         };
-        let mut tasks = vec![api];
+        let mut tasks = vec![api, following];
         tasks.extend(exclusive.task);
         if state_dir.is_there() {
             let (reports, state) = (reports.clone(), state_dir.clone());

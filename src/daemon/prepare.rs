@@ -13,6 +13,7 @@ use crate::clock;
 use crate::config::{self, Dnstap, Flags, FleetSettings, LoadOptions, Loaded, Settings, SinkSettings, ZoneState};
 use crate::daemon::changes::WatchedFiles;
 use crate::daemon::clocks::Now;
+use crate::daemon::discovery::{self, DiscoveryFile};
 use crate::daemon::event_log::{self, LoadedEvents};
 use crate::daemon::event_number;
 use crate::daemon::exclusive;
@@ -95,8 +96,12 @@ impl Prepared {
         let read = move || {
             log::choose(config::log_format(file.as_deref(), &given));
             let (settings_file, now) = (file.as_deref(), clock::unix_seconds());
-            let how = LoadOptions { settings_file, flags: &given, now, confirm_removal: false };
-            let last_good = |settings: &Settings| versions::load(settings.operators.state_dir.as_deref());
+            let how =
+                LoadOptions { settings_file, flags: &given, now, confirm_removal: false, discovered: Arc::default() };
+            let last_good = |settings: &Settings| {
+                let dir = settings.operators.state_dir.as_deref();
+                (versions::load(dir), discovery::endpoints_in(dir))
+            };
             config::start(how, last_good)
         };
         let loaded = within(settings_file.as_deref(), read)?.map_err(StartError::Problems)?;
@@ -230,6 +235,8 @@ pub(super) struct SavedState {
     pub(super) events: LoadedEvents,
     /// Where the sinks of events were.
     pub(super) sinks: SinksFile,
+    /// What sources listed last.
+    pub(super) discovery: DiscoveryFile,
 }
 
 impl SavedState {
@@ -251,6 +258,7 @@ impl SavedState {
             last_event: event_number::load(state, warnings).max(events.last),
             events,
             sinks: sinks::load(state, warnings),
+            discovery: discovery::load(state, warnings),
         })
     }
 }

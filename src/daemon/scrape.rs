@@ -8,6 +8,7 @@ use crate::clock;
 use crate::control::drill::DrillBoard;
 use crate::control::fleet::ReadFleet;
 use crate::control::names::NameStateCache;
+use crate::control::sources::SourceBoard;
 use crate::control::unsaved::DiskState;
 use crate::control::{ApiAccess, ReloadStatus};
 use crate::daemon::state::StateWrites;
@@ -32,6 +33,8 @@ pub(crate) struct Sources {
     pub(crate) sinks: Option<Arc<SinkBoard>>,
     pub(crate) query_log: Option<Arc<QueryLogState>>,
     pub(crate) drill: Arc<DrillBoard>,
+    /// The sources of endpoints that come and go.
+    pub(crate) sources: Arc<SourceBoard>,
 }
 
 impl Sources {
@@ -52,6 +55,7 @@ impl Sources {
             query_log: self.query_log.as_deref(),
             fleet: self.fleet.as_ref().map(|read| read()).as_ref(),
             sinks: &self.sinks.as_ref().map(|board| board.reports()).unwrap_or_default(),
+            sources: &self.sources.reports(&snapshot.model, clock::now()),
             drill: self.drill.running().as_deref(),
             drills: self.drill.counts(),
         })

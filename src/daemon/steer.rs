@@ -22,6 +22,7 @@ use crate::clock;
 use crate::config::{Flags, Settings, ZoneState};
 use crate::control::{ApiAccess, Command, Journal, JournalEvent, ReloadStatus};
 use crate::daemon::changes::{Cause, Changes};
+use crate::daemon::discovery::Following;
 use crate::daemon::drill::Drills;
 use crate::daemon::exclusive::Leases;
 use crate::daemon::identity::Identities;
@@ -78,6 +79,8 @@ pub(crate) struct Steer {
     pub(crate) reloads: Reloads,
     pub(crate) drafting: Drafting,
     pub(crate) drills: Drills,
+    /// The sources of endpoints.
+    pub(crate) discovery: Following,
     /// Threads of low priority: for what takes long and nobody waits for.
     pub(crate) low: Handle,
 }
@@ -98,6 +101,7 @@ impl Steer {
             let [expiry, removal_due, countdown] =
                 [self.overrides.next_end(), removal, self.overrides.next_countdown(longest_ttl(&model))]
                     .map(|at| self.left_until(at));
+            let stated_due = self.discovery.due().map(|at| at.since(clock::now()));
             tokio::select! {
                 () = stop.cancelled() => break,
                 view = self.vantages.next_view(&model) => {
@@ -114,6 +118,9 @@ impl Steer {
                     Command::Reload { confirm_removal, reply } => {
                         self.reloads.waiting.push(reply);
                         self.reloads.confirm_removal |= confirm_removal;
+                        if confirm_removal {
+                            self.discovery.confirm();
+                        }
                         next = self.want(next, Cause::Request);
                     }
                 },
@@ -142,6 +149,10 @@ impl Steer {
                 }
                 () = pass(countdown) => self.serve_again(),
                 Ok(()) = self.leases.changed() => self.serve_again(),
+                () = self.discovery.changed() => self.serve_again(),
+                () = pass(stated_due), if matches!(next, NextGeneration::Nothing) => {
+                    next = self.load(Cause::Discovery);
+                }
                 Ok(()) = self.shared.changed(), if self.drafting.has_room() => self.want_fleet(&model),
                 // Only to look at the clock.
                 () = tokio::time::sleep(CLOCK_EVERY) => {}
@@ -193,15 +204,16 @@ impl Steer {
         self.observe(WorldView { at: clock::now(), ..WorldView::clone(&served.view) });
     }
 
-    /// Adds the present overrides and leases to a view.
-    fn completed(&mut self, view: WorldView) -> WorldView {
-        WorldView { leases: self.leases.borrow_and_update().clone(), ..self.overrides.over(view) }
+    /// Adds the present overrides and leases to a view of `model`, and what sources state.
+    fn completed(&mut self, view: WorldView, model: &Arc<Model>) -> WorldView {
+        let stated = self.discovery.stated(model, &view.checks);
+        WorldView { leases: self.leases.borrow_and_update().clone(), stated, ..self.overrides.over(view) }
     }
 
     /// Publishes a new view, with the overrides and leases.
     fn observe(&mut self, view: WorldView) {
         let before = self.publisher.snapshots().load_full();
-        let view = self.completed(view);
+        let view = self.completed(view, &before.model);
         let drill = self.drills.observe(&before.model, &view, &before, &mut self.vantages);
         let transitions = self.publisher.observe(view, clock::unix_seconds());
         self.drills.published();

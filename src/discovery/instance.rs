@@ -1,6 +1,8 @@
 //! What a driver passes on: the instances that its source lists, as plain texts. [`crate::discovery`] reads the texts,
 //! so every source has the same rules and messages.
 
+use serde::{Deserialize, Serialize};
+
 use crate::model::Mappings;
 
 /// Longest text of an instance, in octets: longer than every valid one (a domain name has 253).
@@ -11,7 +13,8 @@ const MAX_ADDRESSES: usize = 3;
 pub const MAX_NAMED_REFUSALS: usize = 5;
 
 /// One instance of a service, as its source lists it. Texts are as the source has them: no driver checks them.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Instance {
     /// What identifies it within its source, from one update to the next: the service id, the key, the address.
     pub key: String,
@@ -36,7 +39,8 @@ pub struct Instance {
 }
 
 /// What a source says about the health of an instance.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum StatedHealth {
     /// Up, or the source has no checks. Consul: passing and warning.
     #[default]

@@ -25,7 +25,7 @@ pub(crate) use rules::type_name;
 pub(crate) use scan::FileAt;
 
 /// The records of a zone as its master file has them: the part that is not steered.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct MasterFile {
     /// The zone's name.
     pub(crate) apex: Name,

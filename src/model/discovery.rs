@@ -1,9 +1,15 @@
 //! The tables `[discover.NAME]` of policy files: a source of endpoints that come and go by themselves, and what its
 //! instances become. Values only. `config` reads them, the drivers of `discovery` follow the sources.
 
+use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
+use crate::model::{CheckView, EndpointId, MAX_ENDPOINTS};
 use crate::wire::Name;
 
 /// One `[discover.NAME]` of a zone.
@@ -38,8 +44,8 @@ impl DiscoveredPool {
     }
 }
 
-/// Most instances of one source (judgment: ten times what one name can have; each takes about a kilobyte).
-pub const MAX_INSTANCES: usize = 10_000;
+/// Most instances of one source: as many as a name can have endpoints.
+pub const MAX_INSTANCES: usize = MAX_ENDPOINTS;
 
 /// The source of a [`DiscoveredPool`].
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -194,12 +200,12 @@ pub enum HealthRule {
 }
 
 /// One endpoint that a source states, for the next model.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DiscoveredEndpoint {
     /// Its name in the zone.
     pub name: String,
     /// One IPv4 and one IPv6 address at most, at least one.
-    pub addresses: Vec<std::net::IpAddr>,
+    pub addresses: Vec<IpAddr>,
     /// Where it serves, and is probed unless the monitor has a port.
     pub port: Option<u16>,
     /// Its weight, 0 to 1,000,000.
@@ -211,3 +217,30 @@ pub struct DiscoveredEndpoint {
     /// Answers a second that it can take.
     pub capacity: Option<u64>,
 }
+
+/// The endpoints of each source, by the zone and the name of the source. What is not in it is not known yet.
+pub type DiscoveredSets = BTreeMap<(Name, String), Arc<[Arc<DiscoveredEndpoint>]>>;
+
+/// Where an endpoint of the model comes from, if no file declares it.
+#[derive(Debug, Clone)]
+pub struct Discovered {
+    /// The source: an index of [`Model::sources`](crate::model::Model::sources).
+    pub source: u32,
+    /// As it was stated.
+    pub endpoint: Arc<DiscoveredEndpoint>,
+}
+
+/// What a source states of an endpoint that changes how it is answered with. Everything else is as measured.
+#[derive(Debug, Clone)]
+pub enum Stated {
+    /// It is not listed any more, or with another address: never answered with.
+    Withdrawn {
+        /// What the source is called: `discover.web`.
+        source: Arc<str>,
+    },
+    /// It has this verdict, whatever is measured.
+    Judged(Arc<CheckView>),
+}
+
+/// What sources state, by endpoint. Of a discovered endpoint that is not in it, the measured health counts.
+pub type StatedByEndpoint = BTreeMap<EndpointId, Stated>;

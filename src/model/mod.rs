@@ -36,8 +36,8 @@ pub use country::{Continent, Country};
 pub use cycle::{Cycle, PassedTurns};
 pub use digested::Digested;
 pub use discovery::{
-    ConsulSource, DiscoveredEndpoint, DiscoveredPool, DnsSource, EtcdSource, HealthRule, HttpSource, MAX_INSTANCES,
-    Mapping, Mappings, SourceSpec, SourceTls,
+    ConsulSource, Discovered, DiscoveredEndpoint, DiscoveredPool, DiscoveredSets, DnsSource, EtcdSource, HealthRule,
+    HttpSource, MAX_INSTANCES, Mapping, Mappings, SourceSpec, SourceTls, Stated, StatedByEndpoint,
 };
 pub use evidence::{Evidence, EvidenceBook, EvidenceSource};
 pub use facts::{Database, Facts, FileStamp, Point};
@@ -65,6 +65,7 @@ pub use verdict::{Basis, CheckView, Doubt, Hold};
 pub use view::{MAX_NODE_NAME, Override, OverrideState, VantageState, VantageView, WorldView};
 pub use zone::{Ecs, Rrset, SteeredName, Zone};
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Everything that the files of one generation say. Ids index the vectors; ids of another model mean nothing here.
@@ -86,6 +87,10 @@ pub struct Model {
     pub fences: Vec<Fence>,
     /// One check for each distinct (monitor, address), indexed by [`CheckId`].
     pub checks: Vec<Check>,
+    /// The sources of endpoints that come and go, of all zones.
+    pub sources: Vec<Arc<DiscoveredPool>>,
+    /// Why endpoints that sources state are not in the model, in one line for each such source, by its index.
+    pub not_added: BTreeMap<u32, String>,
     /// Whether a region's vantages can take what they can't reach from that region's clients: in a fleet.
     pub regional_view: bool,
 }

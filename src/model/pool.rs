@@ -4,7 +4,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::model::{CheckId, Country, EndpointId, Gives, PoolId, RankedBy, RegionId, SelectorId, Steering, ZoneId};
+use crate::model::{
+    CheckId, Country, Discovered, EndpointId, Gives, PoolId, RankedBy, RegionId, SelectorId, Steering, ZoneId,
+};
 use crate::wire::code::rtype;
 
 /// One thing we may answer with and probe. It has addresses (one of a family at most) or a cname, never both.
@@ -28,6 +30,8 @@ pub struct Endpoint {
     pub capacity: Option<u64>,
     /// `state` in the file.
     pub state: AdminState,
+    /// The source that states it; `None`: a file declares it.
+    pub discovered: Option<Discovered>,
 }
 
 impl Endpoint {
@@ -43,6 +47,7 @@ impl Endpoint {
             ramp: Duration::ZERO,
             capacity: None,
             state: AdminState::Enabled,
+            discovered: None,
         }
     }
 

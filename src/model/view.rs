@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::model::{
     Answerable, Basis, CheckId, CheckTable, CheckView, Endpoint, EndpointId, EvidenceBook, Growth, Health, LeaseView,
-    Moment, Recovery, RegionId,
+    Moment, Recovery, RegionId, Stated, StatedByEndpoint,
 };
 use crate::wire::Name;
 
@@ -32,6 +32,8 @@ pub struct WorldView {
     pub vantages: Vec<VantageView>,
     /// Overrides by endpoint; they go before measured health.
     pub overrides: Arc<HashMap<EndpointId, Arc<Override>>>,
+    /// What sources state of the endpoints that they list; it goes before measured health.
+    pub stated: Arc<StatedByEndpoint>,
     /// The leases of exclusive names, by the name; none where no lease was ever known here.
     pub leases: Arc<HashMap<Name, LeaseView>>,
 }
@@ -123,6 +125,23 @@ impl WorldView {
     /// The override of an endpoint.
     pub fn override_of(&self, id: EndpointId) -> Option<&Arc<Override>> {
         self.overrides.get(&id)
+    }
+
+    /// The verdict of a source on an endpoint, where it goes before the measured one.
+    pub fn stated_view(&self, id: EndpointId) -> Option<&CheckView> {
+        match self.stated.get(&id)? {
+            Stated::Judged(view) => Some(view),
+            Stated::Withdrawn { .. } => None,
+        }
+    }
+
+    /// The health of an endpoint with what its source states.
+    pub fn health_of(&self, id: EndpointId, endpoint: &Endpoint) -> Health {
+        match self.stated.get(&id) {
+            Some(Stated::Judged(view)) => view.health,
+            Some(Stated::Withdrawn { .. }) => Health::Down,
+            None => self.endpoint(endpoint),
+        }
     }
 
     /// What is known of a check; panics when the id is of another model.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::model::{
     Answerable, CheckId, CheckView, Endpoint, EndpointId, Growth, Model, Moment, Policy, PolicyId, Pool, RankedBy,
-    Recovery, WorldView,
+    Recovery, Stated, WorldView,
 };
 use crate::snapshot::Snapshot;
 use crate::snapshot::policies::PolicyCells;
@@ -110,7 +110,7 @@ pub(crate) fn touched(previous: &Snapshot, view: &WorldView) -> Touched {
             touched.extend(policies_of(check.0 as usize).map(|&(policy, _)| policy));
         }
     }
-    for endpoint in changed_overrides(&previous.view, view) {
+    for endpoint in changed_overrides(&previous.view, view).into_iter().chain(changed_statements(before, view)) {
         let of_endpoint = previous.dependencies.by_endpoint.get(endpoint.0 as usize);
         touched.extend(of_endpoint.into_iter().flatten().copied());
     }
@@ -159,6 +159,20 @@ fn ramps(model: &Model) -> Vec<Vec<Duration>> {
         }
     }
     ramps
+}
+
+/// The endpoints of which a source states something else.
+fn changed_statements(old: &WorldView, new: &WorldView) -> Vec<EndpointId> {
+    if Arc::ptr_eq(&old.stated, &new.stated) {
+        return Vec::new();
+    }
+    let is_same = |old: Option<&Stated>, new: Option<&Stated>| match (old, new) {
+        (None, None) | (Some(Stated::Withdrawn { .. }), Some(Stated::Withdrawn { .. })) => true,
+        (Some(Stated::Judged(old)), Some(Stated::Judged(new))) => old.health == new.health && old.rtts == new.rtts,
+        (None | Some(_), None | Some(_)) => false,
+    };
+    let endpoints: BTreeSet<EndpointId> = old.stated.keys().chain(new.stated.keys()).copied().collect();
+    endpoints.into_iter().filter(|id| !is_same(old.stated.get(id), new.stated.get(id))).collect()
 }
 
 /// Endpoints whose override is another than before.

@@ -36,6 +36,7 @@ sections! {
     Monitor "monitorname-a-check", "`[monitor.NAME]`.";
     Endpoint "endpointname-one-thing-to-answer-with-and-to-probe", "`[endpoint.NAME]`.";
     Ramp "warm-return-ramp", "`ramp`.";
+    Discover "discovername-endpoints-that-come-and-go", "`[discover.NAME]`.";
     Pool "poolname-a-steered-group", "`[pool.NAME]`.";
     Geo "geo-when", "`when`.";
     Group "groupname-clients-with-a-name", "`[group.NAME]`.";

@@ -323,6 +323,12 @@ impl Problems {
         }
     }
 
+    /// The same without the problems for which `is_dropped` is true. Errors must stay.
+    pub(crate) fn without(mut self, is_dropped: impl Fn(&Problem) -> bool) -> Problems {
+        self.found.retain(|problem| problem.severity == Severity::Error || !is_dropped(problem));
+        self
+    }
+
     /// How many errors there are so far.
     pub(crate) fn errors(&self) -> usize {
         self.errors

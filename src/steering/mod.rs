@@ -285,8 +285,10 @@ impl<'a> Scene<'a> {
     }
 
     /// The verdict on a side of an endpoint, by the monitor that counts for this name; `None` without one.
+    /// What a source states goes before it.
     fn check_of(&self, endpoint: EndpointId, side: &Answerable) -> Option<&'a CheckView> {
-        self.policy.check_of(endpoint, side).map(|check| self.view.check(check))
+        let measured = || self.policy.check_of(endpoint, side).map(|check| self.view.check(check));
+        self.view.stated_view(endpoint).or_else(measured)
     }
 
     /// Whether a side of an endpoint may be answered with.

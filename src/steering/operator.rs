@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::model::{AdminState, EndpointId, Override, OverrideState};
+use crate::model::{AdminState, EndpointId, Override, OverrideState, Stated};
 use crate::steering::{OutOfService, Scene};
 
 /// What an operator wants of an endpoint.
@@ -17,8 +17,11 @@ enum Wanted<'a> {
     ForcedUp(&'a Arc<Override>),
 }
 
-/// An override goes before the file, except for `disabled`.
+/// An override goes before the file, except for `disabled`. What a source has withdrawn is gone for both.
 fn wanted<'a>(scene: &Scene<'a>, endpoint: EndpointId) -> Wanted<'a> {
+    if let Some(Stated::Withdrawn { source }) = scene.view.stated.get(&endpoint) {
+        return Wanted::Out(OutOfService::Withdrawn(source.clone()));
+    }
     match (scene.model.endpoint(endpoint).state, scene.view.override_of(endpoint)) {
         (AdminState::Disabled, _) => Wanted::Out(OutOfService::Disabled),
         (AdminState::Drain, None) => Wanted::Out(OutOfService::DrainedByFile),
@@ -70,7 +73,7 @@ impl OutOfService {
     fn is_drain(&self) -> bool {
         match self {
             OutOfService::DrainedByFile | OutOfService::Drained(_) => true,
-            OutOfService::Disabled | OutOfService::ForcedDown(_) => false,
+            OutOfService::Disabled | OutOfService::ForcedDown(_) | OutOfService::Withdrawn(_) => false,
         }
     }
 }

@@ -4,7 +4,7 @@
 
 use crate::model::{
     AdminState, CheckId, CheckView, ClientClass, EndpointId, Facet, Health, Model, OverrideState, Policy, PolicyId,
-    WorldView,
+    Stated, WorldView,
 };
 use crate::steering::{AnswerSource, Decision, Memory, Reason, Stage, StageName, Standing, Tier, decide};
 
@@ -71,15 +71,19 @@ fn is_whole(model: &Model, policy: PolicyId, view: &WorldView) -> bool {
     let is_near = |check: Option<CheckId>| check.is_none_or(|check| view.check(check).unreachable_from.is_empty());
     let is_up = |check: Option<CheckId>| is_eligible(view, check) && is_near(check);
     let is_whole = |id: EndpointId| model.endpoint(id).answerables.iter().all(|side| is_up(policy.check_of(id, side)));
-    policy.endpoints.iter().all(|id| view.override_of(*id).is_none() && is_whole(*id))
+    let is_stated = |id: &EndpointId| view.stated.contains_key(id);
+    policy.endpoints.iter().all(|id| view.override_of(*id).is_none() && !is_stated(id) && is_whole(*id))
 }
 
 fn is_eligible(view: &WorldView, check: Option<CheckId>) -> bool {
     check.is_none_or(|check| view.check(check).is_eligible())
 }
 
-/// Whether an operator or the file took an endpoint out of service.
+/// Whether an operator, the file or its source took an endpoint out of service.
 fn is_out_of_service(model: &Model, view: &WorldView, id: EndpointId) -> bool {
+    if let Some(Stated::Withdrawn { .. }) = view.stated.get(&id) {
+        return true;
+    }
     match (model.endpoint(id).state, view.override_of(id).map(|over| over.state)) {
         (AdminState::Disabled, _) => true,
         (AdminState::Enabled | AdminState::Drain, Some(OverrideState::Drain | OverrideState::Down)) => true,

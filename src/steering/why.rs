@@ -137,6 +137,8 @@ pub enum OutOfService {
     Drained(Arc<Override>),
     /// An override: it is never answered with, not even by `on_empty`.
     ForcedDown(Arc<Override>),
+    /// The source that stated it, of this name, does not list it any more: it is never answered with.
+    Withdrawn(Arc<str>),
 }
 
 /// A verdict that makes an endpoint ineligible.

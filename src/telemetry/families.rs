@@ -101,6 +101,14 @@ families! {
     REGION_UNREACHABLE Gauge "portolan_region_unreachable" ["region" "zone" "endpoint"]
         "1 while most vantages of a region can't reach an endpoint that is up for the others; absent otherwise.";
 
+    SOURCE_UP Gauge "portolan_source_up" ["zone" "source"]
+        "Whether a source of endpoints answers with something that can be used.";
+    SOURCE_KEPT Gauge "portolan_source_kept" ["zone" "source"]
+        "1 while endpoints stay that a source suddenly does not list any more, until that is confirmed.";
+    SOURCE_ENDPOINTS Gauge "portolan_source_endpoints" ["zone" "source"] "How many endpoints of a source are served.";
+    SOURCE_AGE Gauge "portolan_source_age_seconds" ["zone" "source"]
+        "How long ago the endpoints were what the source lists: 0 while it is followed.";
+
     VANTAGE_UP Gauge "portolan_vantage_up" ["vantage" "region"] "Whether a vantage's reports count.";
     VANTAGE_BLIND Gauge "portolan_vantage_blind" ["vantage" "region"]
         "Whether a vantage is cut off itself and has frozen its verdicts.";

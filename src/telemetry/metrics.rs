@@ -11,6 +11,7 @@ use crate::clock;
 use crate::control::drill::DrillCounts;
 use crate::control::fleet::FleetReport;
 use crate::control::names::NameState;
+use crate::control::sources::SourceReport;
 use crate::control::unsaved::UnsavedFile;
 use crate::control::{RefusalCounters, ReloadStatus};
 use crate::drill::DrillStatus;
@@ -22,7 +23,9 @@ use crate::telemetry::families as family;
 use crate::telemetry::recorder::{EventRecorder, ProbeResult};
 use crate::telemetry::rooms::ListenerRoom;
 use crate::telemetry::text::Exposition;
-use crate::telemetry::{files, fleet, leases, names, process, rooms, sinks as of_sinks, traffic, world};
+use crate::telemetry::{
+    files, fleet, leases, names, process, rooms, sinks as of_sinks, sources as source_metrics, traffic, world,
+};
 
 /// The counts that no other module has. Threads that probe and steer count here, and a scrape runs with a lower
 /// priority than they do: so it copies the transitions under the lock, and writes them without it.
@@ -68,6 +71,8 @@ pub struct Scrape<'a> {
     pub fleet: Option<&'a FleetReport>,
     /// The sinks of events.
     pub sinks: &'a [SinkReport],
+    /// The sources of endpoints that come and go.
+    pub sources: &'a [SourceReport],
     /// The drill that runs.
     pub drill: Option<&'a DrillStatus>,
     /// The drills that ended.
@@ -126,6 +131,7 @@ impl Metrics {
             query_log,
             fleet,
             sinks,
+            sources,
             drill,
             drills,
         } = *scrape;
@@ -136,6 +142,7 @@ impl Metrics {
         text.single(&family::LAST_RELOAD_AT, reload.at);
         files::write(&mut text, reload, clock::unix_seconds());
         names::write(&mut text, &snapshot.model, names);
+        source_metrics::write(&mut text, sources);
         let mut samples = text.family(&family::DRILL);
         if let Some(drill) = drill {
             samples.sample(&[drill.drill.as_str(), &drill.target], 1);

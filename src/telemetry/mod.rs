@@ -11,6 +11,7 @@ mod process;
 mod recorder;
 mod rooms;
 mod sinks;
+mod sources;
 #[cfg(test)]
 mod tests;
 mod text;

@@ -57,6 +57,7 @@ fn scraped(metrics: &Metrics, snapshot: &Snapshot) -> Vec<String> {
         query_log: Some(&QueryLogState::default()),
         fleet: Some(&fleet()),
         sinks: &[SinkReport { name: "audit".into(), lost: 3, ..SinkReport::default() }],
+        sources: &[],
         drill: None,
         drills: DrillCounts::default(),
     });

@@ -14,7 +14,7 @@ use crate::config::run::RunKeys;
 use crate::config::settings::{FleetKeys, ListenKeys, SettingsKeys, VantageKeys, ZonesKeys};
 use crate::config::sinks::SinkKeys;
 use crate::config::spec::{
-    self, Answering, EcsKeys, EndpointSpec, FenceSpec, NameKeys, PoolSpec, SelectorSpec, ServiceKeys,
+    self, Answering, DiscoverSpec, EcsKeys, EndpointSpec, FenceSpec, NameKeys, PoolSpec, SelectorSpec, ServiceKeys,
 };
 
 /// The tables, by the name in their markers.
@@ -28,6 +28,7 @@ fn tables() -> Vec<(&'static str, Vec<Key>)> {
         ("quorum", QuorumKeys::keys()),
         ("endpoint", EndpointSpec::keys()),
         ("pool", PoolSpec::keys()),
+        ("discover", DiscoverSpec::keys()),
         ("when", SelectorSpec::keys()),
         ("fence", FenceSpec::keys()),
         ("name", NameKeys::keys()),

@@ -180,6 +180,11 @@ impl MonitorSpec {
         self.monitor()?.kind.heartbeat()
     }
 
+    /// Whether its probes need a port, and it has none.
+    pub(super) fn lacks_port(&self) -> bool {
+        self.port_rule == PortRule::Required && self.port().is_none() && matches!(self.body, Some(Body::Probe(..)))
+    }
+
     /// Its own port.
     pub(super) fn port(&self) -> Option<u16> {
         if let Some(Body::Probe(_, port)) = &self.body { port.as_ref().map(|port| port.value) } else { None }

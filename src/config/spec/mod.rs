@@ -2,14 +2,17 @@
 //! Each file here declares the keys of one section. `validate` looks up the names.
 
 mod defaults;
+mod discover;
 mod endpoint;
 mod index;
+mod injected;
 mod name;
 mod pool;
 mod selector;
 mod service;
 
 use std::path::Path;
+use std::sync::Arc;
 
 use serde_json::{Value as Json, json};
 
@@ -18,11 +21,13 @@ use crate::config::keys::{Key, KeyGroup as _, KeyKind as _, Table as _, keys, na
 use crate::config::monitor::MonitorSpec;
 use crate::config::node;
 use crate::config::spec::index::SpecIndex;
-use crate::model::Ecs;
+use crate::config::spec::injected::Injected;
+use crate::model::{DiscoveredPool, Ecs};
 use crate::source::{At, ManualSection, Place, Problems};
 use crate::wire::Name;
 
 pub(super) use defaults::{Answering, EcsKeys, ON_EMPTY_VALUES};
+pub(super) use discover::DiscoverSpec;
 pub(super) use endpoint::EndpointSpec;
 #[cfg(test)]
 pub(super) use name::NameKeys;
@@ -50,6 +55,7 @@ keys! {
         "monitor" monitors: Vec<MonitorSpec> = named(), default Vec::new();
         "endpoint" endpoints: Vec<EndpointSpec> = named(), default Vec::new();
         "pool" pools: Vec<PoolSpec> = named(), default Vec::new();
+        "discover" discovers: Vec<DiscoverSpec> = named(), default Vec::new();
         "group" groups: Vec<GroupSpec> = named(), default Vec::new();
         "fence" fences: Vec<FenceSpec> = named(), default Vec::new();
         "name" names: Vec<NameSpec> = named().with_schema(names_schema), default Vec::new();
@@ -66,6 +72,9 @@ pub(super) struct PolicySpec {
     /// Everything else.
     tables: PolicyTables,
     index: SpecIndex,
+    injected: Injected,
+    /// The sources, in the order of the file, if nothing is wrong with them.
+    sources: Vec<Arc<DiscoveredPool>>,
 }
 
 impl std::ops::Deref for PolicySpec {
@@ -77,6 +86,17 @@ impl std::ops::Deref for PolicySpec {
 }
 
 impl PolicySpec {
+    /// Makes the sources, whose files are relative to `dir`.
+    pub(super) fn resolve_sources(&mut self, dir: &Path) {
+        let sources = self.discovers.iter().map(|discover| discover.discovered(&self.zone.value, dir).map(Arc::new));
+        self.sources = sources.collect::<Option<_>>().unwrap_or_default();
+    }
+
+    /// The sources, by the index of their `[discover.NAME]`. Empty if something is wrong with one.
+    pub(super) fn sources(&self) -> &[Arc<DiscoveredPool>] {
+        &self.sources
+    }
+
     /// Every selector, to add the nets of files.
     pub(super) fn selectors_mut(&mut self) -> impl Iterator<Item = &mut SelectorSpec> {
         let PolicyTables { pools, fences, groups, .. } = &mut self.tables;
@@ -164,6 +184,7 @@ pub(super) fn read(shown: &Path, bytes: &[u8], problems: &mut Problems) -> Optio
         });
         let mut tables = PolicyTables::take(&mut top, problems);
         top.finish(&[], problems);
+        problems.about(ManualSection::Pool, |problems| check_filled(&tables, problems));
         let apex = zone.zone.as_ref().map_or_else(Name::root, |zone| zone.value.clone());
         problems.about(ManualSection::Name, |problems| tables.names.retain_mut(|name| name.set_owner(&apex, problems)));
         let ZoneKeys { zone, file, .. } = zone;
@@ -172,8 +193,26 @@ pub(super) fn read(shown: &Path, bytes: &[u8], problems: &mut Problems) -> Optio
             let value = format!("{}.zone", zone.value.to_string().trim_end_matches('.'));
             At { value, place: zone.place.clone() }
         });
-        Some(PolicySpec { zone, file, tables, index: SpecIndex::default() })
+        Some(PolicySpec {
+            zone,
+            file,
+            tables,
+            index: SpecIndex::default(),
+            injected: Injected::default(),
+            sources: Vec::new(),
+        })
     })
+}
+
+/// A pool that no source fills has members.
+fn check_filled(tables: &PolicyTables, problems: &mut Problems) {
+    let filled = tables.discovers.iter().filter_map(|discover| Some(discover.pool.as_ref()?.value.as_str()));
+    let filled: std::collections::HashSet<&str> = filled.collect();
+    tables
+        .pools
+        .iter()
+        .filter(|pool| !filled.contains(pool.name.value.as_str()))
+        .for_each(|pool| pool.check_members(problems));
 }
 
 /// The keys of a policy file.

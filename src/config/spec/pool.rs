@@ -32,7 +32,7 @@ keys! {
         /// endpoint's own. In a geo pool, `when` selects the clients of a member, see [below](#geo-when)
         members: Vec<At<MemberSpec>> =
             list(custom(member, member_schema), "[\"fra1\", \"ams1\"]").sized(1..=MAX_MEMBERS),
-            required "";
+            note "required, unless a source fills the pool";
         /// see below
         steer: Steering = choice(Steering::ALL, "a way to steer"), default Steering::Weighted;
         /// latency only: `{ ms = 8, pct = 10 }`. A member counts as equal to the best one when its round-trip time is
@@ -67,6 +67,13 @@ keys! {
     }
 }
 
+impl MemberSpec {
+    /// A member with its own weight, for all clients.
+    pub(in crate::config) fn of(to: At<String>) -> MemberSpec {
+        MemberSpec { to, weight: None, when: None, has_when: false }
+    }
+}
+
 /// One member of a pool.
 #[derive(Debug)]
 pub(in crate::config) struct MemberSpec {
@@ -94,10 +101,6 @@ impl Table for PoolSpec {
     fn check(&mut self, _: bool, problems: &mut Problems) -> bool {
         check_entity(&self.name, "a pool", problems);
         let name = self.name.value.clone();
-        if self.lacks("members") || self.members.as_ref().is_some_and(|members| members.value.is_empty()) {
-            let place = self.place_of("members").unwrap_or(&self.name.place);
-            problems.error(place, format!("pool `{name}` is empty")).hint("write `members = [\"ENDPOINT\", ...]`");
-        }
         if self.members().len() > MAX_MEMBERS {
             problems.error(&self.name.place, format!("pool `{name}` has more than {MAX_MEMBERS} members"));
         }
@@ -114,6 +117,15 @@ impl PoolSpec {
     /// The members in their order.
     pub(in crate::config) fn members(&self) -> &[At<MemberSpec>] {
         self.members.as_ref().map_or(&[], |members| &members.value)
+    }
+
+    /// Whether it has members, which it must have if no source fills it.
+    pub(super) fn check_members(&self, problems: &mut Problems) {
+        if self.lacks("members") || self.members.as_ref().is_some_and(|members| members.value.is_empty()) {
+            let place = self.place_of("members").unwrap_or(&self.name.place);
+            let problem = problems.error(place, format!("pool `{}` is empty", self.name.value));
+            problem.hint("write `members = [\"ENDPOINT\", ...]`");
+        }
     }
 
     /// Whether it steers like this. Of a pool whose `steer` is wrong nothing is known.

@@ -131,9 +131,10 @@ impl<'a, 's> Checker<'a, 's> {
         let usual = monitor.port_rule.usual();
         // The monitors of a composite have different ports. So there the port of the endpoint is only for those
         // without one.
+        let stated = || self.all.injected(&spec.name.value).and_then(|(_, stated)| stated.port);
         let port = match within {
-            None => probe_port.or(monitor.port()).or(usual),
-            Some(_) => monitor.port().or(probe_port).or(usual),
+            None => probe_port.or(monitor.port()).or_else(stated).or(usual),
+            Some(_) => monitor.port().or(probe_port).or_else(stated).or(usual),
         };
         let target = match (&model.kind, ip, port) {
             (ProbeKind::Heartbeat(_), _, _) => ProbeTarget::Nowhere,

@@ -5,6 +5,7 @@ mod composite;
 mod context;
 mod costs;
 mod declared;
+mod discover;
 mod endpoint;
 mod exclusive;
 mod fit;
@@ -19,6 +20,7 @@ mod rto;
 mod selector;
 mod service;
 
+pub(super) use discover::sample;
 pub(super) use exclusive::MAX_EXCLUSIVE;
 pub(super) use loops::Links;
 pub(super) use name::owners;
@@ -39,7 +41,9 @@ use crate::config::validate::declared::{Declared, Sorted};
 use crate::config::validate::judging::Judging;
 use crate::config::validate::selector::{Fences, Groups};
 use crate::masterfile::MasterFile;
-use crate::model::{CheckId, CheckKey, Ecs, EndpointId, MemberRef, Model, PoolId, Selector, SelectorId, Zone, ZoneId};
+use crate::model::{
+    CheckId, CheckKey, Discovered, Ecs, EndpointId, MemberRef, Model, PoolId, Selector, SelectorId, Zone, ZoneId,
+};
 use crate::source::{At, ManualSection, Place, Problems};
 use crate::wire::Name;
 
@@ -75,6 +79,7 @@ pub(super) struct Mark {
     checks: usize,
     selectors: usize,
     sought: usize,
+    sources: usize,
 }
 
 impl Builder {
@@ -95,8 +100,7 @@ impl Builder {
 
     /// The size so far, for [`Builder::take_back`].
     pub(super) fn mark(&self) -> Mark {
-        let Model { regions: _, clients, zones, endpoints, pools, policies, fences, checks, regional_view: _ } =
-            &self.model;
+        let Model { regions: _, clients, zones, endpoints, pools, policies, fences, checks, sources, .. } = &self.model;
         let selectors = clients.selectors.len();
         Mark {
             zones: zones.len(),
@@ -107,13 +111,15 @@ impl Builder {
             checks: checks.len(),
             selectors,
             sought: self.sought.len(),
+            sources: sources.len(),
         }
     }
 
     /// Removes what was added after the mark: a zone that is not valid.
     pub(super) fn take_back(&mut self, mark: &Mark) {
-        let Model { regions: _, clients, zones, endpoints, pools, policies, fences, checks, regional_view: _ } =
+        let Model { regions: _, clients, zones, endpoints, pools, policies, fences, checks, sources, .. } =
             &mut self.model;
+        sources.truncate(mark.sources);
         zones.truncate(mark.zones);
         endpoints.truncate(mark.endpoints);
         pools.truncate(mark.pools);
@@ -154,6 +160,9 @@ impl Builder {
         let names = problems.about(ManualSection::Pool, |problems| Names::of(spec, &self.model, problems));
         let mut used = Used::of(spec);
         composite::check(spec, &mut used.monitors, problems);
+        problems.about(ManualSection::Discover, |problems| discover::check(spec, &self.model, &mut used, problems));
+        let first_source = self.model.sources.len();
+        self.model.sources.extend(spec.sources().iter().cloned());
         let judging = Judging::of(spec);
         let mut checker = endpoint::Checker::new(spec, &judging, &mut used.monitors);
         problems.about(ManualSection::Name, |problems| {
@@ -163,7 +172,11 @@ impl Builder {
         self.costs = CheckCosts::default();
         for endpoint in &spec.endpoints {
             let read = |problems: &mut Problems| checker.endpoint(endpoint, zone, self, problems);
-            let endpoint = problems.about(ManualSection::Endpoint, read);
+            let mut endpoint = problems.about(ManualSection::Endpoint, read);
+            endpoint.discovered = spec.injected(&endpoint.name).map(|(source, stated)| Discovered {
+                source: (first_source + source) as u32,
+                endpoint: stated.clone(),
+            });
             self.model.endpoints.push(endpoint);
         }
         self.costs.check(&spec.zone, problems);

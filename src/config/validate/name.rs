@@ -8,7 +8,7 @@ use crate::config::spec::{NameSpec, PolicySpec};
 use crate::config::validate::context::{NameContext, ZoneContext};
 use crate::config::validate::pool::Size;
 use crate::config::validate::selector::Fenced;
-use crate::config::validate::{Used, fit, judging, rto};
+use crate::config::validate::{Used, discover, fit, judging, rto};
 use crate::masterfile::{CNAME, type_name};
 use crate::model::{
     EndpointId, Facet, Failback, MAX_ANSWERS, MAX_ENDPOINTS, MemberRef, Model, OnEmpty, Policy, PolicyId, SteeredName,
@@ -105,9 +105,16 @@ impl Policies<'_, '_> {
         for root in roots().filter(|_| answers.is_none()) {
             self.check_draw(root, &written.place, problems);
         }
+        let is_stated = |id: &&EndpointId| model.endpoint(**id).discovered.is_some();
+        let stated = endpoints.iter().filter(is_stated).count();
+        let most = endpoints.len() + discover::room(spec, model.pools_below(roots()), model, stated);
         if endpoints.len() > MAX_ENDPOINTS {
             let message = format!("this name has {} endpoints; the maximum is {MAX_ENDPOINTS}", endpoints.len());
             problems.error(&written.place, message).hint("divide them among several names");
+        } else if most > MAX_ENDPOINTS {
+            let message =
+                format!("this name may have {most} endpoints with its sources; the maximum is {MAX_ENDPOINTS}");
+            problems.error(&written.place, message).hint("write a lower `max` in its `[discover.NAME]`");
         }
         let ttl = spec.answering(name, |keys| keys.ttl.as_ref()).map_or_else(Ttl::default, |at| at.value);
         let fence_spec = name.fence.as_ref().and_then(|at| Some((at, spec.fence(&at.value)?)));
@@ -229,6 +236,14 @@ fn warn_failback(name: &NameSpec, roots: impl Iterator<Item = MemberRef>, model:
 /// The types that a name answers: its `types`, or those of its endpoints.
 fn facets(context: &NameContext<'_>, problems: &mut Problems) -> Vec<Facet> {
     let any = |facet: Facet| context.endpoints().any(|endpoint| endpoint.answerables.iter().any(|a| a.facet == facet));
+    let is_filled = || {
+        context
+            .name
+            .pool
+            .as_ref()
+            .and_then(|pool| context.zone.names.by_name.get(&*pool.value))
+            .is_some_and(|root| discover::is_filled(context.zone.spec, *root, context.zone.model))
+    };
     let only_aliases = any(Facet::Alias) && !any(Facet::V4) && !any(Facet::V6);
     match &context.name.types {
         Some(types) if only_aliases && !types.value.iter().all(|facet| facet.is_service()) => {
@@ -236,9 +251,12 @@ fn facets(context: &NameContext<'_>, problems: &mut Problems) -> Vec<Facet> {
             problem.hint("leave it out");
             vec![Facet::Alias]
         }
-        None if only_aliases => vec![Facet::Alias],
         // A cname answers both A and AAAA.
+        None if is_filled() => vec![Facet::V4, Facet::V6],
+        None if only_aliases => vec![Facet::Alias],
         None => [Facet::V4, Facet::V6].into_iter().filter(|f| any(*f) || any(Facet::Alias)).collect(),
+        // What a source may state has such records or not.
+        Some(types) if is_filled() => types.value.clone(),
         Some(types) => {
             check_types(types, context, problems);
             types.value.clone()

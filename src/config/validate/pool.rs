@@ -6,8 +6,10 @@ use foldhash::fast::FixedState;
 
 use crate::config::spec::{PolicySpec, PoolSpec};
 use crate::config::validate::context::point_at;
-use crate::config::validate::{Builder, Names, Used};
-use crate::model::{Answerable, EndpointId, Gives, Member, MemberRef, Model, Pool, ProbeKind, RankedBy, SelectorId};
+use crate::config::validate::{Builder, Names, Used, discover};
+use crate::model::{
+    Answerable, EndpointId, Gives, Member, MemberRef, Model, Pool, PoolId, ProbeKind, RankedBy, SelectorId,
+};
 use crate::source::{At, Place, Problems};
 
 /// Most levels of pools in pools (judgment: nobody follows more, and every decision visits them).
@@ -172,6 +174,9 @@ impl Walk<'_> {
         self.states[at] = State::Open;
         self.path.push(at);
         let pool = &self.model.pools[self.names.first_pool + at];
+        let is_stated =
+            |member: &&Member| member.to.endpoint().is_some_and(|id| self.model.endpoint(id).discovered.is_some());
+        let stated = pool.members.iter().filter(is_stated).count();
         let sizes: Vec<Size> = pool.members.iter().map(|member| self.member(member.to)).collect();
         self.path.pop();
         let draws = sizes.iter().map(|size| size.draw);
@@ -182,6 +187,16 @@ impl Walk<'_> {
                 Gives::Together => draws.fold(0, usize::saturating_add),
                 Gives::First | Gives::ByWeight => draws.max().unwrap_or(0),
             },
+        };
+        let room =
+            discover::room(self.spec, std::iter::once(PoolId((self.names.first_pool + at) as u32)), self.model, stated);
+        let size = Size {
+            ways: size.ways.saturating_add(room),
+            draw: match pool.steering.gives() {
+                Gives::Together => size.draw.saturating_add(room),
+                Gives::First | Gives::ByWeight => size.draw.max(usize::from(room > 0)),
+            },
+            ..size
         };
         let below = sizes.iter().map(|size| (size.height, size.ways)).fold((0, 0), |a, b| (a.0.max(b.0), a.1.max(b.1)));
         if (size.height > MAX_DEPTH && below.0 <= MAX_DEPTH) || (size.ways > MAX_WAYS && below.1 <= MAX_WAYS) {

@@ -153,6 +153,7 @@ impl Directory<'_> {
         let dirs = (self.shown, self.real);
         candidate.net_files =
             problems.about(ManualSection::Geo, |problems| nets.fill(&mut spec, dirs, texts, problems));
+        spec.resolve_sources(self.real);
         (candidate.apex, candidate.place) = (Some(spec.zone.value.clone()), spec.zone.place.clone());
         let file = self.master(&spec, candidate, texts, problems);
         candidate.files.extend(file.included.iter().cloned());

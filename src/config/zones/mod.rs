@@ -4,6 +4,7 @@
 
 mod candidate;
 mod collide;
+mod filled;
 mod shares;
 #[cfg(test)]
 mod tests;
@@ -230,8 +231,12 @@ impl Reader<'_> {
         problems.extend(found);
         let steered = match content {
             Content::Policy(spec, file) => {
-                self.builder.add(&spec, file, 0, problems);
-                spec.names.len()
+                let steered = spec.names.len();
+                match spec.sources() {
+                    [] => self.builder.add(&spec, file, 0, problems),
+                    [..] => filled::add(&mut self.builder, spec, file, self.before.discovered(), problems),
+                }
+                steered
             }
             Content::Static(file) => {
                 self.builder.add_static(file);

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::config::{Flags, InForce, LoadOptions, Loaded, ZoneState, again, start};
+use crate::model::DiscoveredSets;
 use crate::source::Problem;
 use crate::wire::Name;
 
@@ -27,12 +28,14 @@ struct Server {
     dir: tempfile::TempDir,
     in_force: Option<InForce>,
     now: f64,
+    discovered: Arc<DiscoveredSets>,
 }
 
 impl Server {
     /// Files of the zones directory, before the first load.
     fn with(files: &[(&str, &str)]) -> Server {
-        let server = Server { dir: tempfile::tempdir().unwrap(), in_force: None, now: 1000.0 };
+        let server =
+            Server { dir: tempfile::tempdir().unwrap(), in_force: None, now: 1000.0, discovered: Arc::default() };
         fs::create_dir(server.dir.path().join("zones")).unwrap();
         server.write("../portolan.toml", SETTINGS);
         files.iter().for_each(|(name, text)| server.write(name, text));
@@ -60,9 +63,11 @@ impl Server {
 
     fn load(&mut self, confirm_removal: bool) -> Result<Loaded, Vec<Problem>> {
         let file = self.dir.path().join("portolan.toml");
-        let how = LoadOptions { settings_file: Some(&file), flags: &Flags::default(), now: self.now, confirm_removal };
+        let discovered = Arc::clone(&self.discovered);
+        let flags = &Flags::default();
+        let how = LoadOptions { settings_file: Some(&file), flags, now: self.now, confirm_removal, discovered };
         match &self.in_force {
-            None => start(how, |_| Vec::new()),
+            None => start(how, |_| (Vec::new(), DiscoveredSets::new())),
             Some(in_force) => again(how, in_force),
         }
     }
@@ -97,9 +102,9 @@ impl Server {
     fn restarts(&mut self) -> Vec<String> {
         let recalled: Vec<ZoneState> = self.in_force.take().map_or(Vec::new(), |in_force| in_force.zones.to_vec());
         let file = self.dir.path().join("portolan.toml");
-        let how =
-            LoadOptions { settings_file: Some(&file), flags: &Flags::default(), now: self.now, confirm_removal: false };
-        let loaded = start(how, |_| recalled).unwrap();
+        let (flags, discovered) = (&Flags::default(), Arc::default());
+        let how = LoadOptions { settings_file: Some(&file), flags, now: self.now, confirm_removal: false, discovered };
+        let loaded = start(how, |_| (recalled, DiscoveredSets::new())).unwrap();
         self.in_force = Some(InForce {
             settings: Arc::new(loaded.settings.clone()),
             model: Arc::new(loaded.model.clone()),

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::model::DiscoveredSets;
 use crate::source::TextsByPath;
 use crate::wire::Name;
 
@@ -83,6 +84,8 @@ pub(in crate::config) struct ZoneHistory {
     now: f64,
     /// Whether zones and names that disappeared are removed at once.
     confirm_removal: bool,
+    /// What sources state.
+    discovered: Arc<DiscoveredSets>,
     by_apex: HashMap<Name, usize>,
     by_main: HashMap<String, usize>,
     /// By each file of a zone except its main one.
@@ -103,6 +106,16 @@ impl ZoneHistory {
             }
         }
         before
+    }
+
+    /// The same with what sources state.
+    pub(in crate::config) fn with(self, discovered: Arc<DiscoveredSets>) -> ZoneHistory {
+        ZoneHistory { discovered, ..self }
+    }
+
+    /// What sources state.
+    pub(super) fn discovered(&self) -> &DiscoveredSets {
+        &self.discovered
     }
 
     /// The time of the load, Unix seconds.

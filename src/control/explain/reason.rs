@@ -151,6 +151,7 @@ impl Renderer<'_> {
 
     fn out_of_service(&self, endpoint: EndpointId, out: &OutOfService) -> String {
         match out {
+            OutOfService::Withdrawn(source) => format!("withdrawn: {source} does not list it any more"),
             OutOfService::Disabled => "disabled: state = \"disabled\" in the policy file".to_owned(),
             OutOfService::DrainedByFile => "drained: state = \"drain\" in the policy file".to_owned(),
             OutOfService::Drained(by) => format!("drained {}", self.by(endpoint, by)),

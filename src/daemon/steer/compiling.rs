@@ -20,6 +20,7 @@ use crate::daemon::overrides::ResolvedBook;
 use crate::daemon::steer::Steer;
 use crate::daemon::steer::removal::with_removals_moved;
 use crate::daemon::vantages::plan_of;
+use crate::discovery::Stating;
 use crate::fleet::{Agreement, Ballots};
 use crate::health::{Plan, Round};
 use crate::model::{Model, WorldView};
@@ -73,6 +74,8 @@ struct NewestWorld {
     /// The clock of the ends of overrides.
     clock: WallClock,
     leases: watch::Receiver<Leases>,
+    /// What sources state.
+    stating: Arc<Stating>,
 }
 
 impl NewestWorld {
@@ -84,7 +87,8 @@ impl NewestWorld {
         let book = known.filter(is_same).unwrap_or_else(|| ResolvedBook::of(book.clone(), model));
         let (overrides, leases) = (book.resolved(), self.leases.borrow().clone());
         let agreed = Agreement::after(&self.ballots, model).view(model, now);
-        (WorldView { overrides, leases, at_unix: Some(self.clock.unix(now)), ..agreed }, book)
+        let stated = Arc::new(self.stating.over(model, &agreed.checks));
+        (WorldView { overrides, leases, stated, at_unix: Some(self.clock.unix(now)), ..agreed }, book)
     }
 }
 
@@ -139,6 +143,7 @@ impl Steer {
             book: self.overrides.book(),
             clock: self.overrides.clock(),
             leases: self.leases.clone(),
+            stating: self.discovery.stating(),
         }
     }
 
@@ -149,7 +154,7 @@ impl Steer {
             coming.warnings.push(warning);
         }
         let view = self.vantages.view(&coming.model);
-        let view = self.completed(view);
+        let view = self.completed(view, &coming.model);
         let before = self.publisher.snapshots().load_full();
         let transitions = self.publisher.publish_coming(snapshot, view, clock::unix_seconds());
         // A failure is in the log.
@@ -165,6 +170,7 @@ impl Steer {
             let changed = Difference::between((&before.model, &old), (&model, &zones));
             tracing::info!(generation, cause, %changed, "a new generation is served");
         });
+        self.discovery.ended(&coming.model, clock::now());
         self.access.adopt(&coming.settings);
         (self.settings, self.zones) = (coming.settings, coming.zones);
         self.changes.turn_to(coming.watched);

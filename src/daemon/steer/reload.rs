@@ -158,11 +158,15 @@ impl Steer {
         let (file, flags, poll) = (self.settings_file.clone(), self.flags.clone(), self.changes.poll());
         let in_force = InForce { settings: self.settings.clone(), model: self.model(), zones: self.zones.clone() };
         let (now, is_in_fleet) = (self.overrides.unix_now(), self.vantages.is_in_fleet());
+        let discovered = self.discovery.begin(clock::now());
         let read = move || {
             limit_comparisons();
             poll.will_be_read(clock::now);
             let settings_file = file.as_deref();
-            let loaded = config::again(LoadOptions { settings_file, flags: &flags, now, confirm_removal }, &in_force)?;
+            let loaded = config::again(
+                LoadOptions { settings_file, flags: &flags, now, confirm_removal, discovered },
+                &in_force,
+            )?;
             let watched = WatchedFiles::of(&loaded, settings_file);
             let plan = plan_of(&[&in_force.model, &loaded.model]);
             let hashes = if is_in_fleet { hashes_of(&plan, &in_force.model) } else { CheckHashes::new() };
@@ -238,7 +242,9 @@ impl Steer {
             self.low.spawn_blocking(move || drop(model));
             return self.nothing_new(cause, [refused, warnings].concat());
         }
-        refused.iter().chain(&warnings).for_each(log::problem);
+        if cause != Cause::Discovery {
+            refused.iter().chain(&warnings).for_each(log::problem);
+        }
         self.vantages.learn(hashes);
         let rounds = self.vantages.begin(plan);
         let identity = Arc::new(self.identities.of(&settings));
@@ -256,6 +262,12 @@ impl Steer {
     /// What is served stays; log, metrics and status say why.
     fn nothing_new(&mut self, cause: Cause, problems: Vec<Problem>) -> NextGeneration {
         let generation = self.publisher.snapshots().load().generation;
+        self.discovery.ended(&self.publisher.snapshots().load().model, clock::now());
+        if cause == Cause::Discovery {
+            // The load that found these problems has reported them.
+            self.ended(false, problems, None);
+            return NextGeneration::Nothing;
+        }
         problems.iter().for_each(log::problem);
         tracing::error!(cause = cause.as_str(), generation, "no change was loaded; this generation is still served");
         let first = problems.iter().find(|problem| problem.severity == Severity::Error).or(problems.first());
@@ -289,6 +301,9 @@ impl Steer {
     /// A new generation is served instead of the generation `before`; `refused` are zones that are not of it.
     pub(super) fn report_generation(&mut self, before: u64, cause: Cause, refused: usize) {
         self.reloads.refusal = None;
+        if cause == Cause::Discovery {
+            return;
+        }
         let generation = self.publisher.snapshots().load().generation;
         let but = if refused > 0 { format!("; {refused} problems in files that were refused") } else { String::new() };
         self.append_reload((before, generation), format!("{}, a new generation is served{but}", cause.as_str()));

@@ -43,6 +43,8 @@ pub enum EventKind {
     Reload,
     /// A drill began or ended.
     Drill,
+    /// A source of endpoints lists an endpoint, or no longer lists it.
+    Discovery,
     /// Events that the log of a node no longer has, and that never came into the stream: `from` and `to` are the first
     /// and the last of their numbers.
     Lost,
@@ -50,13 +52,14 @@ pub enum EventKind {
 
 impl EventKind {
     /// All kinds.
-    pub const ALL: [EventKind; 7] = [
+    pub const ALL: [EventKind; 8] = [
         EventKind::Transition,
         EventKind::Override,
         EventKind::Failback,
         EventKind::Promotion,
         EventKind::Reload,
         EventKind::Drill,
+        EventKind::Discovery,
         EventKind::Lost,
     ];
 
@@ -69,6 +72,7 @@ impl EventKind {
             EventKind::Promotion => "promotion",
             EventKind::Reload => "reload",
             EventKind::Drill => "drill",
+            EventKind::Discovery => "discovery",
             EventKind::Lost => "lost",
         }
     }

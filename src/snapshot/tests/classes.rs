@@ -50,6 +50,8 @@ fn model(rules: &[(IpNet, u16)]) -> Model {
     };
     let of_region = |n: u16| [class(n, &[]), class(n, &[0]), class(n, &[1]), class(n, &[0, 2]), class(n, &[1, 2])];
     Model {
+        sources: Vec::new(),
+        not_added: std::collections::BTreeMap::new(),
         regions: ["r0", "r1", "r2"].map(|name| Region { name: name.into(), location: None }).to_vec(),
         clients: Clients {
             classes: (0..4).flat_map(of_region).collect(),

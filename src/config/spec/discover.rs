@@ -1,0 +1,329 @@
+//! `[discover.NAME]`: endpoints that come and go by themselves, and where they are listed.
+
+mod values;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde_json::{Value as Json, json};
+
+use crate::config::fields::Head;
+use crate::config::keys::{
+    KeyGroup as _, KeyKind as _, Table, boolean, check_name, choice, custom, duration, inline, integer, keys, name,
+    number, object, text, texts,
+};
+use crate::model::{
+    ConsulSource, DiscoveredPool, DnsSource, EtcdSource, HealthRule, HttpSource, MAX_INSTANCES, Mapping, Mappings,
+    SourceSpec, SourceTls,
+};
+use crate::source::{At, ManualSection, Problems, listed};
+use crate::wire::Name;
+use values::{base_url, looked_up, mapping, mapping_schema, plain, resolver_of, target_template, template, url};
+
+/// Most servers, resolvers or datacenters of a source (judgment: a cluster of etcd has at most seven members).
+const MAX_LIST: usize = 16;
+/// The most and the least time between requests for a list.
+const EVERY: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(3600);
+/// How often a list is requested by default: as `refresh_interval` of Prometheus's file form, halved twice, because a
+/// client waits.
+const USUAL_EVERY: Duration = Duration::from_secs(5);
+
+/// `health`.
+const RULES: [(&str, HealthRule); 3] =
+    [("advice", HealthRule::Advice), ("and", HealthRule::And), ("only", HealthRule::Only)];
+
+/// The types, in the order of the manual.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::config) enum SourceType {
+    Consul,
+    Etcd,
+    Dns,
+    Http,
+}
+
+const TYPES: [(&str, SourceType); 4] =
+    [("consul", SourceType::Consul), ("etcd", SourceType::Etcd), ("dns", SourceType::Dns), ("http", SourceType::Http)];
+
+/// Types that other programs have, and what to use in their place.
+const MISSING: [(&str, &str); 2] = [
+    ("kubernetes", "use type = \"dns\" with a headless Service, or type = \"http\" with a list of its endpoints"),
+    ("kafka", "use type = \"etcd\" with `overrides`, or the API of overrides"),
+];
+
+/// The keys that only some types have.
+const OWN_KEYS: [(&str, &[SourceType]); 16] = [
+    ("address", &[SourceType::Consul]),
+    ("service", &[SourceType::Consul]),
+    ("datacenters", &[SourceType::Consul]),
+    ("tag", &[SourceType::Consul]),
+    ("token_file", &[SourceType::Consul, SourceType::Http]),
+    ("tls", &[SourceType::Consul, SourceType::Etcd, SourceType::Http]),
+    ("endpoints", &[SourceType::Etcd]),
+    ("prefix", &[SourceType::Etcd]),
+    ("overrides", &[SourceType::Etcd]),
+    ("user", &[SourceType::Etcd]),
+    ("password_file", &[SourceType::Etcd]),
+    ("name", &[SourceType::Dns]),
+    ("resolvers", &[SourceType::Dns]),
+    ("port", &[SourceType::Dns]),
+    ("url", &[SourceType::Http]),
+    ("every", &[SourceType::Http]),
+];
+
+keys! {
+    /// `[discover.NAME]`.
+    DiscoverSpec {
+        /// where the endpoints are listed: `"consul"` · `"etcd"` · `"dns"` · `"http"`
+        "type" of: SourceType = text("\"consul\"").then(source_type).with_schema(type_schema),
+            required "write `type = \"consul\"`, or another source: etcd, dns, http";
+        /// the pool of this file that the endpoints fill, after its listed members, in the order of their names. It may
+        /// have no `members` then
+        pool: String = name("\"web\"");
+        /// the monitor that checks them. Without one, the source's own health decides alone
+        monitor: String = name("\"web\""), note "none: the source decides";
+        /// what the source's own health is worth, together with a monitor: `"and"` both must call it up · `"advice"` it
+        /// is shown, the monitor decides · `"only"` it decides, the monitor is shown
+        health: HealthRule = choice(&RULES, "a use of the source's health"), default HealthRule::And;
+        /// what the endpoints are called: `{name}`, `{address}`, `{port}` and `{region}` are replaced; characters that a
+        /// name can't have become `-`. Names of the file go first
+        names: String = text("\"web-{name}\"").then(template), note "`\"{name}\"`";
+        /// a region for all, or `{ meta = "region" }`: the meta (Consul), label (http) or JSON field (etcd) to read it
+        /// from
+        region: Mapping = custom(mapping, mapping_schema), note "the field `region`";
+        /// likewise
+        weight: Mapping = custom(mapping, mapping_schema), note "the field `weight`, or 1";
+        /// likewise
+        country: Mapping = custom(mapping, mapping_schema), note "the field `country`";
+        /// likewise
+        capacity: Mapping = custom(mapping, mapping_schema), note "the field `capacity`";
+        /// most endpoints; a source that lists more keeps those it had, and is `bad`
+        max: usize = integer(1..=MAX_INSTANCES as i64), default 1000;
+        /// when the source lists less than this share of what it had a minute ago, what disappeared stays, until
+        /// `portolan reload --confirm-removal`; 0 to 1, 0: never
+        min_keep: f64 = number(0.0..=1.0, "0.5"), default 0.5;
+        /// consul: the agent, `"http://127.0.0.1:8500"` or `https`
+        address: String = text("\"http://127.0.0.1:8500\"").then(base_url);
+        /// consul: the service
+        service: String = text("\"web\"").then(plain);
+        /// consul: the datacenters to read, all together
+        datacenters: Vec<At<String>> = texts("[\"dc1\"]"), note "the agent's own";
+        /// consul: only instances with this tag
+        tag: String = text("\"public\"").then(plain);
+        /// consul, http: a file with the token, relative to this file; it is read again for each connection
+        token_file: String = text("\"token\"").then(plain);
+        /// etcd: the servers
+        endpoints: Vec<At<String>> = texts("[\"http://127.0.0.1:2379\"]");
+        /// etcd: the beginning of the keys; the rest of a key is the name, the value `IP:PORT` or JSON with `address`,
+        /// `port`, and the fields that are mapped
+        prefix: String = text("\"/services/web/\"").then(plain);
+        /// etcd: keys that set overrides, `{target}` once: `"/services/{target}/status"`, see
+        /// [docs/discovery.md](../docs/discovery.md)
+        overrides: String = text("\"/services/{target}/status\"").then(target_template);
+        /// etcd: the user
+        user: String = text("\"portolan\"").then(plain);
+        /// etcd: the file with the user's password, relative to this file
+        password_file: String = text("\"etcd-password\"").then(plain);
+        /// dns: the name to look up. One that begins with `_` is looked up as SRV, any other as A and AAAA
+        "name" queried: Name = text("\"_http._tcp.web.internal.\"").then(looked_up);
+        /// dns: the resolvers, `"192.0.2.53"` or with a port
+        resolvers: Vec<At<String>> = texts("[\"192.0.2.53\"]"), note "those of /etc/resolv.conf";
+        /// dns: the port to probe, where the records have none
+        port: u16 = integer(1..=65_535);
+        /// http: the list, in the form of Prometheus's `http_sd`
+        url: String = text("\"https://inventory.internal/targets.json\"").then(url);
+        /// http: how often the list is requested, 1 s to 1 h
+        every: Duration = duration(EVERY, "\"5s\""), note "`\"5s\"`";
+        /// consul, etcd, http: `{ ca = "ca.pem", cert = "me.pem", key = "me.key", verify = true }`, files relative to this
+        /// file
+        tls: TlsFileKeys = inline("{ ca = \"ca.pem\" }");
+    }
+}
+
+keys! {
+    /// `tls` of a source.
+    TlsFileKeys {
+        /// the authorities to trust
+        ca: String = text("\"ca.pem\"").then(plain), note "the system's";
+        /// the client's certificate
+        cert: String = text("\"client.pem\"").then(plain);
+        /// its key
+        key: String = text("\"client.key\"").then(plain);
+        /// whether the server's certificate is checked
+        verify: bool = boolean(), default true;
+    }
+}
+
+impl Table for TlsFileKeys {
+    fn check(&mut self, _: bool, problems: &mut Problems) -> bool {
+        if self.has("cert") != self.has("key") {
+            let problem = problems.error(&self.head.name.place, "`cert` and `key` of `tls` belong together");
+            problem.hint("write both, or leave both out");
+        }
+        true
+    }
+}
+
+impl Table for DiscoverSpec {
+    const SECTION: Option<ManualSection> = Some(ManualSection::Discover);
+
+    fn check(&mut self, is_clean: bool, problems: &mut Problems) -> bool {
+        let name = self.head.name.clone();
+        check_name(&name, "a source", problems);
+        let Some(of) = self.of.as_ref().map(|at| at.value) else { return false };
+        self.check_own_keys(of, problems);
+        let has_overrides = of == SourceType::Etcd && self.has("overrides");
+        let needed: &[(&str, &str)] = match of {
+            SourceType::Consul => {
+                &[("address", "address = \"http://127.0.0.1:8500\""), ("service", "service = \"web\"")]
+            }
+            SourceType::Etcd if has_overrides => &[("endpoints", "endpoints = [\"http://127.0.0.1:2379\"]")],
+            SourceType::Etcd => {
+                &[("endpoints", "endpoints = [\"http://127.0.0.1:2379\"]"), ("prefix", "prefix = \"/services/web/\"")]
+            }
+            SourceType::Dns => &[("name", "name = \"web.internal.\"")],
+            SourceType::Http => &[("url", "url = \"http://inventory.internal/targets.json\"")],
+        };
+        let mut is_whole = is_clean;
+        for (key, example) in needed {
+            if self.lacks(key) {
+                problems
+                    .error(&name.place, format!("{} has no `{key}`", self.what()))
+                    .hint(format!("write `{example}`"));
+                is_whole = false;
+            }
+        }
+        if self.lacks("pool") && !(has_overrides && self.lacks("prefix")) {
+            let problem = problems.error(&name.place, format!("{} has no `pool`", self.what()));
+            problem.hint("write `pool = \"NAME\"`: the pool that its endpoints fill");
+            is_whole = false;
+        }
+        for (key, list) in
+            [("datacenters", &self.datacenters), ("endpoints", &self.endpoints), ("resolvers", &self.resolvers)]
+        {
+            let Some(At { value: list, place }) = list else { continue };
+            if list.is_empty() || list.len() > MAX_LIST {
+                problems.error(place, format!("`{key}` must have 1 to {MAX_LIST} entries"));
+                is_whole = false;
+            }
+        }
+        for endpoint in self.endpoints.iter().flat_map(|at| &at.value) {
+            is_whole &= base_url(endpoint.clone(), problems).is_some();
+        }
+        for resolver in self.resolvers.iter().flat_map(|at| &at.value) {
+            is_whole &= resolver_of(resolver, problems).is_some();
+        }
+        let is_empty_health = self.monitor.is_none() && self.health.place.is_some() && *self.health != HealthRule::Only;
+        if is_empty_health && let Some(place) = &self.health.place {
+            let problem =
+                problems.warning(place, "`health` does nothing without a `monitor`: the source decides alone");
+            problem.hint("leave it out, or write `monitor = \"NAME\"`");
+        }
+        is_whole
+    }
+
+    fn schema() -> Json {
+        object(&Self::keys())
+    }
+}
+
+impl DiscoverSpec {
+    /// The table.
+    pub(in crate::config) fn head(&self) -> &Head {
+        &self.head
+    }
+
+    fn check_own_keys(&self, of: SourceType, problems: &mut Problems) {
+        let word = |of: &SourceType| TYPES.iter().find(|(_, other)| other == of).map_or("", |(word, _)| *word);
+        for (key, types) in OWN_KEYS.iter().filter(|(_, types)| !types.contains(&of)) {
+            let Some(place) = self.place_of(key) else { continue };
+            let message = format!("`{key}` is not a key of type {}", word(&of));
+            let names: Vec<&str> = types.iter().map(word).collect();
+            problems.error(place, message).hint(format!("it belongs to {}: leave it out", listed(&names)));
+        }
+    }
+
+    /// The source for the model; `None` if something of it is wrong. Files are relative to `dir`.
+    pub(in crate::config) fn discovered(&self, zone: &Name, dir: &Path) -> Option<DiscoveredPool> {
+        let text = |at: &Option<At<String>>| at.as_ref().map(|at| at.value.clone());
+        let list = |at: &Option<At<Vec<At<String>>>>| {
+            at.iter().flat_map(|at| &at.value).map(|at| at.value.clone()).collect::<Vec<String>>()
+        };
+        let file = |at: &Option<At<String>>| text(at).map(|path| dir.join(path));
+        let tls = self.tls.as_ref().map_or_else(SourceTls::default, |at| at.value.files(dir));
+        let source = match self.of.as_ref()?.value {
+            SourceType::Consul => SourceSpec::Consul(ConsulSource {
+                address: text(&self.address)?,
+                service: text(&self.service)?,
+                datacenters: list(&self.datacenters),
+                tag: text(&self.tag),
+                token_file: file(&self.token_file),
+                tls,
+            }),
+            SourceType::Etcd => SourceSpec::Etcd(EtcdSource {
+                endpoints: list(&self.endpoints),
+                prefix: text(&self.prefix),
+                overrides: text(&self.overrides),
+                user: text(&self.user),
+                password_file: file(&self.password_file),
+                tls,
+            }),
+            SourceType::Dns => SourceSpec::Dns(DnsSource {
+                name: self.queried.as_ref()?.value.clone(),
+                resolvers: list(&self.resolvers),
+                port: self.port.as_ref().map(|at| at.value),
+            }),
+            SourceType::Http => SourceSpec::Http(HttpSource {
+                url: text(&self.url)?,
+                every: self.every.as_ref().map_or(USUAL_EVERY, |at| at.value),
+                token_file: file(&self.token_file),
+                tls,
+            }),
+        };
+        let mapping = |at: &Option<At<Mapping>>| at.as_ref().map(|at| at.value.clone()).unwrap_or_default();
+        Some(DiscoveredPool {
+            zone: zone.clone(),
+            name: self.head.name.value.clone(),
+            source,
+            pool: text(&self.pool),
+            monitor: text(&self.monitor),
+            names: text(&self.names).unwrap_or_else(|| "{name}".to_owned()),
+            mappings: Mappings {
+                region: mapping(&self.region),
+                weight: mapping(&self.weight),
+                country: mapping(&self.country),
+                capacity: mapping(&self.capacity),
+            },
+            health: *self.health,
+            max: *self.max,
+            min_keep: *self.min_keep,
+        })
+    }
+}
+
+impl TlsFileKeys {
+    fn files(&self, dir: &Path) -> SourceTls {
+        let file = |at: &Option<At<String>>| at.as_ref().map(|at| -> PathBuf { dir.join(&at.value) });
+        SourceTls { ca: file(&self.ca), cert: file(&self.cert), key: file(&self.key), verify: *self.verify }
+    }
+}
+
+fn source_type(At { value, place }: At<String>, problems: &mut Problems) -> Option<SourceType> {
+    if let Some((_, of)) = TYPES.iter().find(|(word, _)| *word == value) {
+        return Some(*of);
+    }
+    let known = || TYPES.iter().map(|(word, _)| *word);
+    match MISSING.iter().find(|(word, _)| *word == value) {
+        Some((word, instead)) => {
+            problems.error(&place, format!("this program is built without sources of type {word}")).hint(*instead);
+        }
+        None => {
+            let problem = problems.error(&place, format!("`{value}` is not a type of source"));
+            problem.suggest(&value, known()).or_hint(|| format!("one of {}", known().collect::<Vec<_>>().join(", ")));
+        }
+    }
+    None
+}
+
+fn type_schema() -> Json {
+    json!({ "type": "string", "enum": TYPES.iter().map(|(word, _)| word).collect::<Vec<_>>() })
+}

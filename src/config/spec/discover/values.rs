@@ -1,0 +1,151 @@
+//! The values of `[discover.NAME]`: texts, templates, URLs, and what a value of an endpoint is read from.
+
+use serde_json::{Value as Json, json};
+
+use crate::config::fields::wrong_type;
+use crate::config::node::{Kind, Node};
+use crate::model::Mapping;
+use crate::source::{At, Problems};
+use crate::wire::Name;
+
+/// Longest text of a key, in octets (judgment: twice what a URL has in practice).
+const MAX_KEY_TEXT: usize = 1024;
+
+/// A text with at least one octet, no control characters, and a bounded length.
+pub(super) fn plain(At { value, place }: At<String>, problems: &mut Problems) -> Option<String> {
+    if !value.is_empty() && value.len() <= MAX_KEY_TEXT && !value.chars().any(char::is_control) {
+        return Some(value);
+    }
+    problems.error(&place, format!("this must be a text of 1 to {MAX_KEY_TEXT} octets without control characters"));
+    None
+}
+
+/// The template of names.
+pub(super) fn template(written: At<String>, problems: &mut Problems) -> Option<String> {
+    let place = written.place.clone();
+    let value = plain(written, problems)?;
+    let rest =
+        ["{name}", "{address}", "{port}", "{region}"].iter().fold(value.clone(), |rest, of| rest.replace(of, ""));
+    if rest.contains(['{', '}']) {
+        problems
+            .error(&place, format!("\"{value}\" has an unknown word in braces"))
+            .hint("`{name}`, `{address}`, `{port}` and `{region}` are replaced");
+        return None;
+    }
+    if rest == value {
+        let problem = problems.error(&place, format!("\"{value}\" is the same name for all endpoints"));
+        problem.hint("write `names = \"web-{name}\"`");
+        return None;
+    }
+    Some(value)
+}
+
+/// The template of keys of overrides: `{target}` once.
+pub(super) fn target_template(written: At<String>, problems: &mut Problems) -> Option<String> {
+    let place = written.place.clone();
+    let value = plain(written, problems)?;
+    if value.matches("{target}").count() != 1 {
+        let problem = problems.error(&place, format!("\"{value}\" must have `{{target}}` once"));
+        problem.hint("write `overrides = \"/services/{target}/status\"`");
+        return None;
+    }
+    Some(value)
+}
+
+/// A URL over HTTP.
+pub(super) fn url(written: At<String>, problems: &mut Problems) -> Option<String> {
+    let place = written.place.clone();
+    let value = plain(written, problems)?;
+    match url::Url::parse(&value) {
+        Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => {
+            if !url.username().is_empty() || url.password().is_some() {
+                let problem = problems.error(&place, "a URL with a password would be in the log");
+                problem.hint("write the token into a file, and its name into `token_file`");
+                return None;
+            }
+            Some(value)
+        }
+        Ok(_) | Err(_) => {
+            let problem = problems.error(&place, format!("\"{value}\" is no URL of HTTP"));
+            problem.hint("write `http://HOST:PORT/PATH` or `https://HOST/PATH`");
+            None
+        }
+    }
+}
+
+/// A URL without a query.
+pub(super) fn base_url(written: At<String>, problems: &mut Problems) -> Option<String> {
+    let place = written.place.clone();
+    let value = url(written, problems)?;
+    if value.contains(['?', '#']) {
+        problems.error(&place, format!("\"{value}\" has a query")).hint("write the server alone: `http://HOST:PORT`");
+        return None;
+    }
+    Some(value.trim_end_matches('/').to_owned())
+}
+
+pub(super) fn looked_up(At { value, place }: At<String>, problems: &mut Problems) -> Option<Name> {
+    match Name::parse(&value) {
+        Ok(name) if name != Name::root() && !name.is_wildcard() => Some(name),
+        Ok(_) | Err(_) => {
+            let problem = problems.error(&place, format!("\"{value}\" is not a name to look up"));
+            problem.hint("write `name = \"web.internal.\"` or `name = \"_http._tcp.web.internal.\"`");
+            None
+        }
+    }
+}
+
+pub(super) fn resolver_of(At { value, place }: &At<String>, problems: &mut Problems) -> Option<()> {
+    let is_address = value.parse::<std::net::IpAddr>().is_ok() || value.parse::<std::net::SocketAddr>().is_ok();
+    if !is_address {
+        let problem = problems.error(place, format!("\"{value}\" is not the address of a resolver"));
+        problem.hint("write `resolvers = [\"192.0.2.53\"]` or `[\"192.0.2.53:5353\"]`");
+    }
+    is_address.then_some(())
+}
+
+/// The words for a field: all mean the same, each is that of a source.
+const FIELD_WORDS: [&str; 3] = ["meta", "label", "field"];
+
+/// A text or number for all, or `{ meta = "region" }`.
+pub(super) fn mapping(key: &At<String>, node: Node, problems: &mut Problems) -> Option<Mapping> {
+    let Node { place, kind } = node;
+    let key = &key.value;
+    let hint = || format!("write `{key} = \"VALUE\"`, or `{key} = {{ meta = \"FIELD\" }}`");
+    match kind {
+        Kind::Text(value) | Kind::Loose(value) => plain(At { value, place }, problems).map(Mapping::Fixed),
+        Kind::Integer(value) => Some(Mapping::Fixed(value.to_string())),
+        Kind::Table(entries) => match &entries[..] {
+            [entry] if FIELD_WORDS.contains(&entry.key.value.as_str()) => match &entry.value.kind {
+                Kind::Text(name) => plain(At { value: name.clone(), place }, problems).map(Mapping::Field),
+                other => {
+                    wrong_type(&place, "the name of a field", "a string", other.described(), problems).hint(hint());
+                    None
+                }
+            },
+            _ => {
+                let problem = problems.error(&place, format!("`{key}` must name one field"));
+                problem.hint(hint());
+                None
+            }
+        },
+        other => {
+            wrong_type(&place, &format!("`{key}`"), "a text or a table", other.described(), problems).hint(hint());
+            None
+        }
+    }
+}
+
+pub(super) fn mapping_schema() -> Json {
+    let field = |word: &&str| {
+        json!({
+            "type": "object",
+            "properties": { *word: { "type": "string" } },
+            "required": [*word],
+            "additionalProperties": false,
+        })
+    };
+    let mut forms = vec![json!({ "type": "string" }), json!({ "type": "integer" })];
+    forms.extend(FIELD_WORDS.iter().map(field));
+    json!({ "anyOf": forms })
+}

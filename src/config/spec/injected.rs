@@ -1,0 +1,150 @@
+//! Endpoints that sources state, as entries of a policy file. They are added before the file is validated, so
+//! everything that holds for endpoints of the file holds for them: fences, types, services, the bounds of a name.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::config::fields::{Fields, TableForm};
+use crate::config::keys::Table as _;
+use crate::config::node::{Entry, Kind, Node};
+use crate::config::spec::index::SpecIndex;
+use crate::config::spec::pool::MemberSpec;
+use crate::config::spec::{EndpointSpec, PolicySpec};
+use crate::model::{DiscoveredEndpoint, Region};
+use crate::source::{At, Place, Problems};
+
+/// What is in a policy besides its file.
+#[derive(Debug, Default)]
+pub(in crate::config) struct Injected {
+    /// By the name of the endpoint: the index of its `[discover.NAME]`, and the endpoint as it is stated.
+    by_name: HashMap<String, (usize, Arc<DiscoveredEndpoint>)>,
+    /// How many endpoints are those of the file; `None`: all.
+    endpoints: Option<usize>,
+    /// How many members of each pool are those of the file.
+    members: HashMap<usize, usize>,
+}
+
+/// An endpoint that could not be added, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::config) struct NotAdded {
+    /// The endpoint.
+    pub(in crate::config) name: String,
+    /// Why, and what to do.
+    pub(in crate::config) why: String,
+}
+
+impl PolicySpec {
+    /// The endpoint of a source that has this name, with the index of its `[discover.NAME]`.
+    pub(in crate::config) fn injected(&self, endpoint: &str) -> Option<&(usize, Arc<DiscoveredEndpoint>)> {
+        self.injected.by_name.get(endpoint)
+    }
+
+    /// Adds the endpoints of the source at this index to its pool. Returns those that could not be added.
+    pub(in crate::config) fn inject(
+        &mut self,
+        source: usize,
+        endpoints: &[Arc<DiscoveredEndpoint>],
+        regions: &[Region],
+    ) -> Vec<NotAdded> {
+        let mut left_out = Vec::new();
+        let Some(discover) = self.discovers.value.get(source) else { return left_out };
+        let (shown, place) = (discover.what(), discover.head().name.place.clone());
+        let monitor = discover.monitor.as_ref().map(|at| at.value.clone());
+        let pool = discover.pool.as_ref().map(|at| at.value.clone());
+        let Some(pool) = pool.and_then(|pool| self.pools.value.iter().position(|known| known.name.value == pool))
+        else {
+            return left_out;
+        };
+        let needs_port = monitor.as_deref().and_then(|name| self.monitor(name)).is_some_and(|of| of.lacks_port());
+        let mut members = Vec::with_capacity(endpoints.len());
+        for endpoint in endpoints {
+            let name = &endpoint.name;
+            let entry = self
+                .reason_against(endpoint, needs_port, regions)
+                .map_or_else(|| read(endpoint, monitor.as_deref(), &place), Err);
+            match entry {
+                Ok(spec) => {
+                    let own = self.tables.endpoints.value.len();
+                    self.injected.endpoints.get_or_insert(own);
+                    self.tables.endpoints.value.push(spec);
+                    self.injected.by_name.insert(name.clone(), (source, endpoint.clone()));
+                    members.push(At {
+                        value: MemberSpec::of(At { value: name.clone(), place: place.clone() }),
+                        place: place.clone(),
+                    });
+                }
+                Err(why) => left_out.push(NotAdded { name: name.clone(), why: format!("{why} ({shown})") }),
+            }
+        }
+        let filled = &mut self.tables.pools.value[pool];
+        let own = filled.members().len();
+        self.injected.members.entry(pool).or_insert(own);
+        match &mut filled.members {
+            Some(list) => list.value.extend(members),
+            None => filled.members = Some(At { value: members, place }),
+        }
+        self.index = SpecIndex::default();
+        left_out
+    }
+
+    /// Removes everything that was added.
+    pub(in crate::config) fn eject(&mut self) {
+        let Injected { by_name: _, endpoints, members } = std::mem::take(&mut self.injected);
+        if let Some(own) = endpoints {
+            self.tables.endpoints.value.truncate(own);
+        }
+        for (pool, own) in members {
+            if let Some(list) = &mut self.tables.pools.value[pool].members {
+                list.value.truncate(own);
+            }
+        }
+        self.index = SpecIndex::default();
+    }
+
+    /// Why an endpoint can't be added, with what to do.
+    fn reason_against(&self, of: &DiscoveredEndpoint, needs_port: bool, regions: &[Region]) -> Option<String> {
+        let DiscoveredEndpoint { name, region, port, .. } = of;
+        if let Some((other, _)) = self.injected.by_name.get(name) {
+            let other = self.discovers.value.get(*other).map_or_else(String::new, |other| other.what());
+            return Some(format!(
+                "{other} has an endpoint of this name: write `names = \"...-{{name}}\"` in one of them"
+            ));
+        }
+        if self.endpoint(name).is_some() || self.pool(name).is_some() {
+            return Some("the file has an endpoint or a pool of this name: write `names = \"...-{name}\"`".to_owned());
+        }
+        if let Some(region) = region
+            && regions.iter().all(|known| known.name != *region)
+        {
+            return Some(format!("its region \"{region}\" is not declared: add [regions.{region}] to the settings"));
+        }
+        (needs_port && port.is_none()).then(|| {
+            "it has no port, and its monitor has none: register one, or write `port` in the monitor".to_owned()
+        })
+    }
+}
+
+/// An endpoint as an entry of the file; an error says what is wrong with it.
+fn read(of: &DiscoveredEndpoint, monitor: Option<&str>, place: &Place) -> Result<EndpointSpec, String> {
+    let node = |kind: Kind| Node { place: place.clone(), kind };
+    let text = |text: &str| node(Kind::Text(text.to_owned()));
+    let entry = |key: &str, value: Node| Entry { key: At { value: key.to_owned(), place: place.clone() }, value };
+    let addresses = of.addresses.iter().map(|address| text(&address.to_string())).collect();
+    let mut entries = vec![entry("addresses", node(Kind::List(addresses)))];
+    entries.push(entry("weight", node(Kind::Integer(i64::from(of.weight)))));
+    for (key, value) in [("region", of.region.as_deref()), ("monitor", monitor), ("country", of.country.as_deref())] {
+        entries.extend(value.map(|value| entry(key, text(value))));
+    }
+    let capacity = of.capacity.map(|capacity| i64::try_from(capacity).unwrap_or(i64::MAX));
+    entries.extend(capacity.map(|capacity| entry("capacity", node(Kind::Integer(capacity)))));
+    let mut problems = Problems::default();
+    let table = entry(&of.name, node(Kind::Table(entries)));
+    let fields = Fields::of(table, TableForm::Named("endpoint".into()), &mut problems);
+    let spec = fields.and_then(|fields| EndpointSpec::read(fields, &mut problems));
+    let wrong = problems.into_sorted().into_iter().next();
+    match (spec, wrong) {
+        (Some(spec), None) => Ok(spec),
+        (_, Some(wrong)) => Err(wrong.message),
+        (None, None) => Err("it can't be read".to_owned()),
+    }
+}

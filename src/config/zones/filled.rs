@@ -1,0 +1,68 @@
+//! Zones with sources: the endpoints that they state are added to the policy before it is validated. A file is valid
+//! only if it is so with an invented instance of each source, so what a source states later is no reason to refuse it.
+
+use std::sync::Arc;
+
+use crate::config::spec::PolicySpec;
+use crate::config::validate::{self, Builder};
+use crate::masterfile::MasterFile;
+use crate::model::{DiscoveredEndpoint, DiscoveredSets};
+use crate::source::{Problems, Severity};
+
+/// Most refusals of a source that are named (judgment: a line of a status).
+const MOST_NAMED: usize = 5;
+
+/// Adds a zone with sources to the model.
+pub(super) fn add(
+    builder: &mut Builder,
+    mut spec: Box<PolicySpec>,
+    file: MasterFile,
+    discovered: &DiscoveredSets,
+    problems: &mut Problems,
+) {
+    let sources = spec.sources().to_vec();
+    let regions = builder.model.regions.clone();
+    let mark = builder.mark();
+    for at in 0..sources.len() {
+        let sample = validate::sample(&spec.discovers[at]);
+        spec.inject(at, &[sample], &regions);
+    }
+    let mut trial = problems.separate();
+    builder.add(&spec, file.clone(), 0, &mut trial);
+    spec.eject();
+    if trial.errors() > 0 {
+        problems.extend(trial);
+        return;
+    }
+    builder.take_back(&mark);
+    let first = builder.model.sources.len();
+    let mut left_out: Vec<(u32, String)> = Vec::new();
+    for (at, source) in sources.iter().enumerate() {
+        let key = (source.zone.clone(), source.name.clone());
+        let stated: &[Arc<DiscoveredEndpoint>] = discovered.get(&key).map_or(&[], |stated| stated);
+        let not_added = spec.inject(at, stated, &regions);
+        let named: Vec<String> =
+            not_added.iter().take(MOST_NAMED).map(|of| format!("`{}`: {}", of.name, of.why)).collect();
+        let more = not_added.len() - named.len();
+        if !named.is_empty() {
+            let more = if more > 0 { format!("; and {more} more") } else { String::new() };
+            left_out.push(((first + at) as u32, format!("{}{more}", named.join("; "))));
+        }
+    }
+    let mut found = problems.separate();
+    builder.add(&spec, file.clone(), 0, &mut found);
+    if found.errors() > 0 {
+        // Something that no invented instance has. What the file declares is served, without what is stated.
+        let why = found.into_sorted().into_iter().find(|problem| problem.severity == Severity::Error);
+        let why = why.map(|problem| problem.message).unwrap_or_default();
+        builder.take_back(&mark);
+        spec.eject();
+        left_out = (0..sources.len()).map(|at| ((first + at) as u32, format!("all endpoints: {why}"))).collect();
+        found = problems.separate();
+        builder.add(&spec, file, 0, &mut found);
+    }
+    // What is warned of at the table of a source is about its instances.
+    let is_of_source = |line: u32| spec.discovers.iter().any(|discover| discover.head().name.place.line == line);
+    problems.extend(found.without(|problem| problem.severity != Severity::Error && is_of_source(problem.line)));
+    builder.model.not_added.extend(left_out);
+}

@@ -1,0 +1,359 @@
+//! Follows all sources: runs their drivers, applies what they send to their sets, and publishes what they state. It
+//! decides nothing: the pure parts of [`crate::discovery`] do.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::clock;
+use crate::control::sources::{SourceEntry, SourceReport};
+use crate::control::{Journal, JournalEvent};
+use crate::daemon::clocks::Now;
+use crate::daemon::discovery::file::{DiscoveryFile, FILE, SourceRow};
+use crate::daemon::discovery::{HubParts, drivers};
+use crate::discovery::endpoints::endpoints_of;
+use crate::discovery::{SourceKey, SourceSet, SourceState, SourceStating, Stating, Update, updates};
+use crate::fleet::events::EventKind;
+use crate::model::{DiscoveredPool, Moment};
+
+/// The least time between two publications: changes within it are one. Judgment: a client notices no 20 ms, and 500
+/// changes a second become 50 views.
+const PUBLISH_EVERY: Duration = Duration::from_millis(20);
+/// The least time between two writes of the file (judgment: what is lost is listed again).
+const SAVE_EVERY: Duration = Duration::from_secs(1);
+/// Endpoints that come or go at once and are named one by one; of more there is one line (judgment: a page of a log).
+const MOST_NAMED: usize = 20;
+/// Updates that wait for the hub. Those of one source are joined before they come here, so this is about its sources.
+const WAITING: usize = 64;
+
+/// A source that is followed.
+struct Followed {
+    spec: Arc<DiscoveredPool>,
+    set: SourceSet,
+    stating: Arc<SourceStating>,
+    /// Whether the set has changed since `stating` was made of it.
+    is_changed: bool,
+    /// The state and the problem that were logged last.
+    logged: (SourceState, Option<String>),
+    driver: Driver,
+}
+
+/// A running driver; it ends with this.
+struct Driver {
+    /// Distinguishes its updates from those of an earlier driver of the same source.
+    number: u64,
+    stop: CancellationToken,
+    tasks: [JoinHandle<()>; 2],
+    want_list: mpsc::Sender<()>,
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        self.stop.cancel();
+        self.tasks.iter().for_each(JoinHandle::abort);
+    }
+}
+
+/// See the module.
+pub(super) struct Hub {
+    parts: HubParts,
+    restored: BTreeMap<SourceKey, SourceRow>,
+    wanted: watch::Receiver<Vec<Arc<DiscoveredPool>>>,
+    confirmed: mpsc::Receiver<()>,
+    stating: watch::Sender<Arc<Stating>>,
+    sources: BTreeMap<SourceKey, Followed>,
+    updates: (mpsc::Sender<Sent>, mpsc::Receiver<Sent>),
+    drivers: u64,
+    published_at: Moment,
+    is_unpublished: bool,
+    saved_at: Moment,
+    is_unsaved: bool,
+}
+
+/// What a driver has sent.
+struct Sent {
+    source: SourceKey,
+    driver: u64,
+    updates: Vec<Update>,
+}
+
+impl Hub {
+    pub(super) fn new(
+        mut parts: HubParts,
+        wanted: watch::Receiver<Vec<Arc<DiscoveredPool>>>,
+        confirmed: mpsc::Receiver<()>,
+        stating: watch::Sender<Arc<Stating>>,
+    ) -> Hub {
+        let restored = std::mem::take(&mut parts.restored).by_source();
+        let mut hub = Hub {
+            parts,
+            restored,
+            wanted,
+            confirmed,
+            stating,
+            sources: BTreeMap::new(),
+            updates: mpsc::channel(WAITING),
+            drivers: 0,
+            published_at: Moment::START,
+            is_unpublished: false,
+            saved_at: Moment::START,
+            is_unsaved: false,
+        };
+        hub.follow();
+        hub.publish();
+        hub
+    }
+
+    /// Runs until `stop`.
+    pub(super) async fn run(mut self, stop: CancellationToken) {
+        loop {
+            let now = clock::now();
+            let publish = self.is_unpublished.then(|| (self.published_at + PUBLISH_EVERY).since(now));
+            let save = self.is_unsaved.then(|| (self.saved_at + SAVE_EVERY).since(now));
+            tokio::select! {
+                () = stop.cancelled() => break,
+                Ok(()) = self.wanted.changed() => self.follow(),
+                Some(()) = self.confirmed.recv() => self.confirm(),
+                Some(sent) = self.updates.1.recv() => self.apply(sent),
+                () = pass(publish) => self.publish(),
+                () = pass(save) => self.save(),
+            }
+        }
+        self.save();
+    }
+
+    /// Follows the sources of the model, and no others.
+    fn follow(&mut self) {
+        let wanted = self.wanted.borrow_and_update().clone();
+        let key_of = |spec: &DiscoveredPool| (spec.zone.clone(), spec.name.clone());
+        let keys: Vec<SourceKey> = wanted.iter().map(|spec| key_of(spec)).collect();
+        self.sources.retain(|key, _| keys.contains(key));
+        for spec in wanted {
+            let key = key_of(&spec);
+            match self.sources.remove(&key) {
+                Some(before) => self.change(key, before, spec),
+                None => self.begin(key, spec),
+            }
+        }
+        self.is_unpublished = true;
+    }
+
+    fn begin(&mut self, key: SourceKey, spec: Arc<DiscoveredPool>) {
+        let mut set = SourceSet::new(spec.max, spec.min_keep);
+        let mut since = HashMap::new();
+        if let Some(row) = self.restored.remove(&key) {
+            let now = Now::read();
+            let age = Duration::try_from_secs_f64(now.unix - row.at).unwrap_or_default();
+            let at = row.at;
+            set.restore(row.instances, now.moment - age, now.moment);
+            since = endpoints_of(&spec, set.instances()).endpoints.iter().map(|of| (of.name.clone(), at)).collect();
+        }
+        let stated = endpoints_of(&spec, set.instances());
+        let stating = Arc::new(SourceStating { stated, since });
+        let driver = self.drive(&key, &spec);
+        let logged = (SourceState::Ok, None);
+        self.sources.insert(key, Followed { spec, set, stating, is_changed: false, logged, driver });
+    }
+
+    /// Another table of the same name. A driver goes on unless what it reads is another thing.
+    fn change(&mut self, key: SourceKey, before: Followed, spec: Arc<DiscoveredPool>) {
+        let Followed { spec: old, mut set, stating, logged, driver, .. } = before;
+        set.limit(spec.max, spec.min_keep);
+        let reads = |spec: &DiscoveredPool| (spec.source.clone(), spec.mappings.clone(), spec.max);
+        let driver = if reads(&old) == reads(&spec) { driver } else { self.drive(&key, &spec) };
+        self.sources.insert(key, Followed { spec, set, stating, is_changed: true, logged, driver });
+    }
+
+    fn drive(&mut self, key: &SourceKey, spec: &Arc<DiscoveredPool>) -> Driver {
+        self.drivers += 1;
+        let (number, stop) = (self.drivers, CancellationToken::new());
+        let (sender, receiver) = updates(spec.max);
+        let (want_list, mut wants) = mpsc::channel::<()>(1);
+        let (hub, source) = (self.updates.0.clone(), key.clone());
+        let passing = async move {
+            loop {
+                let updates = tokio::select! {
+                    updates = receiver.receive() => updates,
+                    Some(()) = wants.recv() => {
+                        receiver.want_list();
+                        continue;
+                    }
+                };
+                if hub.send(Sent { source: source.clone(), driver: number, updates }).await.is_err() {
+                    return;
+                }
+            }
+        };
+        let tasks = [drivers::start(spec, sender, stop.clone()), tokio::spawn(passing)];
+        Driver { number, stop, tasks, want_list }
+    }
+
+    fn apply(&mut self, Sent { source, driver, updates }: Sent) {
+        let Some(followed) = self.sources.get_mut(&source).filter(|followed| followed.driver.number == driver) else {
+            return;
+        };
+        for update in updates {
+            let applied = followed.set.apply(update, clock::now());
+            followed.is_changed |= applied.is_change;
+            if applied.wants_list {
+                // One that waits is enough.
+                let _ = followed.driver.want_list.try_send(());
+            }
+        }
+        self.is_unpublished = true;
+    }
+
+    fn confirm(&mut self) {
+        let now = clock::now();
+        for followed in self.sources.values_mut() {
+            followed.is_changed |= followed.set.confirm(now);
+        }
+        self.is_unpublished = true;
+    }
+
+    /// Publishes what the sources state, and logs what has changed.
+    fn publish(&mut self) {
+        (self.is_unpublished, self.published_at) = (false, clock::now());
+        let mut is_other = false;
+        for followed in self.sources.values_mut() {
+            is_other |= followed.restate(&self.parts.journal);
+            followed.log();
+        }
+        let now = clock::now();
+        let wanted = self.wanted.borrow().clone();
+        let entry =
+            |spec: &Arc<DiscoveredPool>| Some(self.sources.get(&(spec.zone.clone(), spec.name.clone()))?.entry(now));
+        self.parts.board.entries.store(Arc::new(wanted.iter().filter_map(entry).collect()));
+        self.is_unsaved |= is_other;
+        let known = |(key, followed): (&SourceKey, &Followed)| {
+            followed.set.is_known().then(|| (key.clone(), followed.stating.clone()))
+        };
+        let by_source: BTreeMap<_, _> = self.sources.iter().filter_map(known).collect();
+        let before = self.stating.borrow().clone();
+        let is_same = before.by_source.len() == by_source.len()
+            && before.by_source.iter().zip(&by_source).all(|(a, b)| a.0 == b.0 && Arc::ptr_eq(a.1, b.1));
+        if !is_same {
+            let stating = Arc::new(Stating { by_source });
+            self.parts.board.stating.store(stating.clone());
+            self.stating.send_replace(stating);
+        }
+    }
+
+    fn save(&mut self) {
+        if !std::mem::take(&mut self.is_unsaved) {
+            return;
+        }
+        self.saved_at = clock::now();
+        let now = Now::read();
+        let row = |(key, followed): (&SourceKey, &Followed)| {
+            let age = followed.set.age(now.moment)?;
+            let instances = followed.set.instances().cloned().collect();
+            let endpoints = followed.stating.stated.endpoints.iter().map(|of| (**of).clone()).collect();
+            Some(SourceRow::new(key, now.unix - age.as_secs_f64(), instances, endpoints))
+        };
+        let file = DiscoveryFile::new(self.sources.iter().filter_map(row).collect());
+        // A failure is in the log.
+        drop(self.parts.state_dir.put(&FILE, &file));
+    }
+}
+
+impl Followed {
+    /// Makes what the source states of its set, and logs what came and went. Returns whether it is another thing.
+    fn restate(&mut self, journal: &Journal) -> bool {
+        if !std::mem::take(&mut self.is_changed) {
+            return false;
+        }
+        let stated = endpoints_of(&self.spec, self.set.instances());
+        if stated == self.stating.stated {
+            return false;
+        }
+        let now = clock::unix_seconds();
+        let before = &self.stating;
+        let since = |name: &String| (name.clone(), before.since.get(name).copied().unwrap_or(now));
+        let since: HashMap<String, f64> = stated.endpoints.iter().map(|of| since(&of.name)).collect();
+        let came: Vec<&str> = since.keys().filter(|name| !before.since.contains_key(*name)).map(|n| &**n).collect();
+        let went: Vec<&str> = before.since.keys().filter(|name| !since.contains_key(*name)).map(|n| &**n).collect();
+        self.report(journal, came, "listed");
+        self.report(journal, went, "gone");
+        self.stating = Arc::new(SourceStating { stated, since });
+        true
+    }
+
+    /// Logs endpoints that came or went, each with an event, or all in one line.
+    fn report(&self, journal: &Journal, mut names: Vec<&str>, to: &str) {
+        names.sort_unstable();
+        let (source, zone, of) = (self.spec.shown(), self.spec.zone.to_string(), self.spec.source.as_str());
+        let from = if to == "gone" { "listed" } else { "gone" };
+        let event = |endpoint: &str, why: String| JournalEvent {
+            at: clock::unix_seconds(),
+            kind: EventKind::Discovery,
+            zone: zone.clone(),
+            endpoint: endpoint.to_owned(),
+            from: from.to_owned(),
+            to: to.to_owned(),
+            why,
+            who: Some(format!("{source} ({of})")),
+            ..JournalEvent::default()
+        };
+        if names.len() > MOST_NAMED {
+            tracing::info!(source, zone, count = names.len(), first = names[0], to, "endpoints of a source changed");
+            let why = format!("{} endpoints, {} the first", names.len(), names[0]);
+            journal.append(event(self.spec.pool.as_deref().unwrap_or_default(), why));
+            return;
+        }
+        for name in names {
+            tracing::info!(source, zone, endpoint = name, to, "an endpoint of a source changed");
+            journal.append(event(
+                name,
+                format!("{source} {}", if to == "gone" { "no longer lists it" } else { "lists it" }),
+            ));
+        }
+    }
+
+    /// Logs a state or a problem that is another than before.
+    fn log(&mut self) {
+        let now = (self.set.state(), self.set.problem());
+        if now == self.logged {
+            return;
+        }
+        let (source, zone, state) = (self.spec.shown(), self.spec.zone.to_string(), now.0.as_str());
+        let endpoints = self.set.len();
+        match &now.1 {
+            Some(problem) => tracing::warn!(source, zone, state, endpoints, problem, "a source"),
+            None => tracing::info!(source, zone, state, endpoints, "a source is followed"),
+        }
+        self.logged = now;
+    }
+
+    fn entry(&self, now: Moment) -> SourceEntry {
+        let problems: Vec<String> =
+            [self.set.problem(), self.stating.stated.refused.shown()].into_iter().flatten().collect();
+        let is_followed = matches!(self.set.state(), SourceState::Ok | SourceState::Held) && self.set.is_known();
+        let age = self.set.age(now);
+        SourceEntry {
+            state: self.set.state(),
+            known_at: age.filter(|_| !is_followed).map(|age| now - age),
+            report: SourceReport {
+                name: self.spec.shown(),
+                zone: self.spec.zone.to_string(),
+                of: self.spec.source.as_str().to_owned(),
+                state: self.set.state().as_str().to_owned(),
+                age_ms: is_followed.then_some(0),
+                endpoints: 0,
+                problem: (!problems.is_empty()).then(|| problems.join("; ")),
+            },
+        }
+    }
+}
+
+/// Waits until this time has passed; without one for ever.
+async fn pass(left: Option<Duration>) {
+    match left {
+        Some(left) => tokio::time::sleep(left).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,133 @@
+//! Endpoints of instances: reads the texts of each instance, makes its name, and refuses what can't be an endpoint,
+//! with what to do. Pure. The files decide the rest: whether a region is declared, and whether a name is theirs.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use crate::discovery::instance::{Instance, RefusedInstances, StatedHealth};
+use crate::model::{Country, DiscoveredEndpoint, DiscoveredPool};
+
+/// Highest weight, as that of an endpoint of a file.
+const MAX_WEIGHT: u32 = 1_000_000;
+/// Highest capacity, as that of an endpoint of a file.
+const MAX_CAPACITY: u64 = 1_000_000_000_000;
+/// Longest name of an endpoint, in octets.
+const MAX_NAME: usize = 63;
+
+/// The endpoints of one source.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct StatedEndpoints {
+    /// In the order of their names.
+    pub endpoints: Vec<Arc<DiscoveredEndpoint>>,
+    /// What the source states of those that it does not call up: the reason.
+    pub down: HashMap<String, Option<String>>,
+    /// What is no endpoint, and why.
+    pub refused: RefusedInstances,
+}
+
+/// The endpoints of these instances, which have different keys. Of equal names the first by key counts.
+pub fn endpoints_of<'i>(spec: &DiscoveredPool, instances: impl Iterator<Item = &'i Instance>) -> StatedEndpoints {
+    let mut by_name: HashMap<String, (&Instance, DiscoveredEndpoint)> = HashMap::new();
+    let mut refused = RefusedInstances::default();
+    for instance in instances {
+        let endpoint = match endpoint_of(spec, instance) {
+            Ok(endpoint) => endpoint,
+            Err(why) => {
+                refused.add(&instance.key, &why);
+                continue;
+            }
+        };
+        let name = endpoint.name.clone();
+        match by_name.get(&name) {
+            Some((other, _)) if other.key <= instance.key => refused.add(&instance.key, &same_name(&name, other)),
+            Some((other, _)) => {
+                refused.add(&other.key, &same_name(&name, instance));
+                by_name.insert(name, (instance, endpoint));
+            }
+            None => _ = by_name.insert(name, (instance, endpoint)),
+        }
+    }
+    let mut all: Vec<(&Instance, DiscoveredEndpoint)> = by_name.into_values().collect();
+    all.sort_unstable_by(|a, b| a.1.name.cmp(&b.1.name));
+    let down = all.iter().filter(|(instance, _)| instance.health == StatedHealth::Down);
+    let down = down.map(|(instance, endpoint)| (endpoint.name.clone(), instance.why.clone())).collect();
+    StatedEndpoints { down, refused, endpoints: all.into_iter().map(|(_, endpoint)| Arc::new(endpoint)).collect() }
+}
+
+fn same_name(name: &str, other: &Instance) -> String {
+    format!("its name `{name}` is that of `{}` too; write another `names`, such as \"{{name}}-{{port}}\"", other.key)
+}
+
+/// The endpoint of an instance; an error says why there is none, and what to do.
+fn endpoint_of(spec: &DiscoveredPool, instance: &Instance) -> Result<DiscoveredEndpoint, String> {
+    let addresses = addresses(&instance.addresses)?;
+    let [weight, capacity] = [(&instance.weight, "weight"), (&instance.capacity, "capacity")]
+        .map(|(text, what)| text.as_deref().map(|text| number(text, what)).transpose());
+    let weight = weight?.unwrap_or(1);
+    let weight = u32::try_from(weight).ok().filter(|weight| *weight <= MAX_WEIGHT);
+    let weight = weight.ok_or_else(|| format!("its weight is over {MAX_WEIGHT}"))?;
+    let capacity = capacity?;
+    if capacity.is_some_and(|capacity| capacity > MAX_CAPACITY) {
+        return Err(format!("its capacity is over {MAX_CAPACITY}"));
+    }
+    let country = instance.country.as_deref().filter(|text| !text.is_empty());
+    if let Some(code) = country
+        && Country::parse(code).is_none()
+    {
+        return Err(format!("its country \"{code}\" is no code of ISO 3166-1, such as \"DE\""));
+    }
+    let region = instance.region.clone().filter(|text| !text.is_empty());
+    let name = name(spec, instance, addresses[0], region.as_deref())?;
+    Ok(DiscoveredEndpoint {
+        name,
+        addresses,
+        port: instance.port.filter(|port| *port != 0),
+        weight,
+        region,
+        country: country.map(str::to_owned),
+        capacity,
+    })
+}
+
+/// One address of a family at most, IPv4 first; at least one.
+fn addresses(texts: &[String]) -> Result<Vec<IpAddr>, String> {
+    let mut found: Vec<IpAddr> = Vec::new();
+    for text in texts {
+        let Ok(address) = text.parse::<IpAddr>() else {
+            return Err(format!("its address \"{text}\" is no IP address; register one, or use type = \"dns\""));
+        };
+        let address = address.to_canonical();
+        if address.is_unspecified() || address.is_multicast() {
+            return Err(format!("{address} is not the address of a host; register the one that clients connect to"));
+        }
+        if let Some(other) = found.iter().find(|other| other.is_ipv4() == address.is_ipv4()) {
+            let family = if address.is_ipv4() { "IPv4" } else { "IPv6" };
+            return Err(format!("it has two {family} addresses, {other} and {address}; register two instances"));
+        }
+        found.push(address);
+    }
+    found.sort_by_key(IpAddr::is_ipv6);
+    if found.is_empty() { Err("it has no address; register one".to_owned()) } else { Ok(found) }
+}
+
+fn number(text: &str, what: &str) -> Result<u64, String> {
+    text.trim().parse().map_err(|_| format!("its {what} \"{text}\" is no whole number"))
+}
+
+/// The name by the template, with `-` for what a name can't have.
+fn name(spec: &DiscoveredPool, instance: &Instance, address: IpAddr, region: Option<&str>) -> Result<String, String> {
+    let port = instance.port.map(|port| port.to_string()).unwrap_or_default();
+    let filled = spec
+        .names
+        .replace("{name}", &instance.name)
+        .replace("{address}", &address.to_string())
+        .replace("{port}", &port)
+        .replace("{region}", region.unwrap_or_default());
+    let plain = |c: char| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '-' };
+    let name: String = filled.chars().map(plain).collect();
+    if name.is_empty() || name.len() > MAX_NAME {
+        return Err(format!("its name \"{filled}\" has not 1 to {MAX_NAME} characters; write another `names`"));
+    }
+    Ok(name)
+}

@@ -1,0 +1,285 @@
+//! The instances of one source: what it lists, and what is held back because too much disappeared at once. Pure.
+//!
+//! ```text
+//!            a list, changes                       endpoints
+//!  driver ───────────────────> listed ─┬─────────────────────> model
+//!                              held ───┘   (held: no longer listed, and too many of them at once)
+//! ```
+//!
+//! - A list of more than `max` instances is refused: the set of before stays. Of changes, what exceeds `max` is refused.
+//! - When a source lists less than the share `min_keep` of what it had within the last minute, what disappeared is
+//!   *held*: it stays until it is listed again, until enough is listed, or until an operator confirms the removal.
+//! - A source that does not answer changes nothing.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use crate::discovery::instance::{Instance, InstanceList, RefusedInstances};
+use crate::discovery::update::{InstanceChanges, Trouble, TroubleState, Update};
+use crate::model::Moment;
+
+/// What "suddenly" means for `min_keep`: within this time. Judgment: a deployment that replaces or removes instances one
+/// after the other takes longer, and a wiped store or a wrong query shows at once.
+pub const SUDDEN: Duration = Duration::from_secs(60);
+
+/// The instances of one source.
+#[derive(Debug, Clone)]
+pub struct SourceSet {
+    max: usize,
+    min_keep: f64,
+    /// What the source lists, by key.
+    listed: BTreeMap<String, Instance>,
+    /// What it listed before, and is held back.
+    held: BTreeMap<String, Instance>,
+    /// The greatest sizes of the last [`SUDDEN`]: each is greater than those after it.
+    peaks: VecDeque<(Moment, usize)>,
+    trouble: Option<Trouble>,
+    /// How many instances the source lists, if these are more than `max`.
+    over: Option<usize>,
+    refused: RefusedInstances,
+    /// When it was last known to be what the source lists; `None`: never.
+    known_at: Option<Moment>,
+}
+
+/// What an update has done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Applied {
+    /// Whether an instance is new, has gone, or is another one.
+    pub is_change: bool,
+    /// Whether the driver has to send a whole list, because changes are missing here.
+    pub wants_list: bool,
+}
+
+/// The state of a source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SourceState {
+    /// The endpoints are those that the source lists.
+    Ok,
+    /// It does not answer.
+    Away,
+    /// Too much disappeared at once: it is held.
+    Held,
+    /// What it sends can't be used.
+    Bad,
+}
+
+impl SourceState {
+    /// All of them.
+    pub const ALL: [SourceState; 4] = [SourceState::Ok, SourceState::Away, SourceState::Held, SourceState::Bad];
+
+    /// Its name in the API and on metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            SourceState::Ok => "ok",
+            SourceState::Away => "away",
+            SourceState::Held => "kept",
+            SourceState::Bad => "bad",
+        }
+    }
+}
+
+impl SourceSet {
+    /// Nothing is known yet. `max` and `min_keep` as [`crate::model::DiscoveredPool`] has them.
+    pub fn new(max: usize, min_keep: f64) -> SourceSet {
+        SourceSet {
+            max,
+            min_keep,
+            listed: BTreeMap::new(),
+            held: BTreeMap::new(),
+            peaks: VecDeque::new(),
+            trouble: None,
+            over: None,
+            refused: RefusedInstances::default(),
+            known_at: None,
+        }
+    }
+
+    /// The instances of before a restart, which were known at `at`. More than `max` are left out.
+    pub fn restore(&mut self, instances: impl IntoIterator<Item = Instance>, at: Moment, now: Moment) {
+        let by_key = instances.into_iter().map(|instance| (instance.key.clone(), instance));
+        self.listed = by_key.take(self.max).collect();
+        self.known_at = Some(at);
+        self.note_size(now);
+    }
+
+    /// Other bounds, from files that were loaded again. They count from the next update on.
+    pub fn limit(&mut self, max: usize, min_keep: f64) {
+        (self.max, self.min_keep) = (max, min_keep);
+    }
+
+    /// Takes in an update.
+    pub fn apply(&mut self, update: Update, now: Moment) -> Applied {
+        let applied = match update {
+            Update::Whole(list) => Applied { is_change: self.replace(list, now), wants_list: false },
+            Update::Changes(changes) => self.change(changes, now),
+            Update::Away(trouble) => {
+                if self.trouble.is_none() && self.known_at.is_some() {
+                    self.known_at = Some(now);
+                }
+                self.trouble = Some(trouble);
+                return Applied::default();
+            }
+            Update::Back => Applied::default(),
+        };
+        (self.trouble, self.known_at) = (None, Some(now));
+        applied
+    }
+
+    fn replace(&mut self, list: InstanceList, now: Moment) -> bool {
+        self.refused = list.refusals.clone();
+        if list.total() > self.max {
+            self.over = Some(list.total());
+            return false;
+        }
+        self.over = None;
+        let mut listed = BTreeMap::new();
+        for instance in list.into_instances() {
+            if listed.contains_key(&instance.key) {
+                self.refused.add(&instance.key, "it is listed twice: the first one counts; give each its own name");
+                continue;
+            }
+            listed.insert(instance.key.clone(), instance);
+        }
+        let before = std::mem::replace(&mut self.listed, listed);
+        let held_before = std::mem::take(&mut self.held);
+        let gone = before.iter().chain(&held_before).filter(|(key, _)| !self.listed.contains_key(*key));
+        let gone: Vec<_> = gone.map(|(key, instance)| (key.clone(), instance.clone())).collect();
+        self.hold(gone, now);
+        let is_change = self.listed != before || self.held != held_before;
+        self.note_size(now);
+        is_change
+    }
+
+    fn change(&mut self, changes: InstanceChanges, now: Moment) -> Applied {
+        let InstanceChanges { by_key, refusals } = changes;
+        self.refused = refusals;
+        let (mut is_change, mut gone) = (false, Vec::new());
+        let mut set = Vec::new();
+        for (key, instance) in by_key {
+            match instance {
+                Some(instance) => set.push((key, instance)),
+                None => gone.extend(self.listed.remove(&key).map(|instance| (key, instance))),
+            }
+        }
+        is_change |= !gone.is_empty();
+        // In order, so that it does not depend on chance which ones exceed the bound.
+        set.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+        for (key, instance) in set {
+            if !self.listed.contains_key(&key) && self.listed.len() >= self.max {
+                self.over = Some(self.over.unwrap_or(self.max) + 1);
+                continue;
+            }
+            is_change |= self.held.remove(&key).is_some();
+            is_change |= self.listed.insert(key, instance.clone()).as_ref() != Some(&instance);
+        }
+        let wants_list = self.over.is_some() && self.listed.len() < self.max;
+        gone.retain(|(key, _)| !self.listed.contains_key(key));
+        let held_before = self.held.clone();
+        gone.extend(std::mem::take(&mut self.held));
+        self.hold(gone, now);
+        is_change |= self.held != held_before;
+        self.note_size(now);
+        Applied { is_change, wants_list }
+    }
+
+    /// Holds what has gone, if it is too much. All instances together never exceed `max`.
+    fn hold(&mut self, gone: Vec<(String, Instance)>, now: Moment) {
+        self.forget_peaks(now);
+        let peak = self.peaks.front().map_or(0, |(_, size)| *size);
+        let is_too_few = (self.listed.len() as f64) < self.min_keep * peak as f64;
+        if is_too_few {
+            let room = self.max.saturating_sub(self.listed.len());
+            self.held = gone.into_iter().collect();
+            while self.held.len() > room {
+                self.held.pop_last();
+            }
+        }
+    }
+
+    /// An operator confirms what disappeared. Returns whether anything was held.
+    pub fn confirm(&mut self, now: Moment) -> bool {
+        let was_held = !self.held.is_empty();
+        self.held.clear();
+        self.peaks.clear();
+        self.note_size(now);
+        was_held
+    }
+
+    fn note_size(&mut self, now: Moment) {
+        self.forget_peaks(now);
+        let size = self.listed.len() + self.held.len();
+        while self.peaks.back().is_some_and(|(_, before)| *before <= size) {
+            self.peaks.pop_back();
+        }
+        self.peaks.push_back((now, size));
+    }
+
+    /// Forgets sizes of longer ago than [`SUDDEN`]; the size at that time is the one of the last entry before it.
+    fn forget_peaks(&mut self, now: Moment) {
+        while self.peaks.len() > 1 && self.peaks.get(1).is_some_and(|(at, _)| now.since(*at) >= SUDDEN) {
+            self.peaks.pop_front();
+        }
+    }
+
+    /// The instances to use, by key.
+    pub fn instances(&self) -> impl Iterator<Item = &Instance> {
+        self.listed.values().chain(self.held.values())
+    }
+
+    /// How many these are.
+    pub fn len(&self) -> usize {
+        self.listed.len() + self.held.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Whether the source, or a restart, has ever given a set.
+    pub fn is_known(&self) -> bool {
+        self.known_at.is_some()
+    }
+
+    /// Its state.
+    pub fn state(&self) -> SourceState {
+        match &self.trouble {
+            Some(Trouble { state: TroubleState::Away, .. }) => SourceState::Away,
+            Some(Trouble { state: TroubleState::Bad, .. }) => SourceState::Bad,
+            None if self.known_at.is_none() => SourceState::Away,
+            None if self.over.is_some() => SourceState::Bad,
+            None if !self.held.is_empty() => SourceState::Held,
+            None => SourceState::Ok,
+        }
+    }
+
+    /// How long ago the instances were what the source lists: 0 while it is followed. `None`: never.
+    pub fn age(&self, now: Moment) -> Option<Duration> {
+        let known_at = self.known_at?;
+        Some(if self.trouble.is_some() { now.since(known_at) } else { Duration::ZERO })
+    }
+
+    /// What is wrong, and what to do; `None` if nothing is.
+    pub fn problem(&self) -> Option<String> {
+        let never = || "it has not answered yet".to_owned();
+        let trouble = self.trouble.as_ref().map(|trouble| trouble.problem.clone());
+        let trouble = trouble.or_else(|| self.known_at.is_none().then(never));
+        let over = self.over.map(|total| {
+            let max = self.max;
+            format!(
+                "it lists {total} instances, and `max` is {max}: those above it are refused; raise `max`, or list less"
+            )
+        });
+        let held = (!self.held.is_empty()).then(|| {
+            format!(
+                "it lists {} instances instead of {}, less than `min_keep`: the {} that disappeared stay; correct the \
+                 source, or confirm with `portolan reload --confirm-removal`",
+                self.listed.len(),
+                self.len(),
+                self.held.len()
+            )
+        });
+        let all: Vec<String> = [trouble, over, held, self.refused.shown()].into_iter().flatten().collect();
+        (!all.is_empty()).then(|| all.join("; "))
+    }
+}

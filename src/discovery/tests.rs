@@ -1,0 +1,241 @@
+//! Sets under simulated updates, and what they mean for endpoints.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::clock;
+use crate::discovery::endpoints::endpoints_of;
+use crate::discovery::{Instance, InstanceChanges, InstanceList, SourceSet, SourceState, Trouble, Update, set::SUDDEN};
+use crate::model::{DiscoveredPool, DnsSource, HealthRule, Mappings, Moment, SourceSpec};
+use crate::wire::Name;
+
+const AT: Moment = Moment::from_start(Duration::from_secs(1000));
+
+fn instance(key: &str) -> Instance {
+    Instance::new(key, ["192.0.2.1".to_owned()], Some(80))
+}
+
+fn whole(max: usize, keys: impl IntoIterator<Item = String>) -> Update {
+    let mut list = InstanceList::new(max);
+    keys.into_iter().for_each(|key| list.push(instance(&key)));
+    Update::Whole(list)
+}
+
+fn named(keys: &str) -> impl Iterator<Item = String> {
+    keys.split_whitespace().map(str::to_owned)
+}
+
+fn changes(set: &str, removed: &str) -> Update {
+    let mut changes = InstanceChanges::default();
+    named(set).for_each(|key| changes.set(instance(&key)));
+    named(removed).for_each(|key| changes.remove(&key));
+    Update::Changes(changes)
+}
+
+fn keys(set: &SourceSet) -> String {
+    set.instances()
+        .map(|of| &*of.key)
+        .collect::<std::collections::BTreeSet<_>>()
+        .into_iter()
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+#[test]
+fn a_source_that_does_not_answer_or_lists_too_much_changes_nothing() {
+    let mut set = SourceSet::new(3, 0.5);
+    assert_eq!((set.state(), set.age(AT)), (SourceState::Away, None));
+    assert!(set.apply(whole(3, named("a b")), AT).is_change);
+    assert_eq!((set.state(), set.age(AT + SUDDEN)), (SourceState::Ok, Some(Duration::ZERO)));
+    set.apply(Update::Away(Trouble::away("x")), AT + SUDDEN);
+    assert_eq!((set.state(), keys(&set)), (SourceState::Away, "a b".to_owned()));
+    assert_eq!(set.age(AT + SUDDEN * 3), Some(SUDDEN * 2), "the age counts from the failure");
+    set.apply(whole(3, named("a b c d")), AT + SUDDEN * 3);
+    assert_eq!((set.state(), keys(&set)), (SourceState::Bad, "a b".to_owned()));
+    assert!(set.problem().is_some_and(|problem| problem.contains("4 instances") && problem.contains("`max` is 3")));
+    set.apply(whole(3, named("a b c")), AT + SUDDEN * 4);
+    assert_eq!((set.state(), keys(&set), set.problem()), (SourceState::Ok, "a b c".to_owned(), None));
+}
+
+#[test]
+fn what_disappears_suddenly_stays_until_it_is_confirmed_or_listed_again() {
+    let begin = || {
+        let mut set = SourceSet::new(10, 0.5);
+        set.apply(whole(10, named("a b c d")), AT);
+        set
+    };
+    let mut set = begin();
+    set.apply(whole(10, named("")), AT + SUDDEN * 10);
+    assert_eq!((set.state(), keys(&set)), (SourceState::Held, "a b c d".to_owned()), "wiped");
+    assert!(set.problem().is_some_and(|problem| problem.contains("--confirm-removal")));
+    set.apply(whole(10, named("x")), AT + SUDDEN * 20);
+    assert_eq!(keys(&set), "a b c d x", "what is new comes in");
+    set.apply(whole(10, named("a b x")), AT + SUDDEN * 30);
+    assert_eq!((set.state(), keys(&set)), (SourceState::Ok, "a b x".to_owned()), "enough again");
+
+    let mut set = begin();
+    set.apply(changes("", "a b c d"), AT);
+    assert_eq!((set.state(), keys(&set)), (SourceState::Held, "a b c d".to_owned()), "all at once");
+    assert!(set.confirm(AT) && set.is_empty() && set.state() == SourceState::Ok, "confirmed");
+
+    let mut set = begin();
+    for (at, key) in ["a", "b", "c", "d"].into_iter().enumerate() {
+        set.apply(changes("", key), AT + SUDDEN * 2 * (at as u32 + 1));
+    }
+    assert_eq!(keys(&set), "d", "one after the other, and never the last one");
+
+    let mut set = SourceSet::new(10, 0.0);
+    set.apply(whole(10, named("a b c d")), AT);
+    set.apply(whole(10, named("")), AT);
+    assert!(set.is_empty(), "without `min_keep`");
+}
+
+#[test]
+fn changes_over_the_bound_are_refused_and_the_list_is_wanted_when_there_is_room() {
+    let mut set = SourceSet::new(2, 0.5);
+    set.apply(whole(2, named("a b")), AT);
+    let applied = set.apply(changes("c d", ""), AT);
+    assert!(!applied.is_change && !applied.wants_list);
+    assert_eq!((set.state(), keys(&set)), (SourceState::Bad, "a b".to_owned()));
+    assert!(set.apply(changes("", "a"), AT).wants_list);
+    set.apply(whole(2, named("b c")), AT);
+    assert_eq!((set.state(), keys(&set)), (SourceState::Ok, "b c".to_owned()));
+}
+
+#[test]
+fn a_restored_set_is_away_until_the_source_answers_and_is_held_as_any_other() {
+    let mut set = SourceSet::new(10, 0.5);
+    set.restore([instance("a"), instance("b"), instance("c")], AT - SUDDEN, AT);
+    assert_eq!((keys(&set), set.len()), ("a b c".to_owned(), 3));
+    set.apply(whole(10, named("")), AT);
+    assert_eq!((set.state(), keys(&set)), (SourceState::Held, "a b c".to_owned()), "wiped while this server restarted");
+}
+
+/// Random updates: the set is bounded; what the source lists is in it, unless there is no room; and it is never empty
+/// while `min_keep` is over 0 and the source has ever listed something, unless an operator confirms.
+#[test]
+fn random_updates_leave_a_bounded_set_that_is_never_empty() {
+    let seed = clock::entropy();
+    let mut random = fastrand::Rng::with_seed(seed);
+    for _ in 0..300 {
+        let max = random.usize(1..20);
+        let mut set = SourceSet::new(max, 0.01 + random.f64() * 0.99);
+        let (mut now, mut listed, mut was_filled) = (AT, std::collections::BTreeSet::new(), false);
+        for _ in 0..60 {
+            now = now + Duration::from_secs(random.u64(0..40));
+            let keys: Vec<String> = (0..random.usize(0..max + 3)).map(|_| format!("i{}", random.u8(0..30))).collect();
+            match random.u8(0..10) {
+                0 => drop(set.apply(Update::Away(Trouble::away("x")), now)),
+                1 => drop(set.apply(Update::Back, now)),
+                2..6 => {
+                    let distinct: std::collections::BTreeSet<String> = keys.iter().cloned().collect();
+                    let is_refused = keys.len() > max;
+                    set.apply(whole(max, keys), now);
+                    listed = if is_refused { listed } else { distinct };
+                }
+                _ => {
+                    let (gone, come) = keys.split_at(keys.len() / 2);
+                    set.apply(changes(&come.join(" "), &gone.join(" ")), now);
+                    gone.iter().filter(|key| !come.contains(key)).for_each(|key| _ = listed.remove(key));
+                    let mut come = come.to_vec();
+                    come.sort();
+                    for key in come {
+                        if listed.len() < max || listed.contains(&key) {
+                            listed.insert(key);
+                        }
+                    }
+                }
+            }
+            was_filled |= !listed.is_empty();
+            assert!(set.len() <= max, "seed {seed}: {} of {max}", set.len());
+            assert_eq!(set.is_empty(), !was_filled, "seed {seed}");
+            let all: std::collections::BTreeSet<String> = set.instances().map(|of| of.key.clone()).collect();
+            assert!(listed.is_subset(&all), "seed {seed}: {listed:?} in {all:?}");
+        }
+    }
+}
+
+/// The order in which changes of different instances arrive does not matter, and one whole list is worth the same.
+#[test]
+fn the_order_of_arrival_makes_no_difference() {
+    let seed = clock::entropy();
+    let mut random = fastrand::Rng::with_seed(seed);
+    for _ in 0..100 {
+        let mut final_state: BTreeMap<String, Instance> = BTreeMap::new();
+        let mut steps: Vec<Update> = Vec::new();
+        for at in 0..random.usize(1..12) {
+            let key = format!("k{at}");
+            steps.push(changes(&key, ""));
+            final_state.insert(key.clone(), instance(&key));
+        }
+        random.shuffle(&mut steps);
+        let mut by_changes = SourceSet::new(100, 0.5);
+        steps.into_iter().for_each(|step| drop(by_changes.apply(step, AT)));
+        let mut by_list = SourceSet::new(100, 0.5);
+        by_list.apply(whole(100, final_state.keys().cloned()), AT);
+        let all = |set: &SourceSet| set.instances().map(|of| (of.key.clone(), of.clone())).collect::<BTreeMap<_, _>>();
+        assert_eq!(all(&by_changes), all(&by_list), "seed {seed}");
+        assert_eq!(all(&by_list), final_state, "seed {seed}");
+    }
+}
+
+fn pool(names: &str) -> DiscoveredPool {
+    let apex = Name::parse("svc.example.").unwrap();
+    DiscoveredPool {
+        zone: apex.clone(),
+        name: "web".to_owned(),
+        source: SourceSpec::Dns(DnsSource { name: apex, resolvers: Vec::new(), port: None }),
+        pool: Some("web".to_owned()),
+        monitor: None,
+        names: names.to_owned(),
+        mappings: Mappings::default(),
+        health: HealthRule::And,
+        max: 10,
+        min_keep: 0.5,
+    }
+}
+
+#[test]
+fn instances_become_endpoints_or_say_what_to_do() {
+    let of = |key: &str, addresses: &[&str]| Instance::new(key, addresses.iter().map(|ip| (*ip).to_owned()), Some(80));
+    let with = |change: fn(&mut Instance)| {
+        let mut instance = of("x", &["192.0.2.1"]);
+        change(&mut instance);
+        instance
+    };
+    for (what, instance, expected) in [
+        ("both families", of("a/1", &["2001:db8::1", "192.0.2.1"]), Ok("a-1")),
+        ("mapped IPv4", of("m", &["::ffff:192.0.2.1"]), Ok("m")),
+        ("a host name", of("x", &["db.internal"]), Err("register one")),
+        ("no address", of("x", &[]), Err("no address")),
+        ("two of a family", of("x", &["192.0.2.1", "192.0.2.2"]), Err("two IPv4")),
+        ("the unspecified address", of("x", &["0.0.0.0"]), Err("not the address of a host")),
+        ("a long name", of(&"x".repeat(64), &["192.0.2.1"]), Err("another `names`")),
+        ("a weight", with(|of| of.weight = Some("70".into())), Ok("x")),
+        ("no weight", with(|of| of.weight = Some("much".into())), Err("no whole number")),
+        ("a great weight", with(|of| of.weight = Some("1000001".into())), Err("over 1000000")),
+        ("a country", with(|of| of.country = Some("XX".into())), Err("ISO 3166-1")),
+        ("a capacity", with(|of| of.capacity = Some("-1".into())), Err("no whole number")),
+    ] {
+        let stated = endpoints_of(&pool("{name}"), [&instance].into_iter());
+        match expected {
+            Ok(name) => assert_eq!(stated.endpoints[0].name, name, "{what}: {:?}", stated.refused),
+            Err(part) => {
+                let problem = stated.refused.shown().unwrap_or_default();
+                assert!(problem.contains(part) && stated.endpoints.is_empty(), "{what}: {problem}");
+            }
+        }
+    }
+}
+
+#[test]
+fn of_equal_names_the_first_key_counts_in_every_order() {
+    let [a, b] = ["a", "b"].map(|key| instance(key).named("web"));
+    for order in [[&a, &b], [&b, &a]] {
+        let stated = endpoints_of(&pool("{name}"), order.into_iter());
+        assert_eq!((stated.endpoints.len(), stated.refused.total()), (1, 1));
+        assert!(stated.refused.shown().is_some_and(|problem| problem.starts_with("`b`: its name `web`")));
+    }
+    let stated = endpoints_of(&pool("{name}-{port}"), [&a].into_iter());
+    assert_eq!(stated.endpoints[0].name, "web-80");
+}
