@@ -184,8 +184,10 @@ pub(super) async fn explain_json(
         let _share = share;
         let client = query.client().unwrap_or(Client::Unlocated);
         let rtype = Some(query.rtype.trim()).filter(|rtype| !rtype.is_empty());
-        explain(&state.snapshots.load(), query.name.trim(), rtype, client, clock::now())
-            .map(|found| json::octets(&found))
+        explain(&state.snapshots.load(), query.name.trim(), rtype, client, clock::now()).map(|mut found| {
+            found.add_since(&state.sources.stating.load());
+            json::octets(&found)
+        })
     });
     match explained.await {
         Ok(Ok(explanation)) => json::with_type(explanation),

@@ -169,6 +169,7 @@ impl ProbeNode {
             ListenerRoom { listener: "events", seats: room.stream_seats().clone(), octets: None },
         ];
         let sources = Sources {
+            sources: Arc::default(),
             rooms,
             metrics,
             snapshots: snapshots.clone(),

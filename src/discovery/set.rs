@@ -6,7 +6,8 @@
 //!                              held ───┘   (held: no longer listed, and too many of them at once)
 //! ```
 //!
-//! - A list of more than `max` instances is refused: the set of before stays. Of changes, what exceeds `max` is refused.
+//! - A list of more than `max` instances is refused: the set of before stays. Of changes, what exceeds `max` is
+//!   refused.
 //! - When a source lists less than the share `min_keep` of what it had within the last minute, what disappeared is
 //!   *held*: it stays until it is listed again, until enough is listed, or until an operator confirms the removal.
 //! - A source that does not answer changes nothing.
@@ -18,8 +19,8 @@ use crate::discovery::instance::{Instance, InstanceList, RefusedInstances};
 use crate::discovery::update::{InstanceChanges, Trouble, TroubleState, Update};
 use crate::model::Moment;
 
-/// What "suddenly" means for `min_keep`: within this time. Judgment: a deployment that replaces or removes instances one
-/// after the other takes longer, and a wiped store or a wrong query shows at once.
+/// What "suddenly" means for `min_keep`: within this time. Judgment: a deployment that replaces or removes instances
+/// one after the other takes longer, and a wiped store or a wrong query shows at once.
 pub const SUDDEN: Duration = Duration::from_secs(60);
 
 /// The instances of one source.
@@ -152,7 +153,10 @@ impl SourceSet {
 
     fn change(&mut self, changes: InstanceChanges, now: Moment) -> Applied {
         let InstanceChanges { by_key, refusals } = changes;
-        self.refused = refusals;
+        // Changes say nothing of what was refused before.
+        if refusals.total() > 0 {
+            self.refused = refusals;
+        }
         let (mut is_change, mut gone) = (false, Vec::new());
         let mut set = Vec::new();
         for (key, instance) in by_key {

@@ -39,14 +39,6 @@ impl Stating {
         self.by_source.iter().map(set).collect()
     }
 
-    /// The source of an endpoint of a model, and since when it lists it.
-    pub fn origin(&self, model: &Model, of: &Discovered) -> Option<(String, Option<f64>)> {
-        let source = model.sources.get(of.source as usize)?;
-        let stating = self.by_source.get(&(source.zone.clone(), source.name.clone()));
-        let since = stating.and_then(|stating| stating.since.get(&of.endpoint.name).copied());
-        Some((source.shown(), since))
-    }
-
     /// What is stated of the endpoints of `model`. `checks` has what is measured of them.
     pub fn over(&self, model: &Model, checks: &CheckTable) -> StatedByEndpoint {
         let shown: Vec<Arc<str>> = model.sources.iter().map(|source| source.shown().into()).collect();

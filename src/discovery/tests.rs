@@ -125,8 +125,8 @@ fn random_updates_leave_a_bounded_set_that_is_never_empty() {
             now = now + Duration::from_secs(random.u64(0..40));
             let keys: Vec<String> = (0..random.usize(0..max + 3)).map(|_| format!("i{}", random.u8(0..30))).collect();
             match random.u8(0..10) {
-                0 => drop(set.apply(Update::Away(Trouble::away("x")), now)),
-                1 => drop(set.apply(Update::Back, now)),
+                0 => _ = set.apply(Update::Away(Trouble::away("x")), now),
+                1 => _ = set.apply(Update::Back, now),
                 2..6 => {
                     let distinct: std::collections::BTreeSet<String> = keys.iter().cloned().collect();
                     let is_refused = keys.len() > max;
@@ -135,9 +135,9 @@ fn random_updates_leave_a_bounded_set_that_is_never_empty() {
                 }
                 _ => {
                     let (gone, come) = keys.split_at(keys.len() / 2);
+                    let mut come: Vec<String> = come.iter().filter(|key| !gone.contains(key)).cloned().collect();
                     set.apply(changes(&come.join(" "), &gone.join(" ")), now);
-                    gone.iter().filter(|key| !come.contains(key)).for_each(|key| _ = listed.remove(key));
-                    let mut come = come.to_vec();
+                    gone.iter().for_each(|key| _ = listed.remove(key));
                     come.sort();
                     for key in come {
                         if listed.len() < max || listed.contains(&key) {
@@ -170,7 +170,7 @@ fn the_order_of_arrival_makes_no_difference() {
         }
         random.shuffle(&mut steps);
         let mut by_changes = SourceSet::new(100, 0.5);
-        steps.into_iter().for_each(|step| drop(by_changes.apply(step, AT)));
+        steps.into_iter().for_each(|step| _ = by_changes.apply(step, AT));
         let mut by_list = SourceSet::new(100, 0.5);
         by_list.apply(whole(100, final_state.keys().cloned()), AT);
         let all = |set: &SourceSet| set.instances().map(|of| (of.key.clone(), of.clone())).collect::<BTreeMap<_, _>>();

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{CheckView, EndpointId, MAX_ENDPOINTS};
+use crate::model::{CheckView, EndpointId};
 use crate::wire::Name;
 
 /// One `[discover.NAME]` of a zone.
@@ -44,8 +44,9 @@ impl DiscoveredPool {
     }
 }
 
-/// Most instances of one source: as many as a name can have endpoints.
-pub const MAX_INSTANCES: usize = MAX_ENDPOINTS;
+/// Most instances of one source: as many as a name can have endpoints, see
+/// [`MAX_ENDPOINTS`](crate::model::MAX_ENDPOINTS).
+pub const MAX_INSTANCES: usize = 1024;
 
 /// The source of a [`DiscoveredPool`].
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

@@ -18,7 +18,7 @@ use crate::model::{
 };
 use crate::source::{At, ManualSection, Problems, listed};
 use crate::wire::Name;
-use values::{base_url, looked_up, mapping, mapping_schema, plain, resolver_of, target_template, template, url};
+use values::{base_url, file, looked_up, mapping, mapping_schema, plain, resolver_of, target_template, template, url};
 
 /// Most servers, resolvers or datacenters of a source (judgment: a cluster of etcd has at most seven members).
 const MAX_LIST: usize = 16;
@@ -84,8 +84,8 @@ keys! {
         /// what the source's own health is worth, together with a monitor: `"and"` both must call it up · `"advice"` it
         /// is shown, the monitor decides · `"only"` it decides, the monitor is shown
         health: HealthRule = choice(&RULES, "a use of the source's health"), default HealthRule::And;
-        /// what the endpoints are called: `{name}`, `{address}`, `{port}` and `{region}` are replaced; characters that a
-        /// name can't have become `-`. Names of the file go first
+        /// what the endpoints are called: `{name}`, `{address}`, `{port}` and `{region}` are replaced; characters that
+        /// a name can't have become `-`. Names of the file go first
         names: String = text("\"web-{name}\"").then(template), note "`\"{name}\"`";
         /// a region for all, or `{ meta = "region" }`: the meta (Consul), label (http) or JSON field (etcd) to read it
         /// from
@@ -110,7 +110,7 @@ keys! {
         /// consul: only instances with this tag
         tag: String = text("\"public\"").then(plain);
         /// consul, http: a file with the token, relative to this file; it is read again for each connection
-        token_file: String = text("\"token\"").then(plain);
+        token_file: String = text("\"token\"").then(file);
         /// etcd: the servers
         endpoints: Vec<At<String>> = texts("[\"http://127.0.0.1:2379\"]");
         /// etcd: the beginning of the keys; the rest of a key is the name, the value `IP:PORT` or JSON with `address`,
@@ -122,7 +122,7 @@ keys! {
         /// etcd: the user
         user: String = text("\"portolan\"").then(plain);
         /// etcd: the file with the user's password, relative to this file
-        password_file: String = text("\"etcd-password\"").then(plain);
+        password_file: String = text("\"etcd-password\"").then(file);
         /// dns: the name to look up. One that begins with `_` is looked up as SRV, any other as A and AAAA
         "name" queried: Name = text("\"_http._tcp.web.internal.\"").then(looked_up);
         /// dns: the resolvers, `"192.0.2.53"` or with a port
@@ -133,8 +133,8 @@ keys! {
         url: String = text("\"https://inventory.internal/targets.json\"").then(url);
         /// http: how often the list is requested, 1 s to 1 h
         every: Duration = duration(EVERY, "\"5s\""), note "`\"5s\"`";
-        /// consul, etcd, http: `{ ca = "ca.pem", cert = "me.pem", key = "me.key", verify = true }`, files relative to this
-        /// file
+        /// consul, etcd, http: `{ ca = "ca.pem", cert = "me.pem", key = "me.key", verify = true }`, files relative to
+        /// this file
         tls: TlsFileKeys = inline("{ ca = \"ca.pem\" }");
     }
 }
@@ -143,11 +143,11 @@ keys! {
     /// `tls` of a source.
     TlsFileKeys {
         /// the authorities to trust
-        ca: String = text("\"ca.pem\"").then(plain), note "the system's";
+        ca: String = text("\"ca.pem\"").then(file), note "the system's";
         /// the client's certificate
-        cert: String = text("\"client.pem\"").then(plain);
+        cert: String = text("\"client.pem\"").then(file);
         /// its key
-        key: String = text("\"client.key\"").then(plain);
+        key: String = text("\"client.key\"").then(file);
         /// whether the server's certificate is checked
         verify: bool = boolean(), default true;
     }
@@ -248,7 +248,7 @@ impl DiscoverSpec {
         let list = |at: &Option<At<Vec<At<String>>>>| {
             at.iter().flat_map(|at| &at.value).map(|at| at.value.clone()).collect::<Vec<String>>()
         };
-        let file = |at: &Option<At<String>>| text(at).map(|path| dir.join(path));
+        let path = |at: &Option<At<String>>| text(at).map(|path| dir.join(path));
         let tls = self.tls.as_ref().map_or_else(SourceTls::default, |at| at.value.files(dir));
         let source = match self.of.as_ref()?.value {
             SourceType::Consul => SourceSpec::Consul(ConsulSource {
@@ -256,7 +256,7 @@ impl DiscoverSpec {
                 service: text(&self.service)?,
                 datacenters: list(&self.datacenters),
                 tag: text(&self.tag),
-                token_file: file(&self.token_file),
+                token_file: path(&self.token_file),
                 tls,
             }),
             SourceType::Etcd => SourceSpec::Etcd(EtcdSource {
@@ -264,7 +264,7 @@ impl DiscoverSpec {
                 prefix: text(&self.prefix),
                 overrides: text(&self.overrides),
                 user: text(&self.user),
-                password_file: file(&self.password_file),
+                password_file: path(&self.password_file),
                 tls,
             }),
             SourceType::Dns => SourceSpec::Dns(DnsSource {
@@ -275,7 +275,7 @@ impl DiscoverSpec {
             SourceType::Http => SourceSpec::Http(HttpSource {
                 url: text(&self.url)?,
                 every: self.every.as_ref().map_or(USUAL_EVERY, |at| at.value),
-                token_file: file(&self.token_file),
+                token_file: path(&self.token_file),
                 tls,
             }),
         };

@@ -184,7 +184,7 @@ pub(super) fn read(shown: &Path, bytes: &[u8], problems: &mut Problems) -> Optio
         });
         let mut tables = PolicyTables::take(&mut top, problems);
         top.finish(&[], problems);
-        problems.about(ManualSection::Pool, |problems| check_filled(&tables, problems));
+        problems.about(ManualSection::Pool, |problems| check_filled(&mut tables, problems));
         let apex = zone.zone.as_ref().map_or_else(Name::root, |zone| zone.value.clone());
         problems.about(ManualSection::Name, |problems| tables.names.retain_mut(|name| name.set_owner(&apex, problems)));
         let ZoneKeys { zone, file, .. } = zone;
@@ -204,8 +204,16 @@ pub(super) fn read(shown: &Path, bytes: &[u8], problems: &mut Problems) -> Optio
     })
 }
 
-/// A pool that no source fills has members.
-fn check_filled(tables: &PolicyTables, problems: &mut Problems) {
+/// Most sources of a zone: each is a connection of its own (judgment: as many as a zone has kinds of services).
+const MAX_SOURCES: usize = 64;
+
+/// A pool that no source fills has members, and there are not too many sources.
+fn check_filled(tables: &mut PolicyTables, problems: &mut Problems) {
+    if let Some(over) = tables.discovers.get(MAX_SOURCES) {
+        let message = format!("there are {} sources, and {MAX_SOURCES} are the most of a zone", tables.discovers.len());
+        problems.about(ManualSection::Discover, |problems| _ = problems.error(&over.head().name.place, message));
+        tables.discovers.value.truncate(MAX_SOURCES);
+    }
     let filled = tables.discovers.iter().filter_map(|discover| Some(discover.pool.as_ref()?.value.as_str()));
     let filled: std::collections::HashSet<&str> = filled.collect();
     tables

@@ -105,10 +105,12 @@ const KINDS: &[Kind] = &[
 ];
 
 /// The files below `src/config` that look for similar names for what no policy can have very often.
-const RARE: [(&str, &str); 3] = [
+const RARE: [(&str, &str); 5] = [
     ("log.rs", "one key of the settings"),
     ("sinks.rs", "the sinks are the operator's own, and there are three types"),
     ("token_scope.rs", "the tokens are the operator's own"),
+    ("spec/discover.rs", "a zone has 64 sources"),
+    ("validate/discover.rs", "a zone has 64 sources"),
 ];
 
 fn each(n: usize, text: impl Fn(usize) -> String) -> String {

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use foldhash::fast::FixedState;
 
-use crate::config::spec::{PolicySpec, PoolSpec};
+use crate::config::spec::{DiscoverSpec, PolicySpec, PoolSpec};
 use crate::config::validate::context::point_at;
 use crate::config::validate::{Builder, Names, Used, discover};
 use crate::model::{
@@ -43,7 +43,9 @@ pub(super) fn resolve(
         }
         members.push(Member { when, ..Member::new(to, member.weight.unwrap_or(own)) });
     }
-    if !members.is_empty() && members.iter().all(|member| member.weight == 0) {
+    let fills = |source: &DiscoverSpec| source.pool.as_ref().is_some_and(|pool| pool.value == spec.name.value);
+    let is_filled = policy.discovers.iter().any(fills);
+    if !members.is_empty() && !is_filled && members.iter().all(|member| member.weight == 0) {
         let message = format!("every member of pool `{}` has weight 0", spec.name.value);
         problems.warning(&spec.name.place, message).hint("weight 0 is a standby: give one of them more");
     }

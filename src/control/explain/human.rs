@@ -5,6 +5,7 @@ use std::fmt::Write;
 
 use crate::control::explain::reason::UP;
 use crate::control::explain::{Explanation, ReasonReport, StageReport};
+use crate::control::overrides::utc;
 
 /// Most lines under one heading; further ones are counted. Judgment: six such stages fit a large screen, and the JSON
 /// has all lines.
@@ -33,6 +34,11 @@ pub fn human(explanation: &Explanation) -> String {
     );
     let unvoted = e.last_verdicts.iter().map(|of| format!("{}: {}", of.endpoint, of.why));
     lines_of(&mut text, "verdict   ", unvoted);
+    let listed = e.sources.iter().map(|of| {
+        let since = of.since.map_or_else(String::new, |at| format!(", since {}", utc(at)));
+        format!("{} is listed by {}{since}", of.endpoint, of.source)
+    });
+    lines_of(&mut text, "source    ", listed);
     if e.stale {
         text.push_str("stale     nothing is eligible: replies carry EDE 3 (Stale Answer)\n");
     }

@@ -31,8 +31,8 @@ use client::locate_address;
 pub use human::human;
 use present::present;
 pub(crate) use reason::Renderer;
-pub use seen::EvidenceReport;
-use seen::{evidence, last_verdicts, ramps};
+pub use seen::{EvidenceReport, OriginReport};
+use seen::{evidence, last_verdicts, origins, ramps};
 
 /// The client for which an answer is explained.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -121,6 +121,9 @@ pub struct Explanation {
     /// out if there are none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub last_verdicts: Vec<ReasonReport>,
+    /// The endpoints of this name that a source lists, and which source; left out if there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sources: Vec<OriginReport>,
     /// The observations of the vantages for the endpoints of this name.
     pub evidence: Vec<EvidenceReport>,
 }
@@ -228,6 +231,7 @@ fn explain_steered(
         affinity_endpoint: affinity::endpoint(&snapshot.model, policy, client, cell),
         ramps: ramps(snapshot, policy, decided, now),
         last_verdicts: last_verdicts(snapshot, policy, decided),
+        sources: origins(snapshot, policy),
         evidence: evidence(snapshot, policy, decided, now),
     })
 }

@@ -3,11 +3,13 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::control::explain::{ReasonReport, region_name, report};
+use crate::control::explain::{Explanation, ReasonReport, region_name, report};
 use crate::control::regions::{basis_text, basis_why, millis};
 use crate::control::status::{self, RampReport};
+use crate::discovery::Stating;
 use crate::model::{EndpointId, Facet, Moment, Policy};
 use crate::snapshot::Snapshot;
+use crate::wire::Name;
 
 /// The observation of one vantage for one endpoint.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -28,6 +30,40 @@ pub struct EvidenceReport {
     pub age_ms: Option<u64>,
     /// The reason of the last failure, while the endpoint is down or suspect.
     pub why: Option<String>,
+}
+
+/// The source of an endpoint.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct OriginReport {
+    /// The endpoint.
+    pub endpoint: String,
+    /// The source that lists it: `discover.NAME`.
+    pub source: String,
+    /// Since when, in Unix seconds. Only in the response of the API.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<f64>,
+}
+
+impl Explanation {
+    /// Adds since when each endpoint that a source lists is listed.
+    pub(crate) fn add_since(&mut self, stating: &Stating) {
+        let Ok(zone) = Name::parse(&self.zone) else { return };
+        for origin in &mut self.sources {
+            let name = origin.source.strip_prefix("discover.").unwrap_or(&origin.source);
+            let source = stating.by_source.get(&(zone.clone(), name.to_owned()));
+            origin.since = source.and_then(|source| source.since.get(&origin.endpoint).copied());
+        }
+    }
+}
+
+pub(super) fn origins(snapshot: &Snapshot, policy: &Policy) -> Vec<OriginReport> {
+    let model = &snapshot.model;
+    let origin = |id: &EndpointId| {
+        let endpoint = model.endpoint(*id);
+        let source = model.sources.get(endpoint.discovered.as_ref()?.source as usize)?.shown();
+        Some(OriginReport { endpoint: endpoint.name.clone(), source, since: None })
+    };
+    policy.endpoints.iter().filter_map(origin).collect()
 }
 
 pub(super) fn ramps(snapshot: &Snapshot, policy: &Policy, facet: Facet, now: Moment) -> Vec<RampReport> {

@@ -1,6 +1,6 @@
 //! What the steering task does with the sources: it adds what they state to each view, and loads the next generation
-//! when their sets have changed. A load takes a while, so there is a pause between two of them; what is withdrawn counts
-//! at once.
+//! when their sets have changed. A load takes a while, so there is a pause between two of them; what is withdrawn
+//! counts at once.
 
 use std::sync::Arc;
 use std::time::Duration;

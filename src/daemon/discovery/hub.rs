@@ -15,7 +15,7 @@ use crate::control::{Journal, JournalEvent};
 use crate::daemon::clocks::Now;
 use crate::daemon::discovery::file::{DiscoveryFile, FILE, SourceRow};
 use crate::daemon::discovery::{HubParts, drivers};
-use crate::discovery::endpoints::endpoints_of;
+use crate::discovery::endpoints::{StatedEndpoints, endpoints_of};
 use crate::discovery::{SourceKey, SourceSet, SourceState, SourceStating, Stating, Update, updates};
 use crate::fleet::events::EventKind;
 use crate::model::{DiscoveredPool, Moment};
@@ -275,19 +275,25 @@ impl Followed {
         let before = &self.stating;
         let since = |name: &String| (name.clone(), before.since.get(name).copied().unwrap_or(now));
         let since: HashMap<String, f64> = stated.endpoints.iter().map(|of| since(&of.name)).collect();
-        let came: Vec<&str> = since.keys().filter(|name| !before.since.contains_key(*name)).map(|n| &**n).collect();
-        let went: Vec<&str> = before.since.keys().filter(|name| !since.contains_key(*name)).map(|n| &**n).collect();
-        self.report(journal, came, "listed");
-        self.report(journal, went, "gone");
+        let is_new = |name: &&String| !before.since.contains_key(*name);
+        let came = since.keys().filter(is_new).map(String::as_str).collect();
+        let went = before.since.keys().filter(|name| !since.contains_key(*name)).map(String::as_str).collect();
+        let stays = || since.keys().filter(|name| before.since.contains_key(*name));
+        let down = |of: &StatedEndpoints, name: &String| of.down.contains_key(name);
+        let fell = stays().filter(|name| down(&stated, name) && !down(&before.stated, name));
+        let rose = stays().filter(|name| !down(&stated, name) && down(&before.stated, name));
+        self.report(journal, came, ("gone", "listed"));
+        self.report(journal, went, ("listed", "gone"));
+        self.report(journal, fell.map(String::as_str).collect(), ("up", "down"));
+        self.report(journal, rose.map(String::as_str).collect(), ("down", "up"));
         self.stating = Arc::new(SourceStating { stated, since });
         true
     }
 
-    /// Logs endpoints that came or went, each with an event, or all in one line.
-    fn report(&self, journal: &Journal, mut names: Vec<&str>, to: &str) {
+    /// Logs endpoints that came, went, or have another health by the source, each with an event, or all in one line.
+    fn report(&self, journal: &Journal, mut names: Vec<&str>, (from, to): (&str, &str)) {
         names.sort_unstable();
         let (source, zone, of) = (self.spec.shown(), self.spec.zone.to_string(), self.spec.source.as_str());
-        let from = if to == "gone" { "listed" } else { "gone" };
         let event = |endpoint: &str, why: String| JournalEvent {
             at: clock::unix_seconds(),
             kind: EventKind::Discovery,
@@ -307,10 +313,12 @@ impl Followed {
         }
         for name in names {
             tracing::info!(source, zone, endpoint = name, to, "an endpoint of a source changed");
-            journal.append(event(
-                name,
-                format!("{source} {}", if to == "gone" { "no longer lists it" } else { "lists it" }),
-            ));
+            let why = match to {
+                "gone" => format!("{source} no longer lists it"),
+                "listed" => format!("{source} lists it"),
+                _ => format!("{source} states that it is {to}"),
+            };
+            journal.append(event(name, why));
         }
     }
 

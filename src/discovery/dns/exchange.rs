@@ -20,7 +20,8 @@ use crate::wire::code::{class, flag};
 const HEADER: usize = 12;
 /// Octets that a reply over UDP may have, as the query says (the size of the DNS Flag Day 2020).
 const UDP_SIZE: u16 = 1232;
-/// How long a resolver may take: a resolver that has to query others answers within seconds, or its client queries again.
+/// How long a resolver may take: a resolver that has to query others answers within seconds, or its client queries
+/// again.
 const WITHIN: Duration = Duration::from_secs(2);
 /// How often each resolver is queried, as the C library does (`RES_DFLRETRY`).
 const ROUNDS: usize = 2;

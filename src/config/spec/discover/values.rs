@@ -1,5 +1,7 @@
 //! The values of `[discover.NAME]`: texts, templates, URLs, and what a value of an endpoint is read from.
 
+use std::path::{Component, Path};
+
 use serde_json::{Value as Json, json};
 
 use crate::config::fields::wrong_type;
@@ -18,6 +20,20 @@ pub(super) fn plain(At { value, place }: At<String>, problems: &mut Problems) ->
     }
     problems.error(&place, format!("this must be a text of 1 to {MAX_KEY_TEXT} octets without control characters"));
     None
+}
+
+/// The name of a file in the zones directory: who may write a policy must not have other files read, whose text would
+/// be sent to a server.
+pub(super) fn file(written: At<String>, problems: &mut Problems) -> Option<String> {
+    let place = written.place.clone();
+    let value = plain(written, problems)?;
+    let is_within = |part| matches!(part, Component::Normal(_) | Component::CurDir);
+    if !Path::new(&value).components().all(is_within) {
+        let problem = problems.error(&place, format!("\"{value}\" is not in the zones directory"));
+        problem.hint("put the file, or a link to it, into the zones directory, and write its name");
+        return None;
+    }
+    Some(value)
 }
 
 /// The template of names.
@@ -140,7 +156,7 @@ pub(super) fn mapping_schema() -> Json {
     let field = |word: &&str| {
         json!({
             "type": "object",
-            "properties": { *word: { "type": "string" } },
+            "properties": { *word: { "type": "string", "description": "the field of an instance to read it from" } },
             "required": [*word],
             "additionalProperties": false,
         })
