@@ -1,4 +1,5 @@
 """Endpoints that come and go: sources of type http and dns fill a pool, and what goes wrong with them changes no answer."""
+import contextlib
 import http.server
 import json
 import shutil
@@ -22,9 +23,14 @@ class Inventory:
     def __init__(self, port=0):
         inventory = self
         self.body, self.status, self.requests, self.not_modified = b"[]", 200, 0, 0
+        self.connections = []
 
         class Handler(http.server.BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+
+            def setup(self):
+                super().setup()
+                inventory.connections.append(self.connection)
 
             def do_GET(self):
                 inventory.requests += 1
@@ -59,6 +65,9 @@ class Inventory:
     def end(self):
         self.server.shutdown()
         self.server.server_close()
+        for connection in self.connections:
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
 
     def __enter__(self):
         return self
@@ -165,7 +174,7 @@ def test_a_source_that_is_away_or_bad_changes_nothing_over_a_restart_too(dir):
         wait_until(lambda: source(node)["state"] == "away" and "refused" in source(node)["problem"], 15)
         wait_until(lambda: source(node)["age_ms"] > 0, 5)
         assert served(node) == {"192.0.2.1", "192.0.2.2"}
-        assert "SOURCE" in node.command("status", "--server", node.url).stdout
+        assert "SOURCE" in node.command("status").stdout
     finally:
         node.child.end()
     with Node(dir, web(inventory)) as node:
@@ -195,7 +204,7 @@ def test_a_wiped_list_stays_until_it_is_confirmed(dir):
             assert len(served(node)) == 3, "neither does a bad file"
             node.write("svc.example.policy.toml", web(inventory)["svc.example.policy.toml"])
             wait_until(lambda: node.status()["reload"]["ok"] is True, 15)
-            assert node.command("reload", "--confirm-removal", "--server", node.url).returncode == 0
+            assert node.command("reload", "--confirm-removal").returncode == 0
             wait_until(lambda: served(node) == set(), 15)
             wait_until(lambda: source(node)["state"] == "ok", 5)
 
