@@ -2,12 +2,13 @@
 
 use arc_swap::ArcSwap;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::discovery::{SourceState, Stating};
 use crate::model::{Model, Moment};
 
 /// One source.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct SourceReport {
     /// `discover.NAME`.
     pub name: String,

@@ -166,10 +166,11 @@ impl Table for TlsFileKeys {
 impl Table for DiscoverSpec {
     const SECTION: Option<ManualSection> = Some(ManualSection::Discover);
 
-    fn check(&mut self, is_clean: bool, problems: &mut Problems) -> bool {
+    fn check(&mut self, _: bool, problems: &mut Problems) -> bool {
         let name = self.head.name.clone();
         check_name(&name, "a source", problems);
-        let Some(of) = self.of.as_ref().map(|at| at.value) else { return false };
+        // What refers to it is no further problem.
+        let Some(of) = self.of.as_ref().map(|at| at.value) else { return true };
         self.check_own_keys(of, problems);
         let has_overrides = of == SourceType::Etcd && self.has("overrides");
         let needed: &[(&str, &str)] = match of {
@@ -183,19 +184,16 @@ impl Table for DiscoverSpec {
             SourceType::Dns => &[("name", "name = \"web.internal.\"")],
             SourceType::Http => &[("url", "url = \"http://inventory.internal/targets.json\"")],
         };
-        let mut is_whole = is_clean;
         for (key, example) in needed {
             if self.lacks(key) {
                 problems
                     .error(&name.place, format!("{} has no `{key}`", self.what()))
                     .hint(format!("write `{example}`"));
-                is_whole = false;
             }
         }
         if self.lacks("pool") && !(has_overrides && self.lacks("prefix")) {
             let problem = problems.error(&name.place, format!("{} has no `pool`", self.what()));
             problem.hint("write `pool = \"NAME\"`: the pool that its endpoints fill");
-            is_whole = false;
         }
         for (key, list) in
             [("datacenters", &self.datacenters), ("endpoints", &self.endpoints), ("resolvers", &self.resolvers)]
@@ -203,14 +201,13 @@ impl Table for DiscoverSpec {
             let Some(At { value: list, place }) = list else { continue };
             if list.is_empty() || list.len() > MAX_LIST {
                 problems.error(place, format!("`{key}` must have 1 to {MAX_LIST} entries"));
-                is_whole = false;
             }
         }
         for endpoint in self.endpoints.iter().flat_map(|at| &at.value) {
-            is_whole &= base_url(endpoint.clone(), problems).is_some();
+            base_url(endpoint.clone(), problems);
         }
         for resolver in self.resolvers.iter().flat_map(|at| &at.value) {
-            is_whole &= resolver_of(resolver, problems).is_some();
+            resolver_of(resolver, problems);
         }
         let is_empty_health = self.monitor.is_none() && self.health.place.is_some() && *self.health != HealthRule::Only;
         if is_empty_health && let Some(place) = &self.health.place {
@@ -218,7 +215,7 @@ impl Table for DiscoverSpec {
                 problems.warning(place, "`health` does nothing without a `monitor`: the source decides alone");
             problem.hint("leave it out, or write `monitor = \"NAME\"`");
         }
-        is_whole
+        true
     }
 
     fn schema() -> Json {

@@ -33,7 +33,7 @@ pub struct EvidenceReport {
 }
 
 /// The source of an endpoint.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct OriginReport {
     /// The endpoint.
     pub endpoint: String,

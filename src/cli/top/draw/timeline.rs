@@ -71,6 +71,7 @@ fn kind(kind: EventKind) -> &'static str {
         | EventKind::Promotion
         | EventKind::Reload
         | EventKind::Drill
+        | EventKind::Discovery
         | EventKind::Lost => kind.as_str(),
     }
 }
