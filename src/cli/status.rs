@@ -68,13 +68,9 @@ fn human(status: &Status, names: &[NameReport], transitions: &[JournalEvent], no
     for zone in &status.zones {
         shown.push_str(&zone_table(zone, names, now));
     }
-    let by_target: BTreeMap<&str, &OverrideReport> = status
-        .zones
-        .iter()
-        .flat_map(|zone| &zone.endpoints)
-        .filter_map(|endpoint| endpoint.overridden.as_ref())
-        .map(|row| (&*row.target, row))
-        .collect();
+    let endpoints = status.zones.iter().flat_map(|zone| &zone.endpoints);
+    let overridden = endpoints.filter_map(|endpoint| endpoint.overridden.as_ref());
+    let by_target: BTreeMap<&str, &OverrideReport> = overridden.map(|row| (&*row.target, row)).collect();
     if !by_target.is_empty() {
         let rows: Vec<OverrideReport> = by_target.into_values().cloned().collect();
         let _ = write!(shown, "\noverrides\n{}", overrides::table(&rows, now));

@@ -1,6 +1,8 @@
 //! `/v1/status`: the health of every endpoint as each vantage reports it, as plain data. The command line reads the
 //! same types back.
 
+mod files;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -8,7 +10,7 @@ use arc_swap::ArcSwapOption;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::config::{VersionStatus, ZoneState};
+use crate::config::ZoneState;
 use crate::control::fleet::{FleetReport, SpreadReports};
 use crate::control::leases::{LeaseReport, leases};
 use crate::control::overrides::OverrideReport;
@@ -25,6 +27,8 @@ use crate::sinks::SinkReport;
 use crate::snapshot::Snapshot;
 use crate::source::{Label, Problem};
 use crate::wire::Name;
+
+pub use files::FilesStatus;
 
 /// The response of `/v1/status`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -75,20 +79,6 @@ pub struct ZoneStatus {
     /// Which version of its files is served.
     #[serde(default)]
     pub files: FilesStatus,
-}
-
-/// Which version of a zone is served, compared with its files.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct FilesStatus {
-    /// `current`: the files as they are. `kept`: the last good version, because the files have errors. `unserved`:
-    /// nothing, because there is no good version. `vanished`: the last good version, because the zone or all of its
-    /// steered names disappeared from the files.
-    pub state: String,
-    /// When this version was first loaded, in Unix seconds; absent if nothing is served.
-    pub since: Option<f64>,
-    /// Until when a vanished zone is still served, in Unix seconds.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub until: Option<f64>,
 }
 
 /// One endpoint.
@@ -330,7 +320,7 @@ pub fn status(snapshot: &Snapshot, reload: &ReloadStatus, now: Moment) -> Status
             names: zone.steered.iter().map(|name| name.label.clone()).collect(),
             exclusive: leases(snapshot, zone),
             endpoints,
-            files: files_status(zone_states.get(&zone.apex).copied()),
+            files: files::status_of(zone_states.get(&zone.apex).copied()),
         }
     };
     Status {
@@ -346,18 +336,6 @@ pub fn status(snapshot: &Snapshot, reload: &ReloadStatus, now: Moment) -> Status
         regions: model.regions.iter().map(PlaceReport::of).collect(),
         drill: None,
     }
-}
-
-fn files_status(zone: Option<&ZoneState>) -> FilesStatus {
-    // A model that was not loaded from files has no other version.
-    let Some(zone) = zone else { return FilesStatus { state: "current".to_owned(), ..FilesStatus::default() } };
-    let since = zone.version.as_ref().map(|version| version.since);
-    let (since, until) = match zone.status {
-        VersionStatus::Current | VersionStatus::LastGood => (since, None),
-        VersionStatus::Unserved => (None, None),
-        VersionStatus::Vanished(_, until) => (since, Some(until)),
-    };
-    FilesStatus { state: zone.status.as_str().to_owned(), since, until }
 }
 
 fn endpoint_status(
