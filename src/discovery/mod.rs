@@ -17,6 +17,8 @@ mod http_client;
 pub mod instance;
 pub mod set;
 pub mod stated;
+#[cfg(test)]
+pub(crate) mod test_server;
 pub mod update;
 
 pub use instance::{Instance, InstanceList, RefusedInstances, StatedHealth};

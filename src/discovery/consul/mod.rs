@@ -65,3 +65,6 @@ pub async fn run(source: ConsulSource, mappings: Mappings, max: usize, updates: 
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -188,3 +188,6 @@ fn servers_of(source: &EtcdSource) -> Result<Vec<BaseUrl>, Trouble> {
         Err(problem) => Err(Trouble::bad(format!("endpoints: {problem}"))),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -233,3 +233,6 @@ impl HttpConnection {
         Ok(OpenConnection { sender, task })
     }
 }
+
+#[cfg(test)]
+mod tests;

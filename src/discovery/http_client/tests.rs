@@ -1,0 +1,167 @@
+//! The client against servers that reply, stop, close and lie.
+
+use std::time::Duration;
+
+use rcgen::{CertificateParams, KeyPair};
+use rustls::ServerConfig;
+use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
+
+use super::*;
+use crate::discovery::test_server::{TestReply, TestServer};
+
+fn connection(url: &str) -> HttpConnection {
+    HttpConnection::new(url.parse().unwrap(), SourceTls::default())
+}
+
+async fn text(connection: &mut HttpConnection, path: &str) -> Result<String, HttpFailure> {
+    let reply = connection.send(&HttpRequest::get(path.to_owned())).await?;
+    Ok(String::from_utf8(reply.whole(1000).await?).unwrap())
+}
+
+#[tokio::test]
+async fn one_connection_carries_all_requests_and_a_closed_one_is_made_anew() {
+    let server = TestServer::start(|request| match &*request.path {
+        "/base/close" => TestReply::Whole(200, vec![("connection", "close".to_owned())], "bye".to_owned()),
+        path => TestReply::ok(path),
+    })
+    .await;
+    let mut connection = connection(&format!("{}/base/", server.url));
+    for path in ["/a?x=1", "/b", "/c"] {
+        assert_eq!(text(&mut connection, path).await.unwrap(), format!("/base{path}"));
+    }
+    assert_eq!(server.connections(), 1);
+    assert_eq!(text(&mut connection, "/close").await.unwrap(), "bye");
+    assert_eq!(text(&mut connection, "/d").await.unwrap(), "/base/d");
+    assert_eq!(server.connections(), 2);
+    let head = &server.requests()[0].headers;
+    assert_eq!(head["host"], server.url.strip_prefix("http://").unwrap());
+}
+
+#[tokio::test]
+async fn a_reply_that_nobody_reads_to_its_end_does_not_hold_up_the_next_request() {
+    let (sender, parts) = tokio::sync::mpsc::unbounded_channel();
+    let parts = std::sync::Mutex::new(Some(parts));
+    let server = TestServer::start(move |request| match &*request.path {
+        "/endless" => TestReply::Parts(parts.lock().unwrap().take().unwrap()),
+        path => TestReply::ok(path),
+    })
+    .await;
+    let mut connection = connection(&server.url);
+    let mut endless = connection.send(&HttpRequest::get("/endless".to_owned())).await.unwrap();
+    sender.send("one".to_owned()).unwrap();
+    assert_eq!(endless.part().await.unwrap().unwrap(), "one");
+    assert_eq!(text(&mut connection, "/next").await.unwrap(), "/next");
+    assert_eq!(server.connections(), 2);
+}
+
+#[tokio::test]
+async fn each_failure_is_reported_as_what_it_is() {
+    let server = TestServer::start(|request| match &*request.path {
+        "/silence" => TestReply::Silence,
+        "/close" => TestReply::Close,
+        _ => TestReply::ok(&"x".repeat(1001)),
+    })
+    .await;
+    let mut connection = connection(&server.url);
+    let brief = Duration::from_millis(50);
+    let silence = HttpRequest::get("/silence".to_owned()).within(brief);
+    assert_eq!(connection.send(&silence).await.unwrap_err(), HttpFailure::NoReply(brief));
+    assert_eq!(text(&mut connection, "/close").await.unwrap_err(), HttpFailure::Closed);
+    assert_eq!(text(&mut connection, "/long").await.unwrap_err(), HttpFailure::TooLong(1000));
+    let gone = server.url.clone();
+    drop(server);
+    let mut refused = self::connection(&gone);
+    // The listener is closed when its task has ended.
+    for _ in 0..1000 {
+        match text(&mut refused, "/").await.unwrap_err() {
+            HttpFailure::Refused => return,
+            HttpFailure::Closed | HttpFailure::NoReply(_) => tokio::task::yield_now().await,
+            other => panic!("{other}"),
+        }
+    }
+    panic!("never refused");
+}
+
+#[tokio::test]
+async fn a_peer_that_speaks_no_http_is_recognized() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let speaker = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        stream.write_all(b"220 mail.example ESMTP\r\n").await.unwrap();
+        drop(stream.read(&mut [0; 100]).await);
+    });
+    let failure = text(&mut connection(&url), "/").await.unwrap_err();
+    assert!(matches!(failure, HttpFailure::NotHttp(_)), "{failure}");
+    speaker.await.unwrap();
+}
+
+/// A server with TLS whose certificate is for 127.0.0.1. Returns its URL and its certificate in PEM.
+async fn tls_server() -> (String, String) {
+    let key = KeyPair::generate().unwrap();
+    let certificate = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap().self_signed(&key).unwrap();
+    let private = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
+    let config = ServerConfig::builder_with_provider(rustls::crypto::ring::default_provider().into())
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate.der().clone()], private)
+        .unwrap();
+    let acceptor = tokio_rustls::TlsAcceptor::from(std::sync::Arc::new(config));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("https://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let Ok(mut stream) = acceptor.accept(stream).await else { continue };
+            drop(stream.read(&mut [0; 1000]).await);
+            drop(stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await);
+            drop(stream.shutdown().await);
+        }
+    });
+    (url, certificate.pem())
+}
+
+#[tokio::test]
+async fn a_server_is_trusted_by_its_authority_or_without_a_check_and_else_refused() {
+    let (url, pem) = tls_server().await;
+    let dir = tempfile::tempdir().unwrap();
+    let (ca, empty) = (dir.path().join("ca.pem"), dir.path().join("empty.pem"));
+    std::fs::write(&ca, pem).unwrap();
+    std::fs::write(&empty, "").unwrap();
+    let plain = TestServer::start(|_| TestReply::ok("")).await;
+    let no_tls = plain.url.replace("http:", "https:");
+    let with = |ca: &std::path::Path| SourceTls { ca: Some(ca.to_path_buf()), ..SourceTls::default() };
+    for (url, tls, expected) in [
+        (&url, with(&ca), Ok("ok")),
+        (&url, SourceTls { verify: false, ..SourceTls::default() }, Ok("ok")),
+        (&url, SourceTls::default(), Err("name its file with tls = { ca =")),
+        (&url, with(&empty), Err("there is no certificate in")),
+        (&url, with(&dir.path().join("none.pem")), Err("can't be read")),
+        (&url, SourceTls { cert: Some(ca.clone()), key: Some(ca.clone()), ..with(&ca) }, Err("the key in")),
+        (&no_tls, with(&ca), Err("write http:// in its URL")),
+    ] {
+        let mut connection = HttpConnection::new(url.parse().unwrap(), tls);
+        match (text(&mut connection, "/").await, expected) {
+            (Ok(found), Ok(expected)) => assert_eq!(found, expected),
+            (Err(failure), Err(expected)) => assert!(failure.to_string().contains(expected), "{failure}"),
+            (found, expected) => panic!("{found:?} is not {expected:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_secret_is_read_without_white_space_and_a_wrong_file_says_what_to_do() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("token");
+    std::fs::write(&file, " s3cret\n").unwrap();
+    let value = secret_value("Bearer ", &file).await.unwrap();
+    assert!(value.is_sensitive() && value == "Bearer s3cret");
+    for (content, expected) in [(&b"\n"[..], "is empty"), (b"\xff", "is no text"), (b"a\nb", "no HTTP header field")] {
+        std::fs::write(&file, content).unwrap();
+        let why = secret_value("", &file).await.unwrap_err();
+        assert!(why.contains(expected) && !why.contains("s3cret"), "{why}");
+    }
+    assert!(secret_text(&dir.path().join("none")).await.unwrap_err().contains("can't be read"));
+}
