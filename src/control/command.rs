@@ -79,6 +79,27 @@ pub enum OverrideChange {
         /// The zones of the token; `None`: all. Targets that match endpoints of other zones are refused.
         zones: Option<Arc<[Name]>>,
     },
+    /// The overrides of a source become these: those of it that are missing here end, and others are set. What is as it
+    /// was is no change.
+    State {
+        /// The source: `discover.primary (etcd)`.
+        who: String,
+        /// The zone whose policy declares the source. Its overrides count there only.
+        zone: Name,
+        /// What it states.
+        wanted: Vec<StatedTarget>,
+    },
+}
+
+/// What a source states about a target.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StatedTarget {
+    /// The TARGET.
+    pub target: String,
+    /// The override that it wants; `None`: the override that the source has of a target with this name stays.
+    pub state: Option<OverrideState>,
+    /// Why: one line.
+    pub why: String,
 }
 
 impl OverrideChange {
@@ -91,7 +112,8 @@ impl OverrideChange {
         };
         match self {
             OverrideChange::Put { overrides, confirmed, lasting: _ } => !confirmed && overrides.iter().any(takes_out),
-            OverrideChange::Clear { .. } => false,
+            // Whoever writes the statements of a source has no prompt to confirm anything.
+            OverrideChange::Clear { .. } | OverrideChange::State { .. } => false,
         }
     }
 }

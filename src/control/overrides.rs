@@ -1,6 +1,8 @@
 //! The book of overrides: which targets are overridden, until when, and which override counts for each endpoint of a
 //! model. Plain values. The daemon's steering task owns the book and writes it to the state directory.
 
+mod stated;
+
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -121,21 +123,7 @@ impl Book {
             return Err(OverrideError::NoTarget(no_target(&entry.target, model)));
         }
         check_zones(&entry.target, &found, entry.zones.as_deref(), model)?;
-        let before = self.position_of(&entry).map(|at| self.entries.remove(at));
-        if self.entries.len() >= MAX_OVERRIDES {
-            return Err(OverrideError::Full);
-        }
-        if let Some(zones) = entry.zones.as_deref() {
-            let with_zones = self.entries.iter().filter_map(|known| known.zones.as_deref());
-            let count =
-                |(all, same): (usize, usize), known: &[Name]| (all + 1, same + usize::from(is_within(known, zones)));
-            let (all, same) = with_zones.fold((0, 0), count);
-            if all >= MAX_WITH_ZONES || same >= MAX_OF_ZONES {
-                return Err(OverrideError::FullForZones);
-            }
-        }
-        self.entries.push(Arc::new(entry));
-        Ok(before)
+        self.insert(entry)
     }
 
     /// The override of the same target that counts in the same zones.

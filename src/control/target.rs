@@ -2,6 +2,8 @@
 //! endpoints in a model, ranks targets, and explains a TARGET that matches nothing. Pure. `overrides` and `simulate`
 //! use it.
 
+mod named;
+
 use std::collections::HashMap;
 use std::net::IpAddr;
 
@@ -9,6 +11,8 @@ use crate::model::glob;
 use crate::model::{AnswerRdata, Answerable, Endpoint, EndpointId, MemberRef, Model, PoolId, SteeredName, ZoneId};
 use crate::source::did_you_mean;
 use crate::wire::Name;
+
+pub(crate) use named::named_in;
 
 /// The prefix of a region.
 pub(crate) const REGION: &str = "region:";
@@ -93,6 +97,11 @@ impl Target {
     /// How narrow it is.
     pub fn rank(&self) -> Rank {
         Rank(self.kind, self.zone.is_some())
+    }
+
+    /// The name or the pattern as it was written; empty for a zone.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
     }
 
     /// Whether it is one endpoint by its name.

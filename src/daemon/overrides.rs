@@ -262,6 +262,10 @@ impl Drafter {
                     }
                 }
             }
+            OverrideChange::State { who, zone, wanted } => {
+                let edit = |(before, now)| OverrideEdit { before, now, who: Some(who.clone()), is_relayed: false };
+                edits.extend(book.state(&who, &zone, &wanted).into_iter().map(edit).map(Ok));
+            }
         }
         let edits = all_or_nothing(edits)?;
         let cause = DraftCause::Operator;

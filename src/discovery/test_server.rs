@@ -5,7 +5,6 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use futures_util::StreamExt as _;
 use http_body_util::{BodyExt as _, Full, StreamBody};
 use hyper::body::{Bytes, Frame, Incoming};
 use hyper::server::conn::http1;
@@ -45,7 +44,7 @@ impl TestReply {
 }
 
 type Decide = dyn Fn(&TestRequest) -> TestReply + Send + Sync;
-type TestBody = http_body_util::combinators::BoxBody<Bytes, Infallible>;
+type TestBody = http_body_util::combinators::UnsyncBoxBody<Bytes, Infallible>;
 
 /// See the comment of this file. It ends with this value.
 pub(crate) struct TestServer {
@@ -111,15 +110,15 @@ async fn answer(
             let head = fields
                 .into_iter()
                 .fold(Response::builder().status(status), |head, (name, value)| head.header(name, value));
-            Ok(head.body(Full::from(body).boxed()).unwrap())
+            Ok(head.body(Full::from(body).boxed_unsync()).unwrap())
         }
         TestReply::Parts(parts) => {
             let next = |mut parts: mpsc::UnboundedReceiver<String>| async move {
                 parts.recv().await.map(|part| (Ok(Frame::data(Bytes::from(part))), parts))
             };
-            let stream: Pin<Box<dyn futures_util::Stream<Item = Result<Frame<Bytes>, Infallible>> + Send + Sync>> =
+            let stream: Pin<Box<dyn futures_util::Stream<Item = Result<Frame<Bytes>, Infallible>> + Send>> =
                 Box::pin(futures_util::stream::unfold(parts, next));
-            Ok(Response::new(StreamBody::new(stream.fuse()).boxed()))
+            Ok(Response::new(StreamBody::new(stream).boxed_unsync()))
         }
         TestReply::Silence => std::future::pending().await,
         TestReply::Close => Err(std::io::Error::other("closed")),

@@ -143,7 +143,8 @@ impl Steer {
             let more = targets(operators.as_ref()) + if is_fleet { self.overrides.shared_by_others() } else { 0 };
             let pairs = (book.entries().len() + more) * model.endpoints.len();
             let work = move || match operators {
-                Some(change) => drafter.draft(change, &model).map(Some),
+                // What a source states may be in force already.
+                Some(change) => drafter.draft(change, &model).map(|draft| Some(draft).filter(Draft::is_change)),
                 None if is_fleet => Ok(drafter.fleet(&model)),
                 None => Ok(Some(drafter.expiry(&model))),
             };
@@ -161,8 +162,8 @@ impl Steer {
         match (change, draft) {
             (WantedChange::Operators(change, reply), draft) => {
                 let applied = draft.and_then(|draft| draft.map(|draft| self.apply_change(&change, draft)).transpose());
-                // The sender of the request may have gone; the change is made all the same. A command always has a
-                // draft.
+                // The sender of the request may have gone; the change is made all the same. Without a draft there is
+                // nothing to change, and the sender of the reply is dropped.
                 if let Some(applied) = applied.transpose() {
                     let _ = reply.send(applied);
                 }
@@ -180,6 +181,7 @@ fn targets(change: Option<&OverrideChange>) -> usize {
     match change {
         Some(OverrideChange::Put { overrides, .. }) => overrides.len(),
         Some(OverrideChange::Clear { targets, .. }) => targets.len(),
+        Some(OverrideChange::State { wanted, .. }) => wanted.len(),
         None => 0,
     }
 }

@@ -1,0 +1,38 @@
+//! The target of a plain name in one zone, for sources that name endpoints, pools and regions without a prefix.
+
+use crate::control::target::{POOL, REGION, Target, endpoints_of, with_hint};
+use crate::model::{EndpointId, Model};
+use crate::source::did_you_mean;
+use crate::wire::Name;
+
+/// The TARGET of `name`, an endpoint, a pool or a region with endpoints in `zone`; it may have the prefix `pool:` or
+/// `region:`. The TARGET may match endpoints of other zones too if it is a region. The error says what there is.
+pub(crate) fn named_in(name: &str, zone: &Name, model: &Model) -> Result<String, String> {
+    let is_inside = |id: &EndpointId| model.zone(model.endpoint(*id).zone).apex == *zone;
+    let parsed = Target::parse(name);
+    let has_prefix = name.starts_with(POOL) || name.starts_with(REGION);
+    let forms = match has_prefix {
+        true => vec![name.to_owned()],
+        false => vec![name.to_owned(), format!("{POOL}{name}"), format!("{REGION}{name}")],
+    };
+    // A zone or a glob is more than a name.
+    let is_name = parsed.zone().is_none() && (has_prefix || parsed.is_endpoint());
+    for form in forms.iter().filter(|_| is_name) {
+        let found = endpoints_of(form, model);
+        if !found.iter().any(is_inside) {
+            continue;
+        }
+        let is_only_here = found.iter().all(is_inside) || Target::parse(form).region().is_some();
+        return Ok(match (is_only_here, form.strip_prefix(POOL)) {
+            (true, _) => form.clone(),
+            (false, Some(pool)) => format!("{POOL}{zone}/{pool}"),
+            (false, None) => format!("{zone}/{form}"),
+        });
+    }
+    let endpoints = model.endpoints.iter().filter(|endpoint| model.zone(endpoint.zone).apex == *zone);
+    let pools = model.pools.iter().map(|pool| &*pool.name);
+    let regions = model.regions.iter().map(|region| &*region.name);
+    let names: Vec<&str> = endpoints.map(|endpoint| &*endpoint.name).chain(pools).chain(regions).collect();
+    let what = format!("no endpoint, pool or region of {zone} is called `{name}`");
+    Err(with_hint(what, did_you_mean(name, names)))
+}
