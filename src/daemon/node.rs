@@ -25,7 +25,7 @@ use crate::daemon::StartError;
 use crate::daemon::certificate;
 use crate::daemon::changes::Changes;
 use crate::daemon::clocks::Now;
-use crate::daemon::discovery::{self, HubParts};
+use crate::daemon::discovery::{self, HubParts, OverrideLinks};
 use crate::daemon::drill::Drills;
 use crate::daemon::event_log::write_events;
 use crate::daemon::event_number;
@@ -175,6 +175,11 @@ impl RunningNode {
         };
         let mut exclusive = ExclusiveNames::start(fleet.as_ref().zip(settings.fleet.as_ref()), restored, parts);
         let (sender, commands) = mpsc::channel(MAX_WAITING);
+        let links = OverrideLinks {
+            commands: sender.clone(),
+            snapshots: snapshots.clone(),
+            published: exclusive.published.subscribe(),
+        };
         let access = ApiAccess::of(&settings);
         let controls = Controls {
             commands: sender,
@@ -269,6 +274,7 @@ impl RunningNode {
             board: sources_board,
             journal: journal.clone(),
             state_dir: state_dir.clone(),
+            links,
             restored: discovered,
         };
         let (discovery, following) = runtimes.control.within(|| discovery::start(parts, &model, stop.clone()));

@@ -86,6 +86,7 @@ async fn stand_in(state: ApiState, mut commands: mpsc::Receiver<Command>) {
                             Ok(TargetChange { before: cleared.into_iter().next(), now: None, target })
                         })
                         .collect(),
+                    OverrideChange::State { .. } => unreachable!("no call of the API states overrides"),
                 };
                 if targets.is_ok() {
                     book.store(Arc::new(next));

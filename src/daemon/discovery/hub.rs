@@ -14,11 +14,15 @@ use crate::control::sources::{SourceEntry, SourceReport};
 use crate::control::{Journal, JournalEvent};
 use crate::daemon::clocks::Now;
 use crate::daemon::discovery::file::{DiscoveryFile, FILE, SourceRow};
+use crate::daemon::discovery::keeper::{OverrideKeeper, OverrideLinks, OverrideProblem, states_overrides};
 use crate::daemon::discovery::{HubParts, drivers};
 use crate::discovery::endpoints::{StatedEndpoints, endpoints_of};
-use crate::discovery::{SourceKey, SourceSet, SourceState, SourceStating, Stating, Update, updates};
+use crate::discovery::etcd::{StatedOverrides, run_overrides};
+use crate::discovery::{
+    SourceKey, SourceSet, SourceState, SourceStating, Stating, Trouble, TroubleState, Update, updates,
+};
 use crate::fleet::events::EventKind;
-use crate::model::{DiscoveredPool, Moment};
+use crate::model::{DiscoveredPool, Moment, SourceSpec};
 
 /// The least time between two publications: changes within it are one. Judgment: a client notices no 20 ms, and 500
 /// changes a second become 50 views.
@@ -47,8 +51,10 @@ struct Driver {
     /// Distinguishes its updates from those of an earlier driver of the same source.
     number: u64,
     stop: CancellationToken,
-    tasks: [JoinHandle<()>; 2],
+    tasks: Vec<JoinHandle<()>>,
     want_list: mpsc::Sender<()>,
+    /// What is wrong with the overrides that the source states; `None`: it states none.
+    overrides: Option<watch::Receiver<OverrideProblem>>,
 }
 
 impl Drop for Driver {
@@ -131,7 +137,14 @@ impl Hub {
         let wanted = self.wanted.borrow_and_update().clone();
         let key_of = |spec: &DiscoveredPool| (spec.zone.clone(), spec.name.clone());
         let keys: Vec<SourceKey> = wanted.iter().map(|spec| key_of(spec)).collect();
-        self.sources.retain(|key, _| keys.contains(key));
+        let links = &self.parts.links;
+        self.sources.retain(|key, followed| {
+            let is_wanted = keys.contains(key);
+            if !is_wanted {
+                links.end(&followed.spec);
+            }
+            is_wanted
+        });
         for spec in wanted {
             let key = key_of(&spec);
             match self.sources.remove(&key) {
@@ -163,6 +176,9 @@ impl Hub {
     fn change(&mut self, key: SourceKey, before: Followed, spec: Arc<DiscoveredPool>) {
         let Followed { spec: old, mut set, stating, logged, driver, .. } = before;
         set.limit(spec.max, spec.min_keep);
+        if states_overrides(&old) && !states_overrides(&spec) {
+            self.parts.links.end(&old);
+        }
         let reads = |spec: &DiscoveredPool| (spec.source.clone(), spec.mappings.clone(), spec.max);
         let driver = if reads(&old) == reads(&spec) { driver } else { self.drive(&key, &spec) };
         self.sources.insert(key, Followed { spec, set, stating, is_changed: true, logged, driver });
@@ -174,6 +190,8 @@ impl Hub {
         let (sender, receiver) = updates(spec.max);
         let (want_list, mut wants) = mpsc::channel::<()>(1);
         let (hub, source) = (self.updates.0.clone(), key.clone());
+        let links = self.parts.links.clone();
+        let overrides = start_keeper(spec, links, (hub.clone(), key, number), stop.clone());
         let passing = async move {
             loop {
                 let updates = tokio::select! {
@@ -188,8 +206,12 @@ impl Hub {
                 }
             }
         };
-        let tasks = [drivers::start(spec, sender, stop.clone()), tokio::spawn(passing)];
-        Driver { number, stop, tasks, want_list }
+        let mut tasks = vec![drivers::start(spec, sender, stop.clone()), tokio::spawn(passing)];
+        let overrides = overrides.map(|(of_overrides, problem)| {
+            tasks.extend(of_overrides);
+            problem
+        });
+        Driver { number, stop, tasks, want_list, overrides }
     }
 
     fn apply(&mut self, Sent { source, driver, updates }: Sent) {
@@ -324,7 +346,7 @@ impl Followed {
 
     /// Logs a state or a problem that is another than before.
     fn log(&mut self) {
-        let now = (self.set.state(), self.set.problem());
+        let now = (self.state(), self.problem());
         if now == self.logged {
             return;
         }
@@ -337,25 +359,72 @@ impl Followed {
         self.logged = now;
     }
 
+    fn override_problem(&self) -> OverrideProblem {
+        self.driver.overrides.as_ref().and_then(|problem| problem.borrow().clone())
+    }
+
+    /// The state of its instances, or else of its overrides.
+    fn state(&self) -> SourceState {
+        match (self.set.state(), self.override_problem()) {
+            (SourceState::Ok, Some(Trouble { state: TroubleState::Away, .. })) => SourceState::Away,
+            (SourceState::Ok, Some(Trouble { state: TroubleState::Bad, .. })) => SourceState::Bad,
+            (state, _) => state,
+        }
+    }
+
+    /// What is wrong with its instances, and with its overrides.
+    fn problem(&self) -> Option<String> {
+        let of_overrides = self.override_problem().map(|trouble| trouble.problem);
+        // Both have the same servers.
+        let of_overrides = of_overrides.filter(|problem| Some(problem) != self.set.problem().as_ref());
+        let problems: Vec<String> = [self.set.problem(), of_overrides].into_iter().flatten().collect();
+        (!problems.is_empty()).then(|| problems.join("; "))
+    }
+
     fn entry(&self, now: Moment) -> SourceEntry {
         let problems: Vec<String> =
-            [self.set.problem(), self.stating.stated.refused.shown()].into_iter().flatten().collect();
+            [self.problem(), self.stating.stated.refused.shown()].into_iter().flatten().collect();
         let is_followed = matches!(self.set.state(), SourceState::Ok | SourceState::Held) && self.set.is_known();
         let age = self.set.age(now);
         SourceEntry {
-            state: self.set.state(),
+            state: self.state(),
             known_at: age.filter(|_| !is_followed).map(|age| now - age),
             report: SourceReport {
                 name: self.spec.shown(),
                 zone: self.spec.zone.to_string(),
                 of: self.spec.source.as_str().to_owned(),
-                state: self.set.state().as_str().to_owned(),
+                state: self.state().as_str().to_owned(),
                 age_ms: is_followed.then_some(0),
                 endpoints: 0,
                 problem: (!problems.is_empty()).then(|| problems.join("; ")),
             },
         }
     }
+}
+
+/// Starts to follow the overrides that a source states, if it has some: the tasks, and what is wrong with them. The hub is
+/// woken when that is another problem.
+fn start_keeper(
+    spec: &Arc<DiscoveredPool>,
+    links: OverrideLinks,
+    (hub, source, driver): (mpsc::Sender<Sent>, &SourceKey, u64),
+    stop: CancellationToken,
+) -> Option<(Vec<JoinHandle<()>>, watch::Receiver<OverrideProblem>)> {
+    let SourceSpec::Etcd(etcd) = &spec.source else { return None };
+    etcd.overrides.as_ref()?;
+    let (state, stated) = watch::channel(StatedOverrides::default());
+    let (problem, problems) = watch::channel(None);
+    let (mut changes, source) = (problems.clone(), source.clone());
+    let waking = async move {
+        while changes.changed().await.is_ok() {
+            if hub.send(Sent { source: source.clone(), driver, updates: Vec::new() }).await.is_err() {
+                return;
+            }
+        }
+    };
+    let keeper = OverrideKeeper { spec: spec.clone(), stated, links, problem };
+    let following = tokio::spawn(run_overrides(etcd.clone(), state, stop.clone()));
+    Some((vec![following, tokio::spawn(keeper.run(stop)), tokio::spawn(waking)], problems))
 }
 
 /// Waits until this time has passed; without one for ever.

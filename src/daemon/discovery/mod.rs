@@ -6,6 +6,7 @@ mod drivers;
 mod file;
 mod following;
 mod hub;
+mod keeper;
 
 use std::sync::Arc;
 
@@ -24,11 +25,15 @@ pub(crate) use file::{DiscoveryFile, FILE, endpoints_in};
 pub(crate) use following::Following;
 use hub::Hub;
 
+pub(crate) use keeper::OverrideLinks;
+
 /// What the hub needs of the server.
 pub(crate) struct HubParts {
     pub(crate) board: Arc<SourceBoard>,
     pub(crate) journal: Arc<Journal>,
     pub(crate) state_dir: StateDir,
+    /// How overrides that sources state reach the steering task.
+    pub(crate) links: OverrideLinks,
     /// What was listed before the start.
     pub(crate) restored: DiscoveryFile,
 }

@@ -28,7 +28,11 @@ const MAX_KEYS: usize = 50_000;
 
 /// Follows the instances of a source until `stop`. `max`: the most that are wanted.
 pub async fn run(source: EtcdSource, mappings: Mappings, max: usize, updates: UpdateSender, stop: CancellationToken) {
-    let Some(prefix) = source.prefix.clone() else { return stop.cancelled().await };
+    let Some(prefix) = source.prefix.clone() else {
+        // It lists nothing, which is known.
+        updates.send(Update::Whole(InstanceList::new(max))).await;
+        return stop.cancelled().await;
+    };
     let servers = match servers_of(&source) {
         Ok(servers) => servers,
         Err(trouble) => {
