@@ -36,3 +36,40 @@ pub(crate) fn named_in(name: &str, zone: &Name, model: &Model) -> Result<String,
     let what = format!("no endpoint, pool or region of {zone} is called `{name}`");
     Err(with_hint(what, did_you_mean(name, names)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::target::tests::model;
+
+    #[test]
+    fn a_name_is_an_endpoint_a_pool_or_a_region_of_its_zone_in_this_order() {
+        let (model, svc) = (model(), Name::parse("svc.example.").unwrap());
+        for (name, expected) in [
+            ("plain", Ok("plain")),
+            ("fra1", Ok("svc.example./fra1")),
+            ("deep", Ok("pool:deep")),
+            ("web", Ok("pool:svc.example./web")),
+            ("pool:deep", Ok("pool:deep")),
+            ("eu-west", Ok("region:eu-west")),
+            ("region:eu-west", Ok("region:eu-west")),
+            // In another zone, in no zone, and more than a name.
+            ("fra2", Err("did you mean `fra1`?")),
+            ("empty", Err("no endpoint, pool or region of svc.example. is called `empty`")),
+            ("plian", Err("did you mean `plain`?")),
+            ("fra*", Err("is called `fra*`")),
+            ("zone:svc.example", Err("is called")),
+            ("other.example./fra1", Err("is called")),
+            ("", Err("is called")),
+        ] {
+            match (named_in(name, &svc, &model), expected) {
+                (Ok(found), Ok(expected)) => assert_eq!(found, expected, "{name}"),
+                (Err(why), Err(expected)) => assert!(why.contains(expected), "{name}: {why}"),
+                (found, expected) => panic!("{name}: {found:?} is not {expected:?}"),
+            }
+        }
+        let other = Name::parse("other.example.").unwrap();
+        assert_eq!(named_in("fra2", &other, &model).as_deref(), Ok("fra2"));
+        assert_eq!(named_in("web", &other, &model).as_deref(), Ok("pool:other.example./web"));
+    }
+}

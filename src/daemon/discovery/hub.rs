@@ -402,8 +402,8 @@ impl Followed {
     }
 }
 
-/// Starts to follow the overrides that a source states, if it has some: the tasks, and what is wrong with them. The hub is
-/// woken when that is another problem.
+/// Starts to follow the overrides that a source states, if it has some: the tasks, and what is wrong with them. The hub
+/// is woken when that is another problem.
 fn start_keeper(
     spec: &Arc<DiscoveredPool>,
     links: OverrideLinks,

@@ -1,5 +1,5 @@
-//! Overrides that a source states: makes the statements of its keys the overrides of this server, and reports what can't
-//! be made. The steering task changes the overrides, as for an operator; nothing is sent that has not changed.
+//! Overrides that a source states: makes the statements of its keys the overrides of this server, and reports what
+//! can't be made. The steering task changes the overrides, as for an operator; nothing is sent that has not changed.
 
 use std::sync::Arc;
 
