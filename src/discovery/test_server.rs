@@ -84,11 +84,6 @@ impl TestServer {
         self.requests.lock().unwrap().clone()
     }
 
-    /// How many requests had this path.
-    pub(crate) fn count(&self, path: &str) -> usize {
-        self.requests().iter().filter(|request| request.path.starts_with(path)).count()
-    }
-
     /// How many connections were made.
     pub(crate) fn connections(&self) -> usize {
         self.connections.load(Ordering::SeqCst)

@@ -6,7 +6,6 @@ import json
 import os
 import socket
 import threading
-import time
 import urllib.parse
 import urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -31,11 +30,12 @@ class Store:
             self.index += 1
             self.changed.notify_all()
 
-    def wait(self, index, seconds):
-        """Waits for an index above this one."""
+    def wait(self, service, index, seconds):
+        """Waits for an index above this one; the entries of a service."""
         with self.changed:
             self.changed.wait_for(lambda: self.index > index or self.index < index, seconds if index else 0)
-            return self.index, json.dumps([entry for entry in self.services.values()])
+            entries = [entry for entry in self.services.values() if entry["Service"]["Service"] == service]
+            return self.index, json.dumps(entries)
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -61,10 +61,11 @@ class Handler(BaseHTTPRequestHandler):
             return self.reply(200, '"127.0.0.1:8300"')
         if store.denied:
             return self.reply(403, "Permission denied")
-        if url.path != "/v1/health/service/web":
+        service = url.path.removeprefix("/v1/health/service/")
+        if "/" in service:
             return self.reply(404, "")
         wait = query.get("wait", "300s")
-        index, body = store.wait(int(query.get("index", 0)), float(wait.rstrip("s")))
+        index, body = store.wait(service, int(query.get("index", 0)), float(wait.rstrip("s")))
         if self.server.is_open:
             self.reply(200, body, index)
         else:

@@ -1,13 +1,10 @@
 """Consul as a source: instances that register, fail their checks and go, and what happens when Consul is away."""
-import threading
-import time
-
 import pytest
 
 from consul import Consul, entry
 from portolan import Node
-from processes import resident_octets, wait_until
-from test_etcd import SOON, listener, report, waits, www, zone  # noqa: F401
+from processes import wait_until
+from test_etcd import SOON, address, listener, report, ten_thousand, waits, www, zone  # noqa: F401
 
 
 @pytest.fixture
@@ -44,8 +41,8 @@ def test_an_instance_is_served_while_its_check_and_its_probe_succeed(dir, consul
 
 def test_consul_is_killed_and_forgets_everything_and_no_answer_is_empty(dir, consul):
     four = [f"192.0.2.{at}" for at in range(1, 5)]
-    for at, address in enumerate(four):
-        consul.register(f"web-{at}", address, 80)
+    for at, own in enumerate(four):
+        consul.register(f"web-{at}", own, 80)
     with Node(dir, zone(source(consul))) as node:
         waits(node, four)
         consul.kill()
@@ -55,8 +52,8 @@ def test_consul_is_killed_and_forgets_everything_and_no_answer_is_empty(dir, con
         consul.forget()
         wait_until(lambda: report(node)["state"] == "kept", SOON)
         assert www(node) == four and "min_keep" in report(node)["problem"], report(node)
-        for at, address in enumerate(four[:3] + ["192.0.2.9"]):
-            consul.register(f"web-{at}", address, 80)
+        for at, own in enumerate(four[:3] + ["192.0.2.9"]):
+            consul.register(f"web-{at}", own, 80)
         waits(node, four[:3] + ["192.0.2.9"])
         wait_until(lambda: report(node)["state"] == "ok", SOON)
 
@@ -78,39 +75,17 @@ def test_a_refusal_is_in_the_status_with_what_to_do(dir, consul):
 def test_ten_thousand_instances_change_and_no_answer_is_empty(dir, consul):
     if consul.real:
         pytest.skip("an agent takes minutes for so many registrations")
-    count, changes = 10_000, 1500
-    address = lambda at: f"10.{at >> 16}.{at >> 8 & 255}.{at & 255}"
-    service = lambda at: {"ID": f"i{at:05}", "Name": "web", "Address": address(at), "Port": 80, "Check": {"Status": "passing"}}
+    count = 10_000
+    service = lambda name, at: {
+        "ID": f"{name}-{at:05}", "Name": name, "Address": address(at), "Port": 80, "Check": {"Status": "passing"}}
+    consul.store.change(lambda services: [services.update(entry(service("all", at))) for at in range(count)])
+    consul.store.change(lambda services: [services.update(entry(service("web", at + 50_000))) for at in range(600)])
 
-    def fill(services):
-        for at in range(count):
-            services.update(entry(service(at)))
+    def change(numbers):
+        for at in numbers:
+            name, n = ("web", at + 50_000) if at < 300 else ("all", at)
+            gone = at % 3 == 0
+            new = entry({**service(name, n), "Address": address(n + 20_000)})
+            consul.store.change(lambda services: services.pop(f"{name}-{n:05}") if gone else services.update(new))
 
-    consul.store.change(fill)
-    with Node(dir, zone(source(consul, max=count + changes), pool={"web": {"steer": "weighted"}})) as node:
-        wait_until(lambda: report(node)["endpoints"] == count, 60, step=0.2)
-        size = resident_octets(node.child.pid)
-        empty, stop = [], threading.Event()
-
-        def watch():
-            while not stop.is_set():
-                if not www(node):
-                    empty.append(time.monotonic())
-                time.sleep(0.005)
-
-        watching = threading.Thread(target=watch)
-        watching.start()
-        begun = time.monotonic()
-        for at in range(changes):
-            gone = at % 2 == 0
-            consul.store.change(lambda services: services.pop(f"i{at:05}") if gone else services.update(entry(service(at + count))))
-            time.sleep(max(0, begun + at / 500 - time.monotonic()))
-        sent = time.monotonic()
-        wait_until(lambda: report(node)["endpoints"] == count, 60, step=0.1)
-        known = time.monotonic() - sent
-        stop.set()
-        watching.join()
-        grown = resident_octets(node.child.pid) - size
-        print(f"{changes} changes in {sent - begun:.2f} s, known {known:.2f} s later; {size >> 20} MiB, {grown >> 20} MiB more")
-        assert empty == []
-        assert grown < 200 << 20, grown
+    ten_thousand(source(consul), dir, count, change, (500, count - 400))

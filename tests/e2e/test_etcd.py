@@ -7,7 +7,7 @@ import time
 import pytest
 
 from etcd import Etcd
-from portolan import SETTINGS, Node, files, policy
+from portolan import Node, files, policy
 from ports import free_ports
 from processes import resident_octets, wait_until
 
@@ -37,8 +37,8 @@ def zone(source, monitor_port=None, **more):
     source = {**source, **({"monitor": "web"} if monitor_port else {})}
     return files(policy(
         defaults={"ttl": "1s", "on_empty": "nodata", "answers": 8},
-        monitor=monitors, discover={"web": source}, **{
-            "pool": {"web": {"steer": "all"}}, "name": {"www": {"pool": "web"}}, **more},
+        monitor=monitors, **{
+            "discover": {"web": source}, "pool": {"web": {"steer": "all"}}, "name": {"www": {"pool": "web"}}, **more},
     ))
 
 
@@ -168,13 +168,16 @@ def test_etcd_is_killed_compacted_and_wiped_and_no_answer_is_empty(dir, etcd):
         wait_until(lambda: report(node)["state"] == "ok", SOON)
 
 
-def test_ten_thousand_keys_change_and_no_answer_is_empty(dir, etcd):
-    count, changes = 10_000, 1500
-    address = lambda at: f"10.{at >> 16}.{at >> 8 & 255}.{at & 255}"
-    etcd.put_all([(f"/web/i{at:05}", f"{address(at)}:80") for at in range(count)])
-    zones = zone(source(etcd, max=count), pool={"web": {"steer": "weighted"}})
+def ten_thousand(source, dir, count, change, sizes):
+    """A node that follows `count` instances in a pool of no name, and some hundred in the pool of www: a name has at most
+    1,024. `change(at)` changes instance `at` of both, 500 times a second for three seconds; `sizes` are those after that.
+    No answer may be empty meanwhile."""
+    changes, few = 1500, report_of
+    sources = {"web": source, "all": {**source, "pool": "all", "max": count, **source_of_all(source)}}
+    zones = zone(source, discover=sources, pool={"web": {"steer": "weighted"}, "all": {"steer": "weighted"}})
     with Node(dir, zones) as node:
-        wait_until(lambda: report(node)["endpoints"] == count, 60, step=0.2)
+        wait_until(lambda: few(node, "all")["endpoints"] == count, 60, step=0.2)
+        wait_until(lambda: few(node, "web")["endpoints"] > 0, SOON)
         size = resident_octets(node.child.pid)
         empty, stop = [], threading.Event()
 
@@ -186,21 +189,44 @@ def test_ten_thousand_keys_change_and_no_answer_is_empty(dir, etcd):
 
         watching = threading.Thread(target=watch)
         watching.start()
-        # 500 changes a second: a third each new, other and gone.
         begun = time.monotonic()
         for at in range(0, changes, 50):
-            etcd.put_all([(f"/web/i{n:05}", None if n % 3 == 0 else f"{address(n + 20_000)}:80") if n % 3 < 2 else
-                          (f"/web/n{n:05}", f"{address(n + 40_000)}:80") for n in range(at, at + 50)])
+            change(range(at, at + 50))
             time.sleep(max(0, begun + at / 500 - time.monotonic()))
         sent = time.monotonic()
-        expected = count - sum(n % 3 == 0 for n in range(changes)) + sum(n % 3 == 2 for n in range(changes))
-        wait_until(lambda: report(node)["endpoints"] == expected, 60, step=0.1)
+        wait_until(lambda: tuple(few(node, name)["endpoints"] for name in ("web", "all")) == sizes, 60, step=0.1)
         known = time.monotonic() - sent
-        etcd.put_all([(f"/web/i{at:05}", None) for at in range(2000, 2100)])
-        wait_until(lambda: report(node)["endpoints"] == expected - 100, 60, step=0.1)
         stop.set()
         watching.join()
         grown = resident_octets(node.child.pid) - size
         print(f"{changes} changes in {sent - begun:.2f} s, known {known:.2f} s later; {size >> 20} MiB, {grown >> 20} MiB more")
         assert empty == []
         assert grown < 200 << 20, grown
+
+
+def source_of_all(source):
+    """What differs in the source of the pool `all`."""
+    return {"prefix": "/all/"} if source["type"] == "etcd" else {"service": "all"}
+
+
+def report_of(node, name):
+    [found] = [of for of in node.status()["sources"] if of["name"] == f"discover.{name}"]
+    return found
+
+
+def address(at):
+    return f"10.{at >> 16}.{at >> 8 & 255}.{at & 255}"
+
+
+def test_ten_thousand_keys_change_and_no_answer_is_empty(dir, etcd):
+    count = 10_000
+    etcd.put_all([(f"/all/i{at:05}", f"{address(at)}:80") for at in range(count)])
+    etcd.put_all([(f"/web/i{at:05}", f"{address(at + 50_000)}:80") for at in range(600)])
+
+    def change(numbers):
+        # Two thirds are other ones afterwards, and a third has gone.
+        value = lambda at: None if at % 3 == 0 else f"{address(at + 20_000 * (at % 3))}:80"
+        etcd.put_all([(f"/all/i{at:05}", value(at)) for at in numbers if at >= 300])
+        etcd.put_all([(f"/web/i{at:05}", value(at)) for at in numbers if at < 300])
+
+    ten_thousand(source(etcd), dir, count, change, (500, count - 400))

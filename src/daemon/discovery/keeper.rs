@@ -59,11 +59,9 @@ impl OverrideKeeper {
     /// Runs until `stop`, or until the server stops.
     pub(super) async fn run(mut self, stop: CancellationToken) {
         let mut sent: Option<Vec<StatedTarget>> = None;
-        let mut known: Option<Arc<Model>> = None;
         loop {
             let stated = self.stated.borrow_and_update().clone();
             let model = self.links.snapshots.load().model.clone();
-            known = Some(model.clone());
             let unknown = match &stated.statements {
                 Some(statements) => {
                     let (wanted, refused) = targets_of(statements, &self.spec, &model);
@@ -78,7 +76,7 @@ impl OverrideKeeper {
             tokio::select! {
                 () = stop.cancelled() => return,
                 Ok(()) = self.stated.changed() => {}
-                () = another_model(&mut self.links, &known) => {}
+                () = another_model(&mut self.links, &model) => {}
             }
         }
     }
@@ -123,10 +121,10 @@ pub(super) fn who_of(spec: &DiscoveredPool) -> String {
 }
 
 /// Waits until the snapshot has another model than `known`.
-async fn another_model(links: &mut OverrideLinks, known: &Option<Arc<Model>>) {
+async fn another_model(links: &mut OverrideLinks, known: &Arc<Model>) {
     loop {
         let now = links.snapshots.load().model.clone();
-        if !known.as_ref().is_some_and(|known| Arc::ptr_eq(known, &now)) {
+        if !Arc::ptr_eq(known, &now) {
             return;
         }
         if links.published.changed().await.is_err() {

@@ -111,6 +111,11 @@ fn is_comparison(request: &TestRequest) -> bool {
     request.body.contains("keys_only")
 }
 
+/// The reply to a comparison that says nothing: one of a revision before everything.
+fn no_comparison() -> TestReply {
+    range(0, &[], false, 0)
+}
+
 /// The open watches of a server: each sender is one connection.
 #[derive(Clone, Default)]
 struct Watches(Arc<Mutex<Vec<UnboundedSender<String>>>>);
@@ -150,7 +155,7 @@ async fn keys_are_listed_by_pages_of_one_revision_and_watched_from_it_also_on_th
     let open = watches.clone();
     let server = TestServer::start(move |request| match &*request.path {
         "/v3/watch" => open.open(created(11)),
-        _ if is_comparison(request) => range(5, &[], false, 0),
+        _ if is_comparison(request) => no_comparison(),
         _ if request.body.contains("revision") => range(99, &[kv("/web/b", "10.0.0.2:80", 4)], false, 2),
         _ => range(10, &[kv("/web/a", "10.0.0.1:80", 3)], true, 2),
     })
@@ -191,7 +196,7 @@ async fn a_compacted_watch_and_a_compacted_page_begin_a_new_list() {
             watches.open(format!("{}{canceled}\n", created(60)))
         }
         "/v3/watch" => watches.open(created(61)),
-        _ if is_comparison(request) => range(5, &[], false, 0),
+        _ if is_comparison(request) => no_comparison(),
         _ if request.body.contains("revision") => {
             error(400, 11, "etcdserver: mvcc: required revision has been compacted")
         }
@@ -216,6 +221,7 @@ async fn another_server_is_used_at_once_when_one_fails_and_only_all_of_them_are_
     let good = TestServer::start(move |request| match (up.load(Ordering::SeqCst), &*request.path) {
         (false, _) => error(503, 14, "etcdserver: no leader"),
         (true, "/v3/watch") => open.open(created(10)),
+        (true, _) if is_comparison(request) => no_comparison(),
         (true, _) => range(10, &[kv("/web/a", "10.0.0.1:80", 3)], false, 1),
     })
     .await;
@@ -291,6 +297,7 @@ async fn too_many_keys_are_counted_and_wrong_values_are_named() {
     let open = watches.clone();
     let server = TestServer::start(move |request| match &*request.path {
         "/v3/watch" => open.open(created(10)),
+        _ if is_comparison(request) => no_comparison(),
         _ => range(10, &[kv("/web/a", "10.0.0.1:80", 3), kv("/web/b", "?", 4), kv("/web/", "", 5)], false, 3),
     })
     .await;
@@ -314,6 +321,7 @@ async fn statements_follow_the_keys_and_stay_while_etcd_is_away() {
     let server = TestServer::start(move |request| match (up.load(Ordering::SeqCst), &*request.path) {
         (false, _) => TestReply::Close,
         (true, "/v3/watch") => open.open(created(10)),
+        (true, _) if is_comparison(request) => no_comparison(),
         (true, _) => range(10, &[kv("/services/primary/status", "unhealthy", 3)], false, 1),
     })
     .await;

@@ -77,7 +77,7 @@ async fn each_failure_is_reported_as_what_it_is() {
     for _ in 0..1000 {
         match text(&mut refused, "/").await.unwrap_err() {
             HttpFailure::Refused => return,
-            HttpFailure::Closed | HttpFailure::NoReply(_) => tokio::task::yield_now().await,
+            HttpFailure::Closed | HttpFailure::Connect(_) => tokio::task::yield_now().await,
             other => panic!("{other}"),
         }
     }
