@@ -25,7 +25,7 @@ pub enum Update {
 pub struct InstanceChanges {
     /// By the key of an instance: how it is now, `None` if it has gone.
     pub by_key: HashMap<String, Option<Instance>>,
-    /// What the source lists and the driver can't read. Such an instance has gone.
+    /// All that the source lists now and the driver can't read. Such an instance has gone.
     pub refusals: RefusedInstances,
 }
 
@@ -149,7 +149,7 @@ impl UpdateSender {
                     return Some(Update::Changes(changes));
                 }
                 waiting.changes.by_key.extend(changes.by_key);
-                waiting.changes.refusals.extend(&changes.refusals);
+                waiting.changes.refusals = changes.refusals;
                 waiting.trouble = Some(None);
             }
             Update::Away(trouble) => waiting.trouble = Some(Some(trouble)),

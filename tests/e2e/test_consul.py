@@ -4,7 +4,7 @@ import pytest
 from consul import Consul, entry
 from portolan import Node
 from processes import wait_until
-from test_etcd import SOON, address, listener, report, ten_thousand, waits, www, zone  # noqa: F401
+from test_etcd import EACH, SOON, SOURCES, address, listener, report, ten_thousand, waits, www, zone  # noqa: F401
 
 
 @pytest.fixture
@@ -46,8 +46,8 @@ def test_consul_is_killed_and_forgets_everything_and_no_answer_is_empty(dir, con
     with Node(dir, zone(source(consul))) as node:
         waits(node, four)
         consul.kill()
-        wait_until(lambda: report(node)["state"] == "away", SOON)
-        assert www(node) == four and "connection refused" in report(node)["problem"], report(node)
+        wait_until(lambda: report(node)["state"] == "away" and "connection refused" in report(node)["problem"], SOON)
+        assert www(node) == four
         consul.start()
         consul.forget()
         wait_until(lambda: report(node)["state"] == "kept", SOON)
@@ -63,8 +63,7 @@ def test_a_refusal_is_in_the_status_with_what_to_do(dir, consul):
         pytest.skip("an agent without ACLs refuses nothing")
     consul.register("web-1", "192.0.2.1", 80, Meta={"region": "atlantis"})
     with Node(dir, zone({**source(consul), "region": {"meta": "region"}})) as node:
-        problem = wait_until(lambda: report(node)["problem"], SOON)
-        assert "atlantis" in problem, problem
+        wait_until(lambda: "atlantis" in (report(node)["problem"] or ""), SOON)
         consul.store.denied = True
         consul.kill()
         consul.start()
@@ -75,17 +74,18 @@ def test_a_refusal_is_in_the_status_with_what_to_do(dir, consul):
 def test_ten_thousand_instances_change_and_no_answer_is_empty(dir, consul):
     if consul.real:
         pytest.skip("an agent takes minutes for so many registrations")
-    count = 10_000
-    service = lambda name, at: {
-        "ID": f"{name}-{at:05}", "Name": name, "Address": address(at), "Port": 80, "Check": {"Status": "passing"}}
-    consul.store.change(lambda services: [services.update(entry(service("all", at))) for at in range(count)])
-    consul.store.change(lambda services: [services.update(entry(service("web", at + 50_000))) for at in range(600)])
 
-    def change(numbers):
+    def service(name, at, host):
+        check = {"Status": "passing"}
+        return entry({"ID": f"{name}-{at:05}", "Name": name, "Address": address(host), "Port": 80, "Check": check})
+
+    for nth in range(SOURCES):
+        new = [service(f"w{nth}", at, nth * EACH + at) for at in range(EACH)]
+        consul.store.change(lambda services: [services.update(of) for of in new])
+
+    def change(name, numbers):
         for at in numbers:
-            name, n = ("web", at + 50_000) if at < 300 else ("all", at)
-            gone = at % 3 == 0
-            new = entry({**service(name, n), "Address": address(n + 20_000)})
-            consul.store.change(lambda services: services.pop(f"{name}-{n:05}") if gone else services.update(new))
+            new = service(name, at, 100_000 + int(name[1:]) * EACH + at)
+            consul.store.change(lambda services: services.pop(*new) if at % 3 == 0 else services.update(new))
 
-    ten_thousand(source(consul), dir, count, change, (500, count - 400))
+    ten_thousand(dir, lambda name: {"type": "consul", "address": consul.url, "service": name}, change)

@@ -8,13 +8,15 @@ mod server;
 mod statements;
 mod value;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::discovery::http_client::BaseUrl;
-use crate::discovery::{Instance, InstanceChanges, InstanceList, Trouble, Update, UpdateSender};
+use crate::discovery::instance::bounded;
+use crate::discovery::{Instance, InstanceChanges, InstanceList, RefusedInstances, Trouble, Update, UpdateSender};
 use crate::model::{EtcdSource, Mappings};
 use follower::{Follower, KeyNews};
 use message::KeyRange;
@@ -41,7 +43,7 @@ pub async fn run(source: EtcdSource, mappings: Mappings, max: usize, updates: Up
         }
     };
     let statements = source.overrides.as_deref().and_then(TargetPattern::parse);
-    let keys = InstanceKeys { prefix: prefix.clone(), mappings, statements };
+    let mut keys = InstanceKeys { prefix: prefix.clone(), mappings, statements, refused: BTreeMap::new() };
     let mut follower = Follower::new(Arc::new(source), servers, KeyRange::of_prefix(&prefix), max);
     let mut list = InstanceList::new(max);
     loop {
@@ -56,20 +58,25 @@ pub async fn run(source: EtcdSource, mappings: Mappings, max: usize, updates: Up
         let update = match news {
             KeyNews::ListBegins => {
                 list = InstanceList::new(max);
+                keys.refused.clear();
                 continue;
             }
             KeyNews::Page(page) => {
                 page.iter().for_each(|kv| keys.add(&mut list, &kv.key, &kv.value));
                 continue;
             }
-            KeyNews::Listed => Update::Whole(std::mem::replace(&mut list, InstanceList::new(max))),
+            KeyNews::Listed => {
+                list.refusals = keys.refusals();
+                Update::Whole(std::mem::replace(&mut list, InstanceList::new(max)))
+            }
             KeyNews::TooMany(count) => Update::Whole(counted(count, max)),
             KeyNews::Changed(changed) => {
                 let mut changes = InstanceChanges::default();
                 changed.iter().for_each(|of| keys.change(&mut changes, &of.key, of.value.as_deref()));
-                if changes == InstanceChanges::default() {
+                if changes.by_key.is_empty() {
                     continue;
                 }
+                changes.refusals = keys.refusals();
                 Update::Changes(changes)
             }
             KeyNews::Failed(trouble) => Update::Away(trouble),
@@ -95,6 +102,8 @@ struct InstanceKeys {
     mappings: Mappings,
     /// Keys that state overrides are no instances.
     statements: Option<TargetPattern>,
+    /// Keys whose value can't be read, and why.
+    refused: BTreeMap<String, String>,
 }
 
 impl InstanceKeys {
@@ -105,21 +114,29 @@ impl InstanceKeys {
         (!rest.is_empty() && !is_statement).then(|| String::from_utf8_lossy(rest).into_owned())
     }
 
-    fn add(&self, list: &mut InstanceList, key: &[u8], value: &[u8]) {
+    /// All that is refused now.
+    fn refusals(&self) -> RefusedInstances {
+        let mut refusals = RefusedInstances::default();
+        self.refused.iter().for_each(|(name, why)| refusals.add(name, why));
+        refusals
+    }
+
+    fn add(&mut self, list: &mut InstanceList, key: &[u8], value: &[u8]) {
         let Some(name) = self.name(key) else { return };
         match instance_of(&name, value, &self.mappings) {
             Ok(instance) => list.push(instance),
-            Err(why) => list.refusals.add(&name, &why),
+            Err(why) => drop(self.refused.insert(name, bounded(&why))),
         }
     }
 
-    fn change(&self, changes: &mut InstanceChanges, key: &[u8], value: Option<&[u8]>) {
+    fn change(&mut self, changes: &mut InstanceChanges, key: &[u8], value: Option<&[u8]>) {
         let Some(name) = self.name(key) else { return };
+        self.refused.remove(&name);
         match value.map(|value| instance_of(&name, value, &self.mappings)) {
             Some(Ok(instance)) => changes.set(instance),
             Some(Err(why)) => {
-                changes.refusals.add(&name, &why);
                 changes.remove(&name);
+                self.refused.insert(name, bounded(&why));
             }
             None => changes.remove(&name),
         }
