@@ -16,7 +16,8 @@ use crate::control::request::ErrorResponse;
 /// Shorter responses fit into one packet (judgment).
 pub(super) const SHORTEST: usize = 1400;
 
-/// The effort. Measured with the status of 10,000 endpoints: the next levels take longer for a few hundredths.
+/// The effort. Measured with the metrics of 10,000 endpoints, 5 MB, and zlib: 9 ms and a 24th of the octets. The next
+/// level takes twice as long for a tenth less.
 const LEVEL: Compression = Compression::new(3);
 
 /// How a response is sent.

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from portolan import BASE, Node, command, files, policy
+from portolan import BASE, Node, files, policy
 from processes import LIBC, wait_until
+from test_operator import ALICE, TOKENS
 
 CREATE_RULESET, VERSION = 444, 1
 ROOT = Path(__file__).parents[2]
@@ -93,10 +94,8 @@ def test_there_are_no_rules_where_a_program_is_configured_or_they_are_off(dir, o
         assert "outside" in result(dir)
 
 
-def test_overrides_files_and_a_takeover_work_with_the_rules(dir):
-    """A file in another directory of the home of the settings is read after a reload; another process takes over."""
-    from test_operator import ALICE, TOKENS
-
+def test_overrides_and_new_files_work_with_the_rules(dir):
+    """A reload reads a file in a directory that the settings did not name before, and an override is on the disk."""
     with start(dir, zone()) as node:
         secret = dir / "elsewhere"
         secret.mkdir()
@@ -109,5 +108,3 @@ def test_overrides_files_and_a_takeover_work_with_the_rules(dir):
         assert drained.returncode == 0, drained.stderr
         assert "not yet on disk" not in drained.stdout + drained.stderr
         assert "one" in (dir / "node/state/overrides.json").read_text()
-        taken = command("check", "--config", node.settings)
-        assert taken.returncode == 0, taken.stderr

@@ -9,10 +9,13 @@ from besieged import OPERATOR, assert_alive, besieged, hold_failover
 from bystander import Bystander
 from loops import Loops
 from octets import request
+from processes import resident_octets
 from test_streams import hold
 
 # As many endpoints as make the calls expensive.
 MANY = 10_000
+# 16 MiB of responses that wait, 256 connections of up to 128 KiB, and the texts that are being made, in MiB.
+GROWTH = 96
 SIMULATION = '{"lose": ["e0"]}'
 CALLS = {
     "metrics": "GET /metrics",
@@ -97,10 +100,15 @@ def test_thousands_of_idle_streams_and_slow_readers(dir, figure):
     """2,000 clients that follow the events, and 1,000 that read long responses slowly or not at all."""
     kinds = {"events": 2000, "events_deaf": 200, "api_slow": 400, "api_deaf": 400}
     with besieged(dir, count=MANY, bound=60) as (node, herd):
+        node.get("/metrics")
+        before = resident_octets(node.child.pid)
         with Attack(dir, kinds, node.http), Bystander(dir, node) as bystander:
             hold_failover(figure, node, herd, dir)
             seen = bystander.finish()
+            grown = (resident_octets(node.child.pid) - before) >> 20
         assert_alive(node)
+        figure("memory for 3,000 clients of the API", grown, "MiB", GROWTH)
+        assert grown <= GROWTH
         hold(seen, figure)
 
 
