@@ -91,7 +91,7 @@ fn operation(route: ApiRoute, of: &Operation, schemas: &mut Schemas) -> Value {
         value["requestBody"] = json!({ "required": is_required, "content": content });
     }
     match of.access {
-        Access::Everybody => {}
+        Access::Everybody => value["security"] = json!([]),
         Access::With(role) => {
             value["security"] = json!([{ "token": [] }]);
             value["description"] = format!("It needs a token with the role {}.", role.as_str()).into();
