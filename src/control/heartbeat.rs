@@ -16,7 +16,7 @@ use crate::config::{Holder, Rights, Role};
 use crate::control::access::Refusal;
 use crate::control::caller::Caller;
 use crate::control::heartbeat::gate::{EndpointIndex, HeartbeatCheck, TooOften, heartbeats};
-use crate::control::json::Json;
+use crate::control::json::{self, Json};
 use crate::control::openapi::schemas;
 use crate::control::problem::{problem, retry_after};
 use crate::control::request::{ErrorResponse, MAX_BODY, PathName, bad_request, body, name_in};
@@ -84,7 +84,7 @@ fn ttl_of(body: &[u8]) -> Result<Option<Duration>, String> {
     if body.trim_ascii().is_empty() {
         return Ok(None);
     }
-    let put: PutHeartbeat = serde_json::from_slice(body).map_err(|error| format!("{error}; {EXPECTED}"))?;
+    let put: PutHeartbeat = json::object(body).map_err(|error| format!("{error}; {EXPECTED}"))?;
     let Some(written) = put.ttl else { return Ok(None) };
     let ttl = humantime::parse_duration(written.trim())
         .map_err(|error| format!("\"ttl\": `{written}` is no length of time ({error}); write 5s or 500ms"))?;

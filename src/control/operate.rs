@@ -19,7 +19,7 @@ use crate::control::command::{
     AppliedChange, Command, OverrideChange, OverrideResponse, OverridesResponse, PostReload, PutOverride,
     ReloadResponse, SharedOutcome, TargetChange, TargetOverride,
 };
-use crate::control::json::Json;
+use crate::control::json::{self, Json};
 use crate::control::moved::moved;
 use crate::control::overrides::{OverrideError, OverrideReport, check_why, duration_of, state_of};
 use crate::control::problem::{problem, problem_with, unconfirmed};
@@ -118,19 +118,20 @@ async fn clear_overrides(
 
 /// The values of `target=` in the query, without repetitions.
 fn targets(uri: &Uri) -> Result<Vec<String>, ErrorResponse> {
-    let (mut targets, mut known): (Vec<String>, HashSet<Target>) = Default::default();
+    let (mut targets, mut known, mut written): (Vec<String>, HashSet<Target>, usize) = Default::default();
     for (key, value) in url::form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()) {
         if key != "target" {
             return Err(bad_request(format!(
                 "`{key}` is no parameter of this call; expected ?target=NAME&target=NAME"
             )));
         }
+        written += 1;
         if known.insert(Target::parse(&value)) {
             targets.push(value.into_owned());
         }
     }
-    if targets.len() > MAX_TARGETS {
-        return Err(bad_request(format!("{} targets are too many: {MAX_TARGETS} at a time", targets.len())));
+    if written > MAX_TARGETS {
+        return Err(bad_request(format!("{written} targets are too many: {MAX_TARGETS} at a time")));
     }
     let globs = targets.iter().filter(|target| is_pattern(target)).count();
     if globs > MAX_GLOBS {
@@ -190,7 +191,7 @@ async fn reload_files(
     let body = body(request, MAX_BODY, EXPECTED).await?;
     let options: PostReload = match body.trim_ascii().is_empty() {
         true => PostReload::default(),
-        false => serde_json::from_slice(&body).map_err(|error| bad_request(format!("{error}; {EXPECTED}")))?,
+        false => json::object(&body).map_err(|error| bad_request(format!("{error}; {EXPECTED}")))?,
     };
     let confirm_removal = options.confirm_removal || query.confirm_removal;
     if confirm_removal {
@@ -224,7 +225,7 @@ fn not_loaded(status: &ReloadStatus) -> String {
 
 /// The change that a body requests for each target.
 fn overrides_of(targets: Vec<String>, holder: &Holder, body: &[u8]) -> Result<OverrideChange, String> {
-    let put: PutOverride = serde_json::from_slice(body).map_err(|error| format!("{error}; {EXPECTED}"))?;
+    let put: PutOverride = json::object(body).map_err(|error| format!("{error}; {EXPECTED}"))?;
     let state = state_of(&put.state)?;
     let lasting = put.duration.as_deref().map(duration_of).transpose().map_err(|why| format!("\"for\": {why}"))?;
     check_why(&put.why)?;

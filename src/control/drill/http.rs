@@ -14,7 +14,7 @@ use crate::control::caller::Caller;
 use crate::control::drill::plan::{DrillRefusal, plan};
 use crate::control::drill::session::{Session, run};
 use crate::control::drill::{DrillShown, LONGEST, PostDrill, SHORTEST};
-use crate::control::json::Json;
+use crate::control::json::{self, Json};
 use crate::control::overrides::duration_of;
 use crate::control::problem::problem;
 use crate::control::request::{ErrorResponse, PathName, bad_request, body, name_in};
@@ -41,8 +41,7 @@ pub(in crate::control) async fn begin(Shared(state): Shared<ApiState>, caller: C
     let done = async {
         let holder = operator(&state, &caller)?;
         let body = body(request, MAX_BODY, EXPECTED).await?;
-        let request: PostDrill =
-            serde_json::from_slice(&body).map_err(|error| bad_request(format!("{error}; {EXPECTED}")))?;
+        let request: PostDrill = json::object(&body).map_err(|error| bad_request(format!("{error}; {EXPECTED}")))?;
         let lasting = lasting(&request.lasting).map_err(bad_request)?;
         if let Some(why) = state.controls.drill.busy() {
             return Err(Box::new(problem(StatusCode::CONFLICT, format!("the drill is refused: {why}"))));

@@ -18,6 +18,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use utoipa::ToSchema;
 
+use crate::control::json;
 use crate::control::openapi::schemas;
 use crate::control::simulate::DemandLine;
 use crate::drill::{DrillKind, DrillPlan, DrillStatus, LostSet};
@@ -54,7 +55,7 @@ pub struct PostDrill {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub qps: Option<f64>,
     /// How much each net asks.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "json::objects")]
     pub demand: Vec<DemandLine>,
 }
 

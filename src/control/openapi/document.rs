@@ -14,6 +14,9 @@ use crate::control::openapi::operation::{Access, Operation, ResponseContent, Sha
 use crate::control::openapi::routes::ApiRoute;
 use crate::control::problem::{MEDIA_TYPE, ProblemDetails};
 
+/// The media type of server-sent events.
+const EVENT_STREAM: &str = "text/event-stream";
+
 /// The version of the specification. Its schemas are those of JSON Schema 2020-12.
 const VERSION: &str = "3.1.0";
 
@@ -126,7 +129,8 @@ fn responses(route: ApiRoute, of: &Operation, schemas: &mut Schemas) -> Value {
         }
         responses.insert(status.to_string(), response);
     }
-    for (status, when, media) in &of.others {
+    let too_long = (431, "The head of the request has over 16 KiB.", None);
+    for (status, when, media) in of.others.iter().chain([&too_long]) {
         let mut response = json!({ "description": when });
         if let Some(media) = media {
             response["content"] = text(media);
@@ -139,13 +143,15 @@ fn responses(route: ApiRoute, of: &Operation, schemas: &mut Schemas) -> Value {
 fn success(content: ResponseContent, schemas: &mut Schemas) -> Value {
     let of_json = |schema: Value| json!({ "application/json": { "schema": schema } });
     let content = match content {
+        ResponseContent::Text(EVENT_STREAM) => json!({ EVENT_STREAM: {} }),
         ResponseContent::Text(media) => text(media),
         ResponseContent::Object => of_json(json!({ "type": "object" })),
         ResponseContent::Json(shape) => of_json(schemas.reference(shape)),
         ResponseContent::List(shape) => of_json(json!({ "type": "array", "items": schemas.reference(shape) })),
         ResponseContent::JsonOrEvents(shape) => {
             let mut both = of_json(schemas.reference(shape));
-            both["text/event-stream"] = json!({ "schema": { "type": "string" } });
+            // Tools differ in whether a schema is that of one event or of the whole text.
+            both[EVENT_STREAM] = json!({});
             both
         }
     };

@@ -7,7 +7,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 
 use crate::control::caller::Caller;
-use crate::control::json::Json;
+use crate::control::json::{self, Json};
 use crate::control::problem::problem;
 use crate::control::request::body;
 use crate::control::simulate::request::{Bounds, SimulationError, SimulationRequest};
@@ -33,7 +33,7 @@ pub(in crate::control) async fn respond(Shared(state): Shared<ApiState>, caller:
     };
     let simulation: SimulationRequest = match body.trim_ascii() {
         [] => SimulationRequest::default(),
-        body => match serde_json::from_slice(body) {
+        body => match json::object(body) {
             Ok(simulation) => simulation,
             Err(error) => return problem(StatusCode::BAD_REQUEST, format!("{error}; {EXPECTED}")),
         },

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::control::json;
 use crate::control::openapi::schemas;
 use crate::control::simulate::demand::DemandLine;
 use crate::source::did_you_mean;
@@ -16,9 +17,10 @@ pub struct SimulationRequest {
     /// What is lost: `vantage:NAME`, or any TARGET of an override.
     pub lose: Vec<String>,
     /// Overrides to try.
-    #[serde(rename = "override")]
+    #[serde(rename = "override", deserialize_with = "json::objects")]
     pub overrides: Vec<TrialOverride>,
     /// How much each net asks. Empty: all client classes ask the same.
+    #[serde(deserialize_with = "json::objects")]
     pub demand: Vec<DemandLine>,
     /// Queries a second of all clients together, for a request without `demand`.
     pub qps: Option<f64>,
