@@ -104,10 +104,8 @@ impl ApiRoute {
 }
 
 fn overrides() -> Vec<Operation> {
-    let what = format!(
-        "A TARGET: an endpoint, a glob, `pool:NAME`, `region:NAME` or `zone:NAME`; may be repeated, up to {MAX_TARGETS} \
-         in all"
-    );
+    let of = "A TARGET: an endpoint, a glob, `pool:NAME`, `region:NAME` or `zone:NAME`";
+    let what = format!("{of}; may be repeated, up to {MAX_TARGETS} in all");
     let targets = || {
         json!({
             "name": "target", "in": "query", "required": true, "description": what,
