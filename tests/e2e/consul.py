@@ -18,24 +18,30 @@ STATUS = {"pass": "passing", "warn": "warning", "fail": "critical"}
 
 
 class Store:
-    """The services of one node, and the index of the last change."""
+    """The services of one node, and the index of the last change of each service."""
 
     def __init__(self):
         self.changed = threading.Condition()
-        self.index, self.services, self.denied = 10, {}, False
+        self.index, self.indexes, self.services, self.denied = 10, {}, {}, False
 
-    def change(self, act):
+    def change(self, service, act):
+        """Changes entries of a service."""
         with self.changed:
             act(self.services)
             self.index += 1
+            self.indexes[service] = self.index
             self.changed.notify_all()
+
+    def name(self, id):
+        return self.services[id]["Service"]["Service"]
 
     def wait(self, service, index, seconds):
         """Waits for an index above this one; the entries of a service."""
         with self.changed:
-            self.changed.wait_for(lambda: self.index > index or self.index < index, seconds if index else 0)
+            present = lambda: self.indexes.get(service, 10)
+            self.changed.wait_for(lambda: present() != index, seconds if index else 0)
             entries = [entry for entry in self.services.values() if entry["Service"]["Service"] == service]
-            return self.index, json.dumps(entries)
+            return present(), json.dumps(entries)
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -77,11 +83,13 @@ class Handler(BaseHTTPRequestHandler):
         store = self.server.store
         match parts:
             case ["service", "register"]:
-                store.change(lambda services: services.update(entry(json.loads(body))))
+                new = json.loads(body)
+                store.change(new["Name"], lambda services: services.update(entry(new)))
             case ["service", "deregister", id]:
-                store.change(lambda services: services.pop(id, None))
+                store.change(store.name(id), lambda services: services.pop(id))
             case ["check", word, id]:
-                store.change(lambda services: services[id.removeprefix("service:")]["Checks"][0].update(Status=STATUS[word]))
+                id = id.removeprefix("service:")
+                store.change(store.name(id), lambda services: services[id]["Checks"][0].update(Status=STATUS[word]))
             case _:
                 return self.reply(404, "")
         self.reply(200, "")

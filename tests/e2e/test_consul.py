@@ -81,11 +81,11 @@ def test_ten_thousand_instances_change_and_no_answer_is_empty(dir, consul):
 
     for nth in range(SOURCES):
         new = [service(f"w{nth}", at, nth * EACH + at) for at in range(EACH)]
-        consul.store.change(lambda services: [services.update(of) for of in new])
+        consul.store.change(f"w{nth}", lambda services: [services.update(of) for of in new])
 
     def change(name, numbers):
         for at in numbers:
             new = service(name, at, 100_000 + int(name[1:]) * EACH + at)
-            consul.store.change(lambda services: services.pop(*new) if at % 3 == 0 else services.update(new))
+            consul.store.change(name, lambda services: services.pop(*new) if at % 3 == 0 else services.update(new))
 
     ten_thousand(dir, lambda name: {"type": "consul", "address": consul.url, "service": name}, change)

@@ -189,7 +189,7 @@ def ten_thousand(dir, source_of, change):
     ))
     sizes = lambda node: sorted({of["endpoints"] for of in node.status()["sources"]})
     with Node(dir, zones) as node:
-        wait_until(lambda: sizes(node) == [EACH], 60, step=0.2)
+        wait_until(lambda: sizes(node) == [EACH], 120, step=0.2)
         size = resident_octets(node.child.pid)
         empty, stop = [], threading.Event()
 
@@ -206,7 +206,7 @@ def ten_thousand(dir, source_of, change):
                 change(name, range(at, at + 3))
             time.sleep(max(0, begun + at * SOURCES / 500 - time.monotonic()))
         sent = time.monotonic()
-        wait_until(lambda: sizes(node) == [EACH - 30], 60, step=0.1)
+        wait_until(lambda: sizes(node) == [EACH - 30], 120, step=0.1)
         known = time.monotonic() - sent
         stop.set()
         watching.join()
