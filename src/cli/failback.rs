@@ -60,7 +60,7 @@ fn human(done: &FailbackResponse) -> String {
         |PoolStay { pool, member }: &PoolStay| format!("pool {pool} is on {member}, its first member that is up");
     if handed_back.is_empty() {
         let stays: Vec<String> = stays.iter().map(stay).collect();
-        let why = if stays.is_empty() { "none of its members was ever up".to_owned() } else { stays.join("; ") };
+        let why = if stays.is_empty() { "it has given none of its members yet".to_owned() } else { stays.join("; ") };
         return format!("{name}: nothing to do: {why}\n");
     }
     let moves: Vec<String> = handed_back.iter().map(handed).collect();

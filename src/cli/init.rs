@@ -1,8 +1,11 @@
 //! `portolan init`: writes settings, a first zone and tokens into a directory, from flags, or from answers where
 //! standard input is a terminal. It overwrites nothing.
 
+mod asker;
+mod next;
+
 use std::fs::{self, DirBuilder, OpenOptions, remove_dir, remove_file};
-use std::io::{self, ErrorKind, IsTerminal, Write};
+use std::io::{self, ErrorKind, Write};
 use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -13,6 +16,7 @@ use crate::clock;
 use crate::printable::escaped;
 use crate::source;
 use crate::wire::Name;
+use asker::InitAsker;
 
 /// Rights of the file with tokens.
 const SECRET_MODE: u32 = 0o600;
@@ -26,8 +30,8 @@ const SECRET_OCTETS: usize = 24;
 const MOST_ENDPOINTS: usize = 100;
 /// Longest name of an endpoint, a region or an operator: a label of DNS.
 const LONGEST_WORD: usize = 63;
-/// Longest answer that is read, in octets.
-const LONGEST_ANSWER: u64 = 4096;
+/// The name of the pool, and of the steered name.
+const POOL: &str = "www";
 
 /// Write settings, a first zone and tokens into a directory; it asks for what the options don't say
 #[derive(Debug, clap::Args)]
@@ -95,7 +99,8 @@ impl FromStr for ZoneName {
     fn from_str(text: &str) -> Result<ZoneName, String> {
         let name = text.strip_suffix('.').unwrap_or(text).to_ascii_lowercase();
         let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-        match !name.is_empty() && name.chars().all(is_part) && Name::parse(&format!("{name}.")).is_ok() {
+        // The longest name in the zone must fit too.
+        match !name.is_empty() && name.chars().all(is_part) && Name::parse(&format!("hostmaster.{name}.")).is_ok() {
             true => Ok(ZoneName(name)),
             false => Err("use a domain name, such as svc.example".to_owned()),
         }
@@ -181,7 +186,7 @@ pub(super) fn run(args: InitArgs) -> Result<(), Failure> {
     let config = dir.join("portolan.toml");
     // Before the questions: nobody wants to answer them for nothing.
     refuse_existing(&[config.clone(), dir.join("tokens")])?;
-    let choices = Choices::of(args)?;
+    let choices = Choices::of(args, &dir)?;
     let files = choices.files(&dir)?;
     refuse_existing(&files.iter().map(|file| file.path.clone()).collect::<Vec<_>>())?;
     let mut written = Written::default();
@@ -190,50 +195,49 @@ pub(super) fn run(args: InitArgs) -> Result<(), Failure> {
         written.remove();
         return Err(failure);
     }
-    let (shown, zone) = (escaped(&config.display().to_string()).into_owned(), &choices.zone.0);
-    let (host, port) = (choices.dns.ip(), choices.dns.port());
     text::complain(&format!("wrote {}", list(&files)));
-    text::complain(&format!(
-        "next:\n  portolan check --config {shown}\n  portolan serve --config {shown}\n  \
-         dig @{host} -p {port} www.{zone}"
-    ));
+    text::complain(&next::next(&choices, &dir));
     Ok(())
 }
 
 impl Choices {
-    /// The options, and answers or defaults for the others.
-    fn of(args: InitArgs) -> Result<Choices, Failure> {
-        let mut asker = Asker { is_terminal: io::stdin().is_terminal() && io::stderr().is_terminal() };
-        let zone = asker.choose(args.zone, "Name of the zone", "svc.example")?;
+    /// The options, and answers or defaults for the others. The files will be in `dir`.
+    fn of(args: InitArgs, dir: &Path) -> Result<Choices, Failure> {
+        let asker = InitAsker::new();
+        let is_new = |zone: &ZoneName| refuse_existing(&zone_files(dir, zone)).map_err(|Failure(why)| why);
+        let zone = asker.choose_if(args.zone, "Name of the zone", "svc.example", is_new)?;
         let region = asker.choose(args.region, "Region where this server is", "here")?;
         let endpoints = match args.endpoints {
             given if !given.is_empty() => given,
-            _ => asker.endpoints()?,
+            _ => asker.endpoints(fits)?,
         };
         if endpoints.len() > MOST_ENDPOINTS {
             return Err(Failure(format!("at most {MOST_ENDPOINTS} endpoints")));
         }
         for (at, one) in endpoints.iter().enumerate() {
-            if endpoints[..at].iter().any(|other| other.name == one.name) {
-                return Err(Failure(format!("two endpoints have the name {}", one.name.0)));
-            }
+            fits(&endpoints[..at], one).map_err(Failure)?;
         }
         let monitor = asker.choose(args.monitor, "Probe (tcp:PORT, http:PORT/PATH, icmp, none)", "tcp:443")?;
         let dns = asker.choose(args.dns, "Address for DNS", "127.0.0.1:5300")?;
-        let http = asker.choose(args.http, "Address for the API", "127.0.0.1:8053")?;
+        let is_free = |http: &SocketAddr| match *http == dns && dns.port() != 0 {
+            true => Err(format!("DNS is answered at {dns}, also over TCP: use another port")),
+            false => Ok(()),
+        };
+        let http = asker.choose_if(args.http, "Address for the API", &next::DEFAULT_HTTP.to_string(), is_free)?;
         let operator = asker.choose(args.operator, "Name of the operator", "operator")?;
         Ok(Choices { zone, region, endpoints, monitor, dns, http, operator })
     }
 
     fn files(&self, dir: &Path) -> Result<Vec<NewFile>, Failure> {
-        let Choices { zone: ZoneName(zone), operator, .. } = self;
+        let Choices { zone, operator, .. } = self;
+        let [master, policy] = zone_files(dir, zone);
         let secret = data_encoding::HEXLOWER.encode(&clock::secret::<SECRET_OCTETS>()?);
         let file = |name: &str, text: String, mode: u32| NewFile { path: dir.join(name), text, mode };
         Ok(vec![
             file("portolan.toml", self.settings(), FILE_MODE),
             file("tokens", format!("# NAME ROLE SECRET\n{} operate {secret}\n", operator.0), SECRET_MODE),
-            file(&format!("zones/{zone}.zone"), MASTER_FILE.to_owned(), FILE_MODE),
-            file(&format!("zones/{zone}.policy.toml"), self.policy(), FILE_MODE),
+            NewFile { path: master, text: MASTER_FILE.to_owned(), mode: FILE_MODE },
+            NewFile { path: policy, text: self.policy(), mode: FILE_MODE },
         ])
     }
 
@@ -267,6 +271,21 @@ impl Choices {
         }
         let members = endpoints.iter().map(|one| format!("\"{}\"", one.name.0)).collect::<Vec<_>>().join(", ");
         text + &format!("[pool.www]\nmembers = [{members}]\nsteer = \"weighted\"\n\n[name.www]\npool = \"www\"\n")
+    }
+}
+
+/// The files of a zone.
+fn zone_files(dir: &Path, ZoneName(zone): &ZoneName) -> [PathBuf; 2] {
+    [dir.join(format!("zones/{zone}.zone")), dir.join(format!("zones/{zone}.policy.toml"))]
+}
+
+/// Whether an endpoint can be added to those before it; otherwise why not.
+fn fits(before: &[EndpointAddress], next: &EndpointAddress) -> Result<(), String> {
+    let name = &next.name.0;
+    match before.iter().any(|other| other.name == next.name) {
+        true => Err(format!("two endpoints have the name {name}")),
+        false if name == POOL => Err(format!("the pool has the name {name}: use another one for the endpoint")),
+        false => Ok(()),
     }
 }
 
@@ -343,56 +362,4 @@ fn check(config: &Path) -> Result<(), Failure> {
 
 fn list(files: &[NewFile]) -> String {
     files.iter().map(|file| escaped(&file.path.display().to_string()).into_owned()).collect::<Vec<_>>().join(", ")
-}
-
-/// Asks for what the options don't say.
-struct Asker {
-    is_terminal: bool,
-}
-
-impl Asker {
-    /// The option, else the answer, else the default.
-    fn choose<T: FromStr>(&mut self, option: Option<T>, question: &str, default: &str) -> Result<T, Failure>
-    where
-        T::Err: std::fmt::Display,
-    {
-        match option {
-            Some(value) => Ok(value),
-            None => self.ask(question, default),
-        }
-    }
-
-    /// Asks until the answer can be used; an empty line is the default.
-    fn ask<T: FromStr>(&mut self, question: &str, default: &str) -> Result<T, Failure>
-    where
-        T::Err: std::fmt::Display,
-    {
-        loop {
-            let answer = if self.is_terminal { self.line(question, default)? } else { String::new() };
-            let answer = if answer.is_empty() { default } else { &answer };
-            match answer.parse() {
-                Ok(value) => return Ok(value),
-                Err(why) if self.is_terminal => text::complain(&format!("  {why}")),
-                Err(why) => return Err(Failure(format!("{question}: {why}"))),
-            }
-        }
-    }
-
-    fn endpoints(&mut self) -> Result<Vec<EndpointAddress>, Failure> {
-        let first = self.ask("First endpoint, with the address that www is answered with", "one=192.0.2.10")?;
-        let second = self.ask("Second endpoint", "two=192.0.2.11")?;
-        Ok(vec![first, second])
-    }
-
-    fn line(&mut self, question: &str, default: &str) -> Result<String, Failure> {
-        let mut terminal = io::stderr();
-        write!(terminal, "{question} [{default}]: ")?;
-        terminal.flush()?;
-        let mut line = String::new();
-        let read = io::BufRead::read_line(&mut io::Read::take(io::stdin().lock(), LONGEST_ANSWER), &mut line)?;
-        if read == 0 {
-            return Err(Failure("standard input ended: nothing was written".to_owned()));
-        }
-        Ok(line.trim().to_owned())
-    }
 }

@@ -208,23 +208,30 @@ pub(super) fn effect(state: &str) -> &str {
 
 /// A table of the overrides. `now` is in Unix seconds.
 pub(super) fn table(all: &[OverrideReport], now: f64) -> String {
+    let rows: Vec<_> = all.iter().map(|row| (row.clone(), String::new())).collect();
+    marked_table(&rows, now)
+}
+
+/// The same with a text after the state of each.
+pub(super) fn marked_table(all: &[(OverrideReport, String)], now: f64) -> String {
     /// Positions of columns that are left out where they say nothing.
     const SERVERS: usize = 4;
     const ZONES: usize = 5;
     if all.is_empty() {
         return "no overrides\n".to_owned();
     }
-    let row = |row: &OverrideReport| {
+    let row = |(row, mark): &(OverrideReport, String)| {
         let until = row.until.map_or("it is cleared".to_owned(), |until| {
             let left = Duration::try_from_secs_f64(until - now).unwrap_or_default();
             format!("{} (in {})", utc(until), text::span(left))
         });
         let zones = row.zones.as_ref().map_or("all".to_owned(), |zones| zones.join(", "));
         let servers = row.fleet.as_ref().map_or(String::new(), |spread| listed(spread.taken.clone()));
-        let override_of = effect(&row.state).to_owned();
+        let override_of = format!("{}{mark}", effect(&row.state));
         vec![row.target.clone(), override_of, until, row.who.clone(), servers, zones, row.why.clone()]
     };
     let mut rows: Vec<Vec<String>> = all.iter().map(row).collect();
+    let all: Vec<&OverrideReport> = all.iter().map(|(row, _)| row).collect();
     let mut head = vec!["TARGET", "OVERRIDE", "UNTIL", "WHO", "SERVERS", "ZONES", "WHY"];
     let mut remove = |column: usize| {
         head.remove(column);

@@ -1,5 +1,8 @@
 //! `portolan status`: what each name is answered with, and the health of every endpoint as each vantage observes it.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::time::Duration;
@@ -8,6 +11,7 @@ use crate::cli::args::ServerArg;
 use crate::cli::{Failure, Format, fleet, names, overrides, sinks, sources, text};
 use crate::clock;
 use crate::control::JournalEvent;
+use crate::control::idle::{IdleOverride, MOST_IDLE};
 use crate::control::leases::LeaseReport;
 use crate::control::names::NameReport;
 use crate::control::overrides::OverrideReport;
@@ -17,6 +21,9 @@ use crate::control::unsaved::UnsavedFile;
 
 /// The most transitions that are shown: they fit below the tables of a small site.
 const SHOWN_TRANSITIONS: usize = 10;
+
+/// The most targets that are named as the overriders of one override.
+const SHOWN_TARGETS: usize = 3;
 
 /// A load that has been running for this long is shown (judgment).
 const SHOWN_LOAD_SECS: f64 = 5.0;
@@ -68,13 +75,7 @@ fn human(status: &Status, names: &[NameReport], transitions: &[JournalEvent], no
     for zone in &status.zones {
         shown.push_str(&zone_table(zone, names, now));
     }
-    let endpoints = status.zones.iter().flat_map(|zone| &zone.endpoints);
-    let overridden = endpoints.filter_map(|endpoint| endpoint.overridden.as_ref());
-    let by_target: BTreeMap<&str, &OverrideReport> = overridden.map(|row| (&*row.target, row)).collect();
-    if !by_target.is_empty() {
-        let rows: Vec<OverrideReport> = by_target.into_values().cloned().collect();
-        let _ = write!(shown, "\noverrides\n{}", overrides::table(&rows, now));
-    }
+    shown.push_str(&all_overrides(status, now));
     for unsaved in &status.unsaved {
         let UnsavedFile { file, content, since, .. } = unsaved;
         let (ago, why) = (span_since(*since, now), unsaved.why());
@@ -104,6 +105,34 @@ fn reload(status: &Status, now: f64) -> String {
         let _ = write!(text, "\nchanges of the files are noticed only after some seconds: {why}");
     }
     text
+}
+
+/// The overrides, each once, and those that count for no endpoint with a mark.
+fn all_overrides(status: &Status, now: f64) -> String {
+    let of_endpoints = status.zones.iter().flat_map(|zone| &zone.endpoints);
+    let entries = of_endpoints.filter_map(|endpoint| endpoint.overridden.as_ref());
+    let by_target: BTreeMap<_, &OverrideReport> = entries.map(|row| ((&row.target, &row.zones), row)).collect();
+    let mut rows: Vec<(OverrideReport, String)> =
+        by_target.into_values().map(|row| (row.clone(), String::new())).collect();
+    rows.extend(status.idle_overrides.iter().map(|idle| (idle.entry.clone(), overridden_by(idle))));
+    if rows.is_empty() {
+        return String::new();
+    }
+    let more = match status.idle_overrides.len() >= MOST_IDLE {
+        true => "there may be more that count for no endpoint: `portolan overrides` lists all\n",
+        false => "",
+    };
+    format!("\noverrides\n{}{more}", overrides::marked_table(&rows, now))
+}
+
+fn overridden_by(idle: &IdleOverride) -> String {
+    let all = &idle.overridden_by;
+    let more = all.len().saturating_sub(SHOWN_TARGETS);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    match all.is_empty() {
+        true => " (no endpoint matches)".to_owned(),
+        false => format!(" (overridden by {}{more})", all[..all.len().min(SHOWN_TARGETS)].join(", ")),
+    }
 }
 
 /// Which version of a zone is served, if it is not the one in its files.
@@ -243,205 +272,4 @@ fn last_transitions(transitions: &[JournalEvent], now: f64) -> String {
 /// The time since `at`. Zero if `at` is in the future, because the clocks differ.
 fn span_since(at: f64, now: f64) -> String {
     text::span(Duration::try_from_secs_f64(now - at).unwrap_or_default())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::control::status::{RampReport, ReloadReport, VantageStatus};
-
-    fn check(health: &str, rtt_ms: Option<f64>, age_ms: Option<u64>) -> CheckReport {
-        CheckReport {
-            vantage: "ns1".into(),
-            region: "eu-west".into(),
-            address: "192.0.2.1".into(),
-            monitor: None,
-            health: health.into(),
-            rtt_ms,
-            age_ms,
-            why: (health == "down").then(|| "connection refused".into()),
-            hold: None,
-        }
-    }
-
-    #[test]
-    fn a_ramp_is_shown_with_its_smallest_share() {
-        let ramp = |address: &str, share, full_in_ms| RampReport {
-            endpoint: "fra1".into(),
-            address: address.into(),
-            share,
-            full_in_ms,
-        };
-        let mut endpoint = EndpointStatus {
-            source: None,
-            name: "fra1".into(),
-            region: None,
-            health: "up".into(),
-            verdicts: vec![],
-            ramps: vec![ramp("192.0.2.1", 0.5, 30_000), ramp("2001:db8::1", 0.15, 51_000)],
-            regions: vec![],
-            basis: None,
-            state: None,
-            overridden: None,
-        };
-        let health = |endpoint: &EndpointStatus| endpoint_rows(endpoint)[0][2].clone();
-        assert_eq!(health(&endpoint), "up (ramping: 15 % of its weight, all in 51 s)");
-        endpoint.ramps.clear();
-        assert_eq!(health(&endpoint), "up");
-    }
-
-    #[test]
-    fn the_regions_of_a_zone_are_a_table_and_differences_are_marked() {
-        let of = |region: &str, rtt_ms, reachable| RegionReport { region: region.into(), rtt_ms, reachable };
-        let endpoint = |name: &str, regions| EndpointStatus {
-            source: None,
-            name: name.into(),
-            region: None,
-            health: "up".into(),
-            verdicts: vec![],
-            ramps: vec![],
-            regions,
-            basis: None,
-            state: None,
-            overridden: None,
-        };
-        let mut zone = ZoneStatus {
-            zone: "svc.example.".into(),
-            names: vec![],
-            endpoints: vec![
-                endpoint("fra1", vec![of("eu", Some(5.04), true), of("us", Some(80.0), false)]),
-                endpoint("nyc", vec![of("us", Some(1.0), true)]),
-                endpoint("plain", vec![]),
-            ],
-            exclusive: vec![],
-            files: FilesStatus::default(),
-        };
-        let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
-        let table = "ENDPOINT FROM EU FROM US fra1 5.0 ms out of reach nyc - 1.0 ms";
-        assert!(words(&zone_table(&zone, &[], 0.0)).ends_with(table), "{}", zone_table(&zone, &[], 0.0));
-        assert_eq!(endpoint_rows(&zone.endpoints[0])[0][2], "up (out of reach for us)");
-        zone.endpoints[0].basis = Some("static".into());
-        assert_eq!(endpoint_rows(&zone.endpoints[0])[0][2], "up (the last verdict: no vantage reports)");
-        zone.endpoints.remove(0);
-        assert_eq!(region_table(&zone), "", "one region measures");
-    }
-
-    #[test]
-    fn a_zone_with_another_version_than_its_files_is_marked() {
-        let zone = |state: &str, since, until| ZoneStatus {
-            exclusive: vec![],
-            zone: "svc.example.".into(),
-            names: vec![],
-            endpoints: vec![],
-            files: FilesStatus { state: state.into(), since, until },
-        };
-        for (zone, expected) in [
-            (zone("current", Some(10.0), None), "svc.example. (static)"),
-            (
-                zone("kept", Some(10.0), None),
-                "svc.example. (static) LAST GOOD VERSION, loaded 90 s ago: its files have errors",
-            ),
-            (zone("unserved", None, None), "svc.example. NOT SERVED: its files have errors"),
-            (
-                zone("vanished", Some(10.0), Some(142.0)),
-                "svc.example. (static) LAST GOOD VERSION, loaded 90 s ago, for 42 s more: \
-                 it disappeared from the files",
-            ),
-        ] {
-            assert_eq!(zone_table(&zone, &[], 100.0).trim(), expected);
-        }
-    }
-
-    #[test]
-    fn text_has_every_verdict_and_the_last_transitions() {
-        let endpoint = |name: &str, verdicts| EndpointStatus {
-            source: None,
-            name: name.into(),
-            region: Some("eu-west".into()),
-            health: "up".into(),
-            verdicts,
-            ramps: vec![],
-            regions: vec![],
-            basis: None,
-            state: None,
-            overridden: None,
-        };
-        let held = CheckReport { hold: Some("open".into()), ..check("up", Some(1.25), Some(400)) };
-        let verdicts = vec![held, check("down", None, None)];
-        let status = Status {
-            sources: Vec::new(),
-            generation: 3,
-            zones: vec![ZoneStatus {
-                exclusive: vec![LeaseReport {
-                    name: "www".into(),
-                    endpoint: "fra1".into(),
-                    epoch: Some(7),
-                    holder: Some("ns1".into()),
-                    is_holder: true,
-                    promoting: None,
-                }],
-                zone: "svc.example.".into(),
-                names: vec!["www".into()],
-                endpoints: vec![endpoint("fra1", verdicts), endpoint("plain", vec![])],
-                files: FilesStatus { state: "current".into(), since: Some(50.0), until: None },
-            }],
-            vantages: vec![VantageStatus {
-                name: "ns1".into(),
-                region: "eu-west".into(),
-                state: "up".into(),
-                why: None,
-                age_ms: None,
-            }],
-            reload: ReloadReport { ok: true, at: 100.0, problems: vec![], running_since: None, unnoticed: None },
-            drill: None,
-            unsaved: vec![UnsavedFile {
-                file: "overrides.json".into(),
-                content: "the operators' overrides".into(),
-                since: 52.0,
-                error: Some("no space".into()),
-            }],
-            fleet: None,
-            sinks: vec![],
-            server: None,
-            regions: vec![],
-        };
-        let event = JournalEvent {
-            id: "ns1/7".into(),
-            at: 90.0,
-            zone: "svc.example.".into(),
-            endpoint: "fra1".into(),
-            from: "down".into(),
-            to: "up".into(),
-            why: "seen up by ns1".into(),
-            generation: 3,
-            ..JournalEvent::default()
-        };
-        let colourless = anstream::adapter::strip_str(&human(&status, &[], &[event], 112.0)).to_string();
-        assert_eq!(
-            colourless,
-            "generation 3, files loaded 12 s ago
-
-VANTAGE  REGION   STATE
-ns1      eu-west  up
-
-svc.example.
-NAME  TYPE  CLIENTS  GETS  PREFERRED
-and 1 more names, which GET /v1/names lists
-
-EXCLUSIVE  ACTIVE  EPOCH  HOLDER             PROMOTING
-www        fra1    7      ns1 (this server)
-
-ENDPOINT  REGION   HEALTH  ADDRESS     VANTAGE  FROM     SEES  RTT     PROBED                      WHY
-fra1      eu-west  up      192.0.2.1   ns1      eu-west  up    1.2 ms  0.4 s ago, connection open
-                           192.0.2.1   ns1      eu-west  down  -       never                       connection refused
-plain     eu-west  up      not probed
-
-NOT ON DISK for 60 s: the operators' overrides (overrides.json: no space); a restart would lose changes
-
-last transitions
-WHEN      ZONE          ENDPOINT  FROM  TO  WHY
-22 s ago  svc.example.  fra1      down  up  seen up by ns1
-"
-        );
-    }
 }

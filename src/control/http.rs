@@ -14,6 +14,7 @@ use crate::clock;
 use crate::control::caller::Caller;
 use crate::control::compression::{Coding, mark};
 use crate::control::explain::{Client, ExplainError, explain};
+use crate::control::idle::idle;
 use crate::control::json::{self, Json};
 use crate::control::openapi::routes::ApiRoute;
 use crate::control::openapi::schemas::{address, one_of};
@@ -72,6 +73,7 @@ pub(super) async fn status_json(Shared(state): Shared<ApiState>, headers: Header
         let snapshot = own.snapshots.load_full();
         let mut status = status::status(&snapshot, &own.reload.load(), now);
         status.sources = own.sources.reports(&snapshot.model, now);
+        status.idle_overrides = idle(&own.controls.book.load(), &snapshot.model, &snapshot.view);
         status.complete(&own.controls.disk, own.controls.spread.as_ref(), now);
         status.fleet = own.fleet.as_ref().map(|read| read());
         status.sinks = own.sinks.as_ref().map(|board| board.reports()).unwrap_or_default();

@@ -19,6 +19,7 @@ mod gate;
 mod heartbeat;
 pub mod history;
 mod http;
+pub mod idle;
 mod journal;
 mod json;
 pub mod leases;

@@ -281,7 +281,7 @@ fn is_within(some: &[Name], zones: &[Name]) -> bool {
 }
 
 /// Whether an override counts for an endpoint that its target matches: it is in the zones of the operator.
-fn is_inside(entry: &Override, id: EndpointId, model: &Model) -> bool {
+pub(super) fn is_inside(entry: &Override, id: EndpointId, model: &Model) -> bool {
     entry.zones.as_ref().is_none_or(|zones| zones.contains(&model.zone(model.endpoint(id).zone).apex))
 }
 

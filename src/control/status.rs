@@ -12,6 +12,7 @@ use utoipa::ToSchema;
 
 use crate::config::ZoneState;
 use crate::control::fleet::{FleetReport, SpreadReports};
+use crate::control::idle::IdleOverride;
 use crate::control::leases::{LeaseReport, leases};
 use crate::control::overrides::OverrideReport;
 use crate::control::regions::{PlaceReport, RegionReport, basis_text, millis, regions};
@@ -62,6 +63,10 @@ pub struct Status {
     /// The drill that runs; absent if none does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drill: Option<DrillStatus>,
+    /// Overrides that count for no endpoint; absent if all count. At most
+    /// [`MOST_IDLE`](crate::control::idle::MOST_IDLE).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub idle_overrides: Vec<IdleOverride>,
 }
 
 /// One zone.
@@ -289,20 +294,21 @@ impl From<&Problem> for ProblemReport {
 }
 
 impl Status {
+    /// The override of each endpoint that has one, and those that count for none.
+    fn overrides(&mut self) -> impl Iterator<Item = &mut OverrideReport> {
+        let endpoints = self.zones.iter_mut().flat_map(|zone| &mut zone.endpoints);
+        let idle = self.idle_overrides.iter_mut().map(|idle| &mut idle.entry);
+        endpoints.filter_map(|endpoint| endpoint.overridden.as_mut()).chain(idle)
+    }
+
     /// Adds what is not on the disk, and which servers of the fleet have the overrides.
     pub(crate) fn complete(&mut self, disk: &DiskState, spread: Option<&SpreadReports>, now: Moment) {
         self.unsaved = disk.unsaved(now);
-        disk.complete(overrides_of(&mut self.zones));
+        disk.complete(self.overrides());
         if let Some(spread) = spread {
-            spread(&mut overrides_of(&mut self.zones));
+            spread(&mut self.overrides());
         }
     }
-}
-
-/// The override of each endpoint that has one.
-fn overrides_of(zones: &mut [ZoneStatus]) -> impl Iterator<Item = &mut OverrideReport> {
-    let endpoints = zones.iter_mut().flat_map(|zone| &mut zone.endpoints);
-    endpoints.filter_map(|endpoint| endpoint.overridden.as_mut())
 }
 
 /// The status of a snapshot at `now`.
@@ -335,6 +341,7 @@ pub fn status(snapshot: &Snapshot, reload: &ReloadStatus, now: Moment) -> Status
         server: None,
         regions: model.regions.iter().map(PlaceReport::of).collect(),
         drill: None,
+        idle_overrides: Vec::new(),
     }
 }
 

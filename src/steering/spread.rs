@@ -1,4 +1,5 @@
-//! Everything below a name's pool, up or not: what `on_empty = "all"` gives, and `last_good` where nothing was ever up.
+//! Everything below a name's pool, up or not: what `on_empty = "all"` gives, and `last_good` where there was no good
+//! answer yet.
 //! It is one tier by weight, whatever the pools rank by. But a failover pool gives one member, and a pool that steers
 //! `all` gives its members together.
 

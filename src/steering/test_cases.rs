@@ -326,7 +326,7 @@ fn every_drop_and_rank_says_why() {
             pool(Weighted, "a").down("a"),
             "eu",
             "on_empty",
-            "given though it is not eligible; nothing is eligible; on_empty = last_good: nothing was ever up",
+            "given though it is not eligible; nothing is eligible; on_empty = last_good: there was no good answer yet",
         ),
     ] {
         let reason = why(world, client, stage);

@@ -304,7 +304,7 @@ pub enum Fallback {
     All,
     /// What was given while something was last up.
     LastGood,
-    /// Every endpoint of the pool, as nothing was ever up.
+    /// Every endpoint of the pool, as there was no good answer yet.
     NeverGood,
     /// The zone file's records.
     Static,

@@ -213,6 +213,15 @@ def test_the_drill_ends_with_its_client(dir, started):
         assert "alice ended it" in json.loads("\n".join(child.out()))["aborted"]
         assert drill(node, "stop").returncode == 1, "none runs"
 
+        # Before the loss, while the drill is planned or the client begins to measure.
+        last = last_drill(node)
+        argv = [BINARY, "drill", "lose-region", "us-east", "--for", "60s", "--server", node.url]
+        child = Child(argv, dir, "drill-early", env=environment(PORTOLAN_TOKEN=ALICE))
+        wait_until(lambda: drill(node, "stop").returncode == 0, 20)
+        assert child.wait(30) == 1 and "alice ended it" in child.err(), child.output()
+        if "before the loss began" in child.err():
+            assert last_drill(node) == last, "nothing was lost"
+
 
 def test_no_other_process_takes_over_during_a_drill(dir, started):
     with start(dir, started) as node:

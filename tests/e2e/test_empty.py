@@ -161,4 +161,5 @@ def test_the_first_start_with_all_down_answers_something(dir, endpoints):
         assert node.health("one") == "down"
         assert set(node.addresses("lastgood.svc.example.")) <= {"192.0.2.1", "192.0.2.2", "192.0.2.3"}
         assert node.addresses("lastgood.svc.example.")
+        assert "there was no good answer yet" in node.command("explain", "lastgood.svc.example").stdout
         assert is_nodata(node.ask("nodata.svc.example."))

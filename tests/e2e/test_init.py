@@ -83,21 +83,47 @@ def test_what_check_would_refuse_is_not_left_behind(dir, options):
 
 
 def test_on_a_terminal_it_asks(dir):
+    (dir / "new/zones").mkdir(parents=True)
+    (dir / "new/zones/there.example.zone").write_text("mine")
     pid, terminal = pty.fork()
     if pid == 0:
         os.execve(BINARY, [str(BINARY), "init", str(dir / "new"), "--operator", "alice"], environment())
+    # After a bad answer the reason comes, and the same question again.
     answers_to = [
-        (b"Name of the zone", b"bad zone\n"), (b"domain name", b"my.example\n"), (b"Region", b"\n"), (b"First endpoint", b"a=192.0.2.1\n"),
-        (b"Second endpoint", b"b=192.0.2.2\n"), (b"Probe", b"none\n"), (b"Address for DNS", b"\n"), (b"Address for the API", b"\n"),
+        (b"Name of the zone", b"bad zone\n"), (b"domain name", b"x" * 60 + b".y" * 95 + b"\n"), (b"domain name", b"there.example\n"),
+        (b"nothing is overwritten", b"my.example\n"), (b"Region", b"\n"),
+        (b"First endpoint", b"www=192.0.2.1\n"), (b"the pool has the name www", b"a=192.0.2.300\n"), (b"First endpoint", b"a=192.0.2.1\n"),
+        (b"Second endpoint", b"a=192.0.2.2\n"), (b"two endpoints have the name a", b"b=192.0.2.2\n"),
+        (b"Probe", b"none\n"), (b"Address for DNS", b"\n"), (b"Address for the API", b"127.0.0.1:5300\n"),
+        (b"use another port", b"127.0.0.1:9053\n"),
     ]
     seen = b""
     for question, answer in answers_to:
         seen = read_until(terminal, question, seen)
         os.write(terminal, answer)
-    read_until(terminal, b"dig", seen)
+    seen = read_until(terminal, b"portolan drain a", seen)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
     assert command("check", "--config", dir / "new/portolan.toml").returncode == 0
     assert (dir / "new/zones/my.example.zone").exists()
+
+
+@pytest.mark.places
+def test_the_commands_that_it_prints_work_as_they_are(dir, lone):
+    options = ["--monitor", "none", "--dns", "127.0.0.1:5399", "--http", "0.0.0.0:9053", "--operator", "alice"]
+    done = command("init", dir / "my zone's", *options)
+    assert done.returncode == 0, done.stderr
+    lines = [line.strip() for line in done.stderr.split("next:")[1].strip().splitlines()]
+    (serve,) = [line for line in lines if " serve " in line]
+    script = "\n".join(["set -e", *(line for line in lines if line != serve)])
+    path = {"PATH": f"{BINARY.parent}:{os.environ['PATH']}"}
+    server = Child(["sh", "-c", f"exec {serve}"], dir, "serve", place=lone, env=environment(**path))
+    try:
+        server.wait_line(READY, 30)
+        ran = lone.run("sh", "-c", script, capture_output=True, text=True, timeout=60, env=environment(**path))
+        assert ran.returncode == 0, ran.stdout + ran.stderr
+        assert "status: NOERROR" in ran.stdout and "one drained until" in ran.stdout, ran.stdout
+    finally:
+        server.end()
 
 
 def read_until(terminal, wanted, seen):

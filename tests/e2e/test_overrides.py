@@ -171,6 +171,12 @@ def test_a_target_is_an_endpoint_a_glob_a_pool_a_region_or_a_zone(dir):
             if "*" in target:
                 expected["other.example./fra1"] = "fra* up"
             assert held() == expected, target
+        # The wider ones count for no endpoint of theirs, or for some: status lists all, once.
+        idle = {entry["target"]: entry["overridden_by"] for entry in node.status()["idle_overrides"]}
+        assert idle == {"pool:eu": ["fra*", "svc.example/fra1"], "region:eu-west": ["fra*", "svc.example/fra1"]}, idle
+        shown = node.command("status").stdout.split("overrides\n")[1]
+        assert "(overridden by fra*, svc.example/fra1)" in shown, shown
+        assert all(shown.count(f"\n{target} ") == 1 for _, target, _ in steps), shown
         output = node.command("explain", "eu.svc.example").stdout
         assert "drained by alice (svc.example/fra1)" in output and "forced up by alice (fra*)" in output, output
         assert operate(node, "drain", "pool:eu", "--why", "once more", "--yes").returncode == 0

@@ -102,11 +102,13 @@ def test_the_timeline_goes_on_after_a_break_without_a_gap(dir):
         browser.wait_text("#transitions", "ap-south-1")
         relay.cut()
         browser.wait_text("#contact", "no answer from the server")
+        assert browser.run("return document.title") == "(no answer) ns1 Portolan"
         scene.lose("us-east")
         scene.node.wait_health("us-east-1", "down")
         relay.listen(relay.port)
         browser.wait_text("#transitions", "us-east-1")
         browser.wait_text("#contact", "live")
+        assert "no answer" not in browser.run("return document.title")
         assert browser.run("return document.querySelectorAll('#transitions li').length") == 2, browser.text("#transitions")
         relay.cut()
 

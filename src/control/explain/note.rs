@@ -64,7 +64,7 @@ impl Renderer<'_> {
             Fallback::Nodata => "nodata: the answer is empty".to_owned(),
             Fallback::All => "all: every endpoint of the pool".to_owned(),
             Fallback::LastGood => "last_good: what was given while something was last up".to_owned(),
-            Fallback::NeverGood => "last_good: nothing was ever up, so every endpoint of the pool".to_owned(),
+            Fallback::NeverGood => "last_good: there was no good answer yet, so every endpoint of the pool".to_owned(),
             Fallback::Static => "static: the zone file's records of this name".to_owned(),
             Fallback::StaticOutsideFence => {
                 let fence = self.fence();

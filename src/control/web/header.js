@@ -71,15 +71,29 @@ onChange(() => {
   change(document.body, { "data-blind": isBlind ? "1" : null, "data-drill": isDrilled(status) ? "1" : null });
 });
 
+const SILENT_S = 15;
+
+const silence = () => (performance.now() - store.answeredAt) / 1000;
+
+const isAway = () => Boolean(store.problem) || silence() > SILENT_S;
+
+/** The title of the tab: whether the server answers, and how many problems are bad. */
+function showTitle() {
+  const count = store.bad ? `(${store.bad}) ` : "";
+  const node = store.status?.server?.node ?? "";
+  const title = printable(`${isAway() ? "(no answer) " : count}${node} Portolan`.replace(/ +/g, " ").trim());
+  if (document.title !== title) document.title = title;
+}
+
 /** Whether the server answers; on every refresh and every second. */
 function showContact() {
   const contact = find("#contact");
-  const silent = (performance.now() - store.answeredAt) / 1000;
-  const isAway = Boolean(store.problem) || silent > 15;
+  const silent = silence();
   const since = store.answeredAt ? `; what is shown is ${lasting(silent)} old` : "";
-  write(contact, isAway ? `${store.problem || "no answer"} from the server${since}` : streamWord());
-  change(contact, { class: isAway ? "away" : "live" });
-  change(document.body, { "data-away": isAway ? "1" : null });
+  write(contact, isAway() ? `${store.problem || "no answer"} from the server${since}` : streamWord());
+  change(contact, { class: isAway() ? "away" : "live" });
+  change(document.body, { "data-away": isAway() ? "1" : null });
+  showTitle();
 }
 
 function showClocks() {

@@ -1,4 +1,4 @@
-// What is wrong, in sentences, the worst first; and the same as the number in the title of the tab.
+// What is wrong, in sentences, the worst first; and their number, for the title of the tab.
 
 const MOST_PROBLEMS = 30;
 
@@ -102,7 +102,6 @@ onChange(() => {
     const label = LEVEL_LABELS[level];
     return make("li", { class: level }, label ? make("strong", {}, `${label}: `) : null, text);
   });
-  const bad = all.filter(([level]) => level === "down").length;
-  const { server } = store.status;
-  document.title = printable(`${bad ? `(${bad}) ` : ""}${server?.node ?? ""} Portolan`.trim());
+  store.bad = all.filter(([level]) => level === "down").length;
+  showTitle();
 });

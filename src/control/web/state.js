@@ -16,6 +16,7 @@ const store = {
   simulation: null, // region -> { before, after, lost }
   answeredAt: 0,
   problem: "",
+  bad: 0, // How many problems are bad.
 };
 
 const filter = { zone: "", region: "", text: "", bad: false };
