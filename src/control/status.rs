@@ -12,7 +12,6 @@ use utoipa::ToSchema;
 
 use crate::config::ZoneState;
 use crate::control::fleet::{FleetReport, SpreadReports};
-use crate::control::idle::IdleOverride;
 use crate::control::leases::{LeaseReport, leases};
 use crate::control::overrides::OverrideReport;
 use crate::control::regions::{PlaceReport, RegionReport, basis_text, millis, regions};
@@ -63,10 +62,9 @@ pub struct Status {
     /// The drill that runs; absent if none does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drill: Option<DrillStatus>,
-    /// Overrides that count for no endpoint; absent if all count. At most
-    /// [`MOST_IDLE`](crate::control::idle::MOST_IDLE).
+    /// Overrides that count for no endpoint, at most 100; absent if all count.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub idle_overrides: Vec<IdleOverride>,
+    pub idle_overrides: Vec<crate::control::idle::IdleOverride>,
 }
 
 /// One zone.
