@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from portolan import BINARY, READY, ask, answers, command, environment, split_address
+from portolan import BINARY, MASTER, READY, ask, answers, command, environment, split_address
 from processes import Child
 
 
@@ -84,7 +84,7 @@ def test_what_check_would_refuse_is_not_left_behind(dir, options):
 
 def test_on_a_terminal_it_asks(dir):
     (dir / "new/zones").mkdir(parents=True)
-    (dir / "new/zones/there.example.zone").write_text("mine")
+    (dir / "new/zones/there.example.zone").write_text(MASTER)
     pid, terminal = pty.fork()
     if pid == 0:
         os.execve(BINARY, [str(BINARY), "init", str(dir / "new"), "--operator", "alice"], environment())
