@@ -3,7 +3,8 @@
 //! publishes fifty snapshots a second. The smoothed round-trip times differ by up to 3 % from report to report, as those
 //! of paths do whose single measurements vary by 8 % or so: a quarter of the reports has a time that counts as another
 //! one. Then a fifth of the endpoints dies, and each vantage reports that within two seconds, a part every 100 ms.
-//! Prints the processor time of each step for one second, and the memory of the process. Linux only.
+//! Prints the processor time of each step for one second, and the memory of the process. It has the allocator of the
+//! server. Linux only.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -17,6 +18,10 @@ use portolan::model::{CheckKey, Doubt, Health, Model, Moment};
 use portolan::snapshot::compile::compile;
 use portolan::snapshot::{Identity, Publisher};
 use portolan::source;
+use tikv_jemallocator::Jemalloc;
+
+#[global_allocator]
+static ALLOCATOR: Jemalloc = Jemalloc;
 
 const REGIONS: usize = 5;
 /// Each check is reported once in so many seconds.
