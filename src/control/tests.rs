@@ -52,7 +52,7 @@ fn keys(value: &Value) -> Vec<&str> {
 async fn status_has_the_keys_of_the_api_and_nothing_else() {
     let served = served().await;
     let status = served.json("GET /v1/status").await;
-    assert_eq!(keys(&status), ["generation", "regions", "reload", "server", "vantages", "zones"]);
+    assert_eq!(keys(&status), ["generation", "regions", "reload", "server", "sources", "vantages", "zones"]);
     assert_eq!(status["generation"], 2);
     assert_eq!(status["reload"], json!({"ok": true, "at": 1600.25, "problems": []}));
     assert_eq!(status["vantages"], json!([{"name": "ns1", "region": "eu-west", "state": "up"}]));
