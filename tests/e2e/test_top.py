@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from portolan import BINARY, READY, command, environment
+from portolan import BINARY, READY, Node, command, environment, files, policy
 from processes import Child, leashed, wait_until
+from test_operator import operate, write_tokens
 
 pytestmark = [pytest.mark.places, pytest.mark.skipif(shutil.which("tmux") is None, reason="needs tmux")]
 
@@ -189,6 +190,62 @@ def test_a_server_that_goes_and_comes_back(dir, lone):
         tmux.top()
         tmux.wait("NO ANSWER")
         os.kill(tmux.pid_of_top(), signal.SIGTERM)
+        assert tmux.end_of_top() == 0
+
+
+def quiet_zone():
+    """A zone of one endpoint that nobody probes."""
+    return files(policy(
+        endpoint={"fra1": {"addresses": ["192.0.2.1"]}}, pool={"web": {"members": ["fra1"]}}, name={"www": {"pool": "web"}}))
+
+
+def test_it_goes_on_after_the_shell_has_stopped_it(dir):
+    with Node(dir, quiet_zone()) as node, Tmux(dir, None, "stopped") as tmux:
+        tmux.type("-l", f"{BINARY} top --server {node.url}")
+        tmux.type("Enter")
+        tmux.wait("www.svc.example", "live")
+        pid = tmux.pid_of_top()
+        is_stopped = lambda: Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+        # By Ctrl-Z, by a signal that no process can handle, and with another size of the window afterwards.
+        for stop, size in [("key", (80, 24)), ("signal", (80, 24)), ("key", (60, 20)), ("key", (100, 30))]:
+            if stop == "key":
+                tmux.type("C-z")
+            else:
+                os.kill(pid, signal.SIGSTOP)
+            wait_until(is_stopped, 10)
+            if stop == "key":
+                assert tmux.run("display-message", "-p", "#{alternate_on} #{cursor_flag}").split() == ["0", "1"]
+            # The terminal may still be without lines, so that Enter ends none.
+            tmux.type("-l", "stty sane; clear; echo between")
+            tmux.type("C-j")
+            tmux.wait("between")
+            tmux.run("resize-window", "-x", str(size[0]), "-y", str(size[1]))
+            tmux.type("-l", "fg")
+            tmux.type("Enter")
+            tmux.wait("www.svc.example", "[1 Names]", without=["between"])
+            # Keys are read again, each alone, and the picture can be drawn anew.
+            tmux.type("4")
+            tmux.wait("[4 Timeline]")
+            tmux.type("C-l")
+            tmux.type("1")
+            tmux.wait("[1 Names]", "www.svc.example")
+        tmux.type("q")
+        wait_until(lambda: not Path(f"/proc/{pid}").exists(), 10)
+
+
+def test_the_timeline_has_the_events_from_before_a_restart(dir):
+    zones = quiet_zone()
+    write_tokens(dir)
+    with Node(dir, zones) as node:
+        assert operate(node, "drain", "fra1", "--why", "before the restart").returncode == 0
+    with Node(dir, zones) as node, Tmux(dir, None, "log", (160, 30)) as tmux:
+        tmux.top("--server", node.url)
+        tmux.type("4")
+        tmux.wait("fra1", "before the restart", without=["Nothing has changed yet"])
+        assert operate(node, "force-up", "fra1", "--why", "after the restart").returncode == 0
+        shown = tmux.wait("after the restart", "before the restart")
+        assert shown.index("after the restart") < shown.index("before the restart"), "the newest first"
+        tmux.type("q")
         assert tmux.end_of_top() == 0
 
 

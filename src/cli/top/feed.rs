@@ -1,14 +1,15 @@
 //! Reads the API for `portolan top`: the status and the names every two seconds and after each event, the history every
-//! ten, and the stream of events, which is opened again when it breaks.
+//! ten, the log of events once, and the stream of events, which is opened again when it breaks.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::{sleep, timeout};
 
-use super::state::{Readout, ServerNews};
-use crate::cli::client::{ApiServer, Call, EventReader, encoded};
+use super::state::{MAX_EVENTS, Readout, ServerNews};
+use crate::cli::client::{ApiServer, Call, EventReader, StreamMessage, encoded};
 use crate::cli::{Failure, text};
 use crate::clock;
 use crate::control::JournalEvent;
@@ -46,6 +47,16 @@ pub(super) struct ApiFeed {
     pub(super) wake: Arc<Notify>,
     /// The filter of the names.
     pub(super) filter: watch::Receiver<String>,
+}
+
+/// How an attempt to follow events ended.
+enum StreamEnd {
+    /// They were followed until the stream broke.
+    Broken,
+    /// The server does not have these events, or not yet.
+    Refused,
+    /// The server does not answer.
+    Away,
 }
 
 impl ApiFeed {
@@ -104,60 +115,94 @@ impl ApiFeed {
         // A fleet numbers its events otherwise than a server does.
         let (mut last_of_fleet, mut last_of_server) = (None, None);
         while !self.news.is_closed() {
-            let mut opened = self.server.open_events("/v1/events?fleet=true", last_of_fleet.as_deref()).await;
-            let mut last = &mut last_of_fleet;
+            let mut end = self.follow("/v1/events?fleet=true&", &mut last_of_fleet).await;
             // A server alone, or one that has not read the stream of the fleet yet, has its own events.
-            if matches!(opened, Ok(Err(_))) {
-                opened = self.server.open_events("/v1/events", last_of_server.as_deref()).await;
-                last = &mut last_of_server;
+            if matches!(end, Ok(StreamEnd::Refused)) {
+                end = self.follow("/v1/events?", &mut last_of_server).await;
             }
-            if let Ok(Ok(reader)) = opened {
-                delay = FIRST_DELAY;
-                if self.follow(reader, last).await.is_err() {
-                    return;
-                }
+            match end {
+                Ok(StreamEnd::Broken) => delay = FIRST_DELAY,
+                Ok(StreamEnd::Refused | StreamEnd::Away) => {}
+                Err(()) => return,
             }
             sleep(delay).await;
             delay = (delay * 2).min(MAX_DELAY);
         }
     }
 
-    /// Passes the events on until the stream breaks. An error: the loop has ended.
-    async fn follow(&self, mut reader: EventReader, last: &mut Option<String>) -> Result<(), ()> {
-        let send = async |news| self.news.send(news).await.map_err(drop);
-        send(ServerNews::Stream(true)).await?;
-        // What happened before the stream.
-        if let Ok(recent) = self.get("/v1/transitions").await {
-            send(ServerNews::Events(recent)).await?;
+    /// Passes the events after `last` on until the stream breaks; without one, the log of the server first. An error:
+    /// the loop has ended.
+    async fn follow(&self, path: &str, last: &mut Option<String>) -> Result<StreamEnd, ()> {
+        if last.is_none() {
+            match self.server.open_events(&format!("{path}since=oldest&follow=false"), None).await {
+                Ok(Ok(log)) => self.pass_log(log, last).await?,
+                Ok(Err(_)) => return Ok(StreamEnd::Refused),
+                Err(_) => return Ok(StreamEnd::Away),
+            }
         }
+        // The last event goes before `since`, which is for an empty log.
+        let mut reader = match self.server.open_events(&format!("{path}since=oldest"), last.as_deref()).await {
+            Ok(Ok(reader)) => reader,
+            Ok(Err(_)) => return Ok(StreamEnd::Refused),
+            Err(_) => return Ok(StreamEnd::Away),
+        };
+        self.send(ServerNews::Stream(true)).await?;
         self.wake.notify_one();
         while let Ok(Some(message)) = reader.next().await {
             match message.event.as_str() {
                 "" | "message" => {
-                    let event: Result<JournalEvent, _> = text::parsed(&message.data);
-                    if let Ok(event) = event {
-                        send(ServerNews::Events(vec![event])).await?;
+                    if let Some(event) = event_of(&message) {
+                        self.send(ServerNews::Events(vec![event])).await?;
                     }
                     self.wake.notify_one();
                 }
-                "lagged" => send(ServerNews::Gap("some events were missed".to_owned())).await?,
+                "lagged" => self.send(ServerNews::Gap("some events were missed".to_owned())).await?,
                 "unknown" => {
                     let why = "the server has started anew: it does not know earlier events";
-                    send(ServerNews::Restart(why.to_owned())).await?;
+                    self.send(ServerNews::Restart(why.to_owned())).await?;
                 }
                 // That events of the fleet can't be read now is in the status; others are of a later release.
                 _ => {}
             }
-            if !message.id.is_empty() {
-                *last = Some(message.id);
-            }
+            note_id(message, last);
         }
-        send(ServerNews::Stream(false)).await
+        self.send(ServerNews::Stream(false)).await?;
+        Ok(StreamEnd::Broken)
+    }
+
+    /// Passes the newest events of the log on, all at once: each alone would make a picture.
+    async fn pass_log(&self, mut log: EventReader, last: &mut Option<String>) -> Result<(), ()> {
+        let mut newest = VecDeque::with_capacity(MAX_EVENTS);
+        // The stream goes on where this breaks.
+        while let Ok(Some(message)) = log.next().await {
+            if newest.len() == MAX_EVENTS {
+                newest.pop_front();
+            }
+            newest.extend(event_of(&message));
+            note_id(message, last);
+        }
+        self.send(ServerNews::Events(newest.into())).await
+    }
+
+    async fn send(&self, news: ServerNews) -> Result<(), ()> {
+        self.news.send(news).await.map_err(drop)
     }
 
     async fn get<T: serde::de::DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
         let body = self.server.call_within_runtime(&Call::get(path)).await?;
         let wrong = |error| Failure(format!("{} sent something that can't be read: {error}", self.server));
         text::parsed(&body).map_err(wrong)
+    }
+}
+
+/// The event of a message; `None` for messages of another type.
+fn event_of(message: &StreamMessage) -> Option<JournalEvent> {
+    let is_event = matches!(message.event.as_str(), "" | "message");
+    is_event.then(|| text::parsed(&message.data).ok()).flatten()
+}
+
+fn note_id(message: StreamMessage, last: &mut Option<String>) {
+    if !message.id.is_empty() {
+        *last = Some(message.id);
     }
 }

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::process::Signal;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -42,6 +44,7 @@ pub(super) fn run(server: ApiServer) -> Result<(), Failure> {
         tokio::spawn(feed.events());
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut continued = signal(SignalKind::from_raw(Signal::CONT.as_raw()))?;
         let stop = stop_signal();
         tokio::pin!(stop);
         loop {
@@ -49,6 +52,7 @@ pub(super) fn run(server: ApiServer) -> Result<(), Failure> {
             tokio::select! {
                 biased;
                 () = &mut stop => return Ok(()),
+                Some(()) = continued.recv() => screen.resume()?,
                 next = from_terminal.recv() => match next {
                     Some(Input::Key(key)) => match state.press(key) {
                         KeyEffect::Draw => {}

@@ -9,6 +9,7 @@ use ratatui::backend::CrosstermBackend;
 use ratatui::crossterm::event::{Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use ratatui::crossterm::terminal::{EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode};
 use ratatui::crossterm::{cursor, execute};
+use ratatui::layout::{Position, Rect};
 use tokio::sync::mpsc;
 
 use super::draw::draw;
@@ -57,16 +58,24 @@ impl TopScreen {
         Ok(())
     }
 
-    /// Makes the next picture a whole one.
+    /// Makes the next picture a whole one. It never asks the terminal where its cursor is, as `Terminal::clear` does:
+    /// the thread that reads keys would take the reply.
     pub(super) fn clear(&mut self) -> Result<(), Failure> {
-        Ok(self.terminal.clear()?)
+        let area = Rect::from((Position::ORIGIN, self.terminal.size()?));
+        Ok(self.terminal.resize(area)?)
     }
 
-    /// Stops the process, as the terminal's own Ctrl-Z does, after restoring the terminal.
+    /// Stops the process group, as the terminal's own Ctrl-Z does, after restoring the terminal.
     pub(super) fn suspend(&mut self) -> Result<(), Failure> {
         leave();
-        // The process continues here after `fg`.
-        let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::TSTP);
+        // The process continues here after `fg`. It does not stop where no shell could continue it.
+        let _ = rustix::process::kill_current_process_group(rustix::process::Signal::TSTP);
+        self.resume()
+    }
+
+    /// Takes the terminal again after the process was stopped: the shell may have changed the modes since then.
+    pub(super) fn resume(&mut self) -> Result<(), Failure> {
+        let _ = disable_raw_mode();
         enter()?;
         self.clear()
     }
