@@ -7,7 +7,7 @@ use ipnet::IpNet;
 
 use crate::config::client_lists::net;
 use crate::config::keys::{KeyKind as _, integer, keys, text, texts};
-use crate::config::secret_file::{self, SecretText};
+use crate::config::secret_file::{self, NamedFile, SecretText};
 use crate::model::RateLimit;
 use crate::model::rate_limit::{MAX_RATE, MAX_SLIP};
 use crate::source::{
@@ -30,6 +30,8 @@ pub struct Guard {
     pub version: Option<String>,
     /// The answer to `id.server`.
     pub id: Option<String>,
+    /// The file of the secrets, as messages show it.
+    pub(super) secrets_from: Option<NamedFile>,
 }
 
 /// Most exempt nets (judgment: they are searched one by one for each reply over the limit).
@@ -88,7 +90,8 @@ pub(super) fn read(
     base: &Path,
     problems: &mut Problems,
 ) -> Guard {
-    let secret_file = cookies.and_then(|keys| keys.secret_file);
+    let named = cookies.and_then(|keys| keys.secret_file);
+    let secrets_from = named.map(|named| NamedFile { shown: path_of(&named, base), place: Some(named.place) });
     let rate_limit = rrl.map_or_else(RateLimit::default, |RrlKeys { rate, slip, v4, v6, exempt, .. }| RateLimit {
         rate: rate.value,
         slip: slip.value,
@@ -98,11 +101,19 @@ pub(super) fn read(
     });
     let (version, id) = chaos.map_or((None, None), |keys| (keys.version, keys.id));
     Guard {
-        cookies: secret_file.as_ref().and_then(|file| cookie_secrets(file, base, problems)),
-        secret_file: secret_file.map(|file| absolute(&path_of(&file, base))),
+        cookies: None,
+        secret_file: secrets_from.as_ref().map(|file| absolute(&file.shown)),
         rate_limit,
         version: chaos_text("version", version, problems),
         id: chaos_text("id", id, problems),
+        secrets_from,
+    }
+}
+
+impl Guard {
+    /// These settings with the cookie secrets that their file has now; without any if it has errors.
+    pub(super) fn with_cookie_secrets(self, problems: &mut Problems) -> Guard {
+        Guard { cookies: self.secrets_from.as_ref().and_then(|file| cookie_secrets(file, problems)), ..self }
     }
 }
 
@@ -123,21 +134,22 @@ fn chaos_text(key: &'static str, written: Option<At<String>>, problems: &mut Pro
     Some(value)
 }
 
-fn cookie_secrets(file: &At<String>, base: &Path, problems: &mut Problems) -> Option<CookieSecrets> {
-    let shown = path_of(file, base);
-    problems.in_side_file(SideFile::CookieSecrets, |problems| match secret_file::read(&shown, MOST_SECRETS) {
+fn cookie_secrets(NamedFile { shown, place }: &NamedFile, problems: &mut Problems) -> Option<CookieSecrets> {
+    let whole = Place::start_of(shown);
+    let place = place.as_ref().unwrap_or(&whole);
+    problems.in_side_file(SideFile::CookieSecrets, |problems| match secret_file::read(shown, MOST_SECRETS) {
         Ok(SecretText { text, mode: _ }) if text.len() as u64 <= MOST_SECRETS => {
             let text = without_mark(&text);
-            secrets(&Source::secret(&shown, text), text, problems)
+            secrets(&Source::secret(shown, text), text, problems)
         }
         Ok(_) => {
             let message = format!("can't read {}: it is over {MOST_SECRETS} octets", shown.display());
-            problems.error(&file.place, message).hint("a file of cookie secrets has one or two lines");
+            problems.error(place, message).hint("a file of cookie secrets has one or two lines");
             None
         }
         Err(error) => {
             let message = format!("can't read {}: {}", shown.display(), reason(&error));
-            let problem = problems.error(&file.place, message);
+            let problem = problems.error(place, message);
             problem.hint(format!("make it with `openssl rand -hex {SECRET_LEN}`, the same for all nodes of a fleet"));
             None
         }

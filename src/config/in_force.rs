@@ -5,10 +5,29 @@ use std::path::PathBuf;
 
 use crate::config::certificate::Tls;
 use crate::config::guard::Guard;
+use crate::config::secret_file::NamedFile;
 use crate::config::settings::{Listen, Settings};
-use crate::source::{Problems, SideFile};
+use crate::source::{ManualSection, Problems, SideFile};
 
 impl Settings {
+    /// These settings with the tokens and cookie secrets that their files have now; without them where a file has
+    /// errors.
+    pub(super) fn with_side_files(self, problems: &mut Problems) -> Settings {
+        let operators = problems.about(ManualSection::Operators, |problems| self.operators.with_tokens(problems));
+        let guard = problems.about(ManualSection::Settings, |problems| self.guard.with_cookie_secrets(problems));
+        Settings { operators, guard, ..self }
+    }
+
+    /// These settings, which stay in force while those of the file have errors. The files that they name are read
+    /// again: each is a part of its own.
+    pub(super) fn with_side_files_again(&self, problems: &mut Problems) -> Settings {
+        let mut settings = self.clone();
+        for file in [&mut settings.operators.tokens_from, &mut settings.guard.secrets_from] {
+            *file = file.take().map(NamedFile::without_line);
+        }
+        settings.with_side_files(problems).with_good_side_files_of(self, problems)
+    }
+
     /// These settings with the tokens and cookie secrets of `before` where their files have errors now.
     pub(super) fn with_good_side_files_of(mut self, before: &Settings, problems: &Problems) -> Settings {
         if problems.is_bad(SideFile::Tokens) {
@@ -24,7 +43,7 @@ impl Settings {
 
     /// Whether anything differs that a running process can change. Databases are compared elsewhere.
     pub(super) fn differs(&self, other: &Settings) -> bool {
-        let Guard { cookies, secret_file: _, rate_limit, version, id } = &self.guard;
+        let Guard { cookies, secret_file: _, rate_limit, version, id, secrets_from: _ } = &self.guard;
         let (theirs, placing) = (&other.guard, &other.placing);
         let tokens = |settings: &Settings| settings.operators.tokens.as_deref().cloned();
         self.node != other.node

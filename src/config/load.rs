@@ -73,7 +73,7 @@ pub fn start(
     finish(settings, None, &before, problems)
 }
 
-/// The settings, if they have no errors outside the files that they name.
+/// The settings with the files that they name, if they have no errors outside these.
 fn valid_settings(options: &LoadOptions<'_>, problems: &mut Problems) -> Option<Settings> {
     let settings = settings::read(options.settings_file, settings::environment(), options.flags, problems);
     settings.filter(|_| problems.errors_outside_side_files() == 0)
@@ -84,17 +84,25 @@ pub fn again(options: LoadOptions<'_>, in_force: &InForce) -> Result<Loaded, Vec
     let mut problems = Problems::default();
     let before = ZoneHistory::new(in_force.zones.clone(), options.now, options.confirm_removal);
     let before = before.with(options.discovered.clone());
-    let Some(settings) = valid_settings(&options, &mut problems) else {
-        return finish((*in_force.settings).clone(), Some(in_force), &before, problems);
+    let read = settings::read_alone(options.settings_file, settings::environment(), options.flags, &mut problems);
+    let Some(settings) = read.filter(|_| problems.errors_outside_side_files() == 0) else {
+        let settings = in_force.settings.with_side_files_again(&mut problems);
+        return finish(settings, Some(in_force), &before, problems);
     };
-    let settings = settings.with_good_side_files_of(&in_force.settings, &problems);
+    let (mut of_side_files, mut trial) = (Problems::default(), Problems::default());
+    let settings = settings.with_side_files(&mut of_side_files);
+    let settings = settings.with_good_side_files_of(&in_force.settings, &of_side_files);
     // A running server connects to no other fleet, and exclusive names need the one of its start.
     let settings = Settings { is_in_fleet: in_force.settings.is_in_fleet, ..settings };
-    let mut trial = Problems::default();
     let loaded = classes::read_and_place(&settings, &before, Some(&in_force.model), &mut trial);
-    if loaded.invalid.is_empty() {
+    if loaded.invalid.is_empty() && loaded.is_complete {
+        problems.extend(of_side_files);
         problems.extend(trial);
         return complete(settings, loaded, Some(in_force), problems);
+    }
+    if !loaded.is_complete {
+        // Clients can't be placed under the new settings.
+        problems.extend(trial);
     }
     let file = options.settings_file.unwrap_or(Path::new("portolan.toml"));
     for apex in &loaded.invalid {
@@ -104,7 +112,8 @@ pub fn again(options: LoadOptions<'_>, in_force: &InForce) -> Result<Loaded, Vec
         let problem = problems.error(&Place::start_of(file), message);
         problem.hint("correct the files of the zone first, or restore what it needs in the settings, such as a region");
     }
-    finish((*in_force.settings).clone(), Some(in_force), &before, problems)
+    let settings = in_force.settings.with_side_files_again(&mut problems);
+    finish(settings, Some(in_force), &before, problems)
 }
 
 fn finish(
@@ -115,8 +124,10 @@ fn finish(
 ) -> Result<Loaded, Vec<Problem>> {
     let served = in_force.map(|in_force| &*in_force.model);
     let loaded = classes::read_and_place(&settings, before, served, &mut problems);
-    // Without any zone, and with an error in the directory, the settings probably name a wrong directory.
-    if loaded.zones.is_empty() && problems.errors_outside_side_files() > 0 {
+    // Without any zone, and with an error in the directory, the settings probably name a wrong directory. A server that
+    // has no zone goes on without one, and uses what its other files have.
+    let has_none = in_force.is_some_and(|in_force| in_force.zones.is_empty());
+    if loaded.zones.is_empty() && !has_none && problems.errors_outside_side_files() > 0 {
         return Err(problems.into_sorted());
     }
     complete(settings, loaded, in_force, problems)

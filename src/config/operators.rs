@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde_json::json;
 
 use crate::config::keys::{KeyKind as _, keys, text, texts};
+use crate::config::secret_file::NamedFile;
 use crate::config::token_scope::WrittenScope;
 use crate::config::tokens::{self, ReadTokens, Tokens};
 use crate::model::Model;
@@ -27,6 +28,8 @@ pub struct Operators {
     pub state_dir: Option<PathBuf>,
     /// The endpoints and zones that the tokens name, with their places.
     pub(super) scopes: Arc<[WrittenScope]>,
+    /// The file of the tokens, as messages show it.
+    pub(super) tokens_from: Option<NamedFile>,
 }
 
 /// Most names of the API (judgment: each request is compared with all).
@@ -56,34 +59,40 @@ keys! {
     }
 }
 
-/// Reads the file of tokens. Paths are relative to `base` unless a flag names them. Without a settings file there is no
-/// `base`, and the defaults don't apply.
-pub(super) fn read(
-    api: Option<ApiKeys>,
-    state: Option<StateKeys>,
-    base: Option<&Path>,
-    problems: &mut Problems,
-) -> Operators {
+/// The settings without the tokens. Paths are relative to `base` unless a flag names them. Without a settings file
+/// there is no `base`, and the defaults don't apply.
+pub(super) fn read(api: Option<ApiKeys>, state: Option<StateKeys>, base: Option<&Path>) -> Operators {
     let path = |written: Option<&At<String>>, default: &str| match (written, base) {
         (Some(written), base) => Some(path_of(written, base.unwrap_or(Path::new("")))),
         (None, base) => base.map(|base| base.join(default)),
     };
-    let (file, hosts) = api.map_or((None, Vec::new()), |keys| (keys.token_file, keys.hosts.value));
-    let shown = path(file.as_ref(), "tokens");
-    let read =
-        |problems: &mut Problems| shown.as_deref().and_then(|shown| tokens::read(shown, file.as_ref(), problems));
-    let read = problems.in_side_file(SideFile::Tokens, read).filter(|_| !problems.is_bad(SideFile::Tokens));
-    let ReadTokens { tokens, scopes } = read.unwrap_or_default();
+    let (named, hosts) = api.map_or((None, Vec::new()), |keys| (keys.token_file, keys.hosts.value));
+    let shown = path(named.as_ref(), "tokens");
     Operators {
-        tokens: tokens.map(Arc::new),
+        tokens: None,
         token_file: shown.as_deref().map(absolute),
         hosts,
         state_dir: path(state.and_then(|keys| keys.dir).as_ref(), "state").as_deref().map(absolute),
-        scopes: scopes.into(),
+        scopes: Arc::default(),
+        tokens_from: shown.map(|shown| NamedFile { shown, place: named.map(|named| named.place) }),
     }
 }
 
 impl Operators {
+    /// These settings with the tokens that their file has now; without tokens if it has errors.
+    pub(super) fn with_tokens(self, problems: &mut Problems) -> Operators {
+        let file = self.tokens_from.as_ref();
+        let read = |problems: &mut Problems| file.and_then(|file| tokens::read(file, problems));
+        let read = problems.in_side_file(SideFile::Tokens, read).filter(|_| !problems.is_bad(SideFile::Tokens));
+        let ReadTokens { tokens, scopes } = read.unwrap_or_default();
+        Operators { tokens: tokens.map(Arc::new), scopes: scopes.into(), ..self }
+    }
+
+    /// These tokens, and all else of `rest`.
+    pub fn with_rest_of(&self, rest: &Operators) -> Operators {
+        Operators { tokens: self.tokens.clone(), scopes: self.scopes.clone(), ..rest.clone() }
+    }
+
     /// Warns of tokens that name an endpoint or a zone that `model` does not have.
     pub(super) fn warn_of_unknown(&self, model: &Model, problems: &mut Problems) {
         problems.about(ManualSection::Operators, |problems| {

@@ -2,11 +2,27 @@
 
 use std::io::{Read, Result};
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
-use crate::source::{calls, files};
+use crate::source::{Place, calls, files};
+
+/// A file that the settings name, or that has its default name.
+#[derive(Debug, Clone)]
+pub(super) struct NamedFile {
+    /// Its path as a user would type it.
+    pub(super) shown: PathBuf,
+    /// Where the settings name it; `None`: they don't.
+    pub(super) place: Option<Place>,
+}
+
+impl NamedFile {
+    /// Forgets the line that names it: the settings file may have changed.
+    pub(super) fn without_line(self) -> NamedFile {
+        NamedFile { place: self.place.map(|place| Place::start_of(&place.file.shown)), ..self }
+    }
+}
 
 /// The text of a file of secrets, and the rights of the file.
 pub(super) struct SecretText {

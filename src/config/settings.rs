@@ -140,9 +140,19 @@ pub(super) fn schema() -> Json {
     SettingsKeys::schema()
 }
 
-/// Reads the settings. They are returned even when they have errors, so that the problems of the zones can be found in
+/// Reads the settings and the files of tokens and cookie secrets. They are returned even when they have errors, so that the problems of the zones can be found in
 /// the same run; `None` if the file can't be read or parsed.
 pub(super) fn read(
+    file: Option<&Path>,
+    environment: HashMap<String, String>,
+    flags: &Flags,
+    problems: &mut Problems,
+) -> Option<Settings> {
+    Some(read_alone(file, environment, flags, problems)?.with_side_files(problems))
+}
+
+/// The same without tokens and cookie secrets.
+pub(super) fn read_alone(
     file: Option<&Path>,
     environment: HashMap<String, String>,
     flags: &Flags,
@@ -167,7 +177,7 @@ fn settings(keys: SettingsKeys, shown: &Path, has_file: bool, problems: &mut Pro
     let listen = keys.listen.map_or_else(Listen::default, |at| listen::listen(at.value, has_tls, problems));
     let (zones_shown, zones_dir) = zones_dir(keys.zones.as_ref().and_then(|at| at.value.dir.as_ref()), base);
     let operators = problems.about(ManualSection::Operators, |problems| {
-        let operators = operators::read(value(keys.api), value(keys.state), has_file.then_some(base), problems);
+        let operators = operators::read(value(keys.api), value(keys.state), has_file.then_some(base));
         refuse_shared_directory(operators.state_dir.as_deref(), &zones_dir, shown, problems);
         operators
     });

@@ -2,15 +2,14 @@
 //! message shows either.
 
 use std::fmt;
-use std::path::Path;
 use std::sync::Arc;
 
 use ring::digest::{SHA256, SHA256_OUTPUT_LEN, digest};
 use subtle::{ConditionallySelectable, ConstantTimeEq};
 
-use crate::config::secret_file::{self, SecretText};
+use crate::config::secret_file::{self, NamedFile, SecretText};
 use crate::config::token_scope::{self, Rights, WrittenScope};
-use crate::source::{At, Place, Problems, Source, reason, without_mark};
+use crate::source::{Place, Problems, Source, reason, without_mark};
 
 /// The holders of all tokens.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -70,8 +69,8 @@ pub(super) struct ReadTokens {
     pub(super) scopes: Vec<WrittenScope>,
 }
 
-/// Reads the file `shown`, which is `named` in the settings, or has the default name. `None` if there is no file.
-pub(super) fn read(shown: &Path, named: Option<&At<String>>, problems: &mut Problems) -> Option<ReadTokens> {
+/// Reads the file. `None` if there is none.
+pub(super) fn read(NamedFile { shown, place }: &NamedFile, problems: &mut Problems) -> Option<ReadTokens> {
     let whole = Place::start_of(shown);
     let error = match secret_file::read(shown, MAX_FILE) {
         Ok(SecretText { text, mode }) => {
@@ -86,14 +85,14 @@ pub(super) fn read(shown: &Path, named: Option<&At<String>>, problems: &mut Prob
         Err(error) => error,
     };
     let message = format!("can't read {}: {}", shown.display(), reason(&error));
-    match (error.kind() == std::io::ErrorKind::NotFound, named) {
+    match (error.kind() == std::io::ErrorKind::NotFound, place) {
         (true, None) => {}
-        (true, Some(At { place, .. })) => {
+        (true, Some(place)) => {
             let problem = problems.warning(place, format!("{message}; every call that changes something is off"));
             problem.hint(LINE);
         }
-        (false, named) => {
-            problems.error(named.map_or(&whole, |named| &named.place), message);
+        (false, place) => {
+            problems.error(place.as_ref().unwrap_or(&whole), message);
         }
     }
     None
@@ -201,7 +200,7 @@ mod tests {
     fn parsed(text: &str) -> (Tokens, Vec<String>) {
         let mut problems = Problems::default();
         let ReadTokens { tokens, scopes: _ } =
-            parse(&Source::new(Path::new("f"), text.as_bytes()), text.as_bytes(), &mut problems);
+            parse(&Source::new(std::path::Path::new("f"), text.as_bytes()), text.as_bytes(), &mut problems);
         let found = problems.into_sorted();
         assert!(found.iter().all(|problem| !format!("{problem:?}").contains(ALICE)), "a secret is shown: {found:?}");
         (tokens.unwrap(), found.iter().map(|p| format!("{}:{}: {}", p.line, p.column, p.message)).collect())

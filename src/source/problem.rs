@@ -315,6 +315,8 @@ impl Problems {
     /// Adds the problems of another list.
     pub(crate) fn extend(&mut self, other: Problems) {
         self.errors += other.errors;
+        self.side_file_errors += other.side_file_errors;
+        self.bad_side_files.extend(other.bad_side_files);
         for (file, counts) in other.counts {
             self.counts.entry(file).or_default().add_left_out(&counts);
         }

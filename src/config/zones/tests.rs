@@ -1,6 +1,7 @@
 //! Which version of each zone is served while files have errors, collide, disappear and come back.
 
 mod shared;
+mod side_files;
 
 use std::fs;
 use std::path::Path;

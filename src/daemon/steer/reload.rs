@@ -10,7 +10,7 @@ use tokio::task::{JoinError, JoinHandle};
 use tokio::time::Interval;
 
 use crate::clock;
-use crate::config::{self, InForce, LoadOptions, Loaded, VersionStatus};
+use crate::config::{self, InForce, LoadOptions, Loaded, Settings, VersionStatus};
 use crate::control::{JournalEvent, ReloadStatus};
 use crate::daemon::changes::{Cause, WatchedFiles};
 use crate::daemon::fleet::{CheckHashes, hashes_of};
@@ -228,6 +228,7 @@ impl Steer {
     ) -> NextGeneration {
         let Loaded { settings, model, mut warnings, refused, zones, files: _, is_news } = loaded;
         if let Err(error) = check_rights(model.checks.iter().map(|check| &*check.key)) {
+            self.adopt_tokens(&settings);
             return self.refuse(cause, vec![self.problem(Severity::Error, error.to_string())]);
         }
         tracing::debug!(checks = model.checks.len(), "probing what the files say before it is served");
@@ -251,6 +252,16 @@ impl Steer {
         let (model, settings) = (Arc::new(model), Arc::new(settings));
         let coming = ComingGeneration { cause, model, settings, zones, identity, watched, refused, warnings, rounds };
         NextGeneration::Probing(Box::new(coming))
+    }
+
+    /// Uses the tokens of a load that is refused, if they are of the file in force: it is a part of its own.
+    fn adopt_tokens(&mut self, loaded: &Settings) {
+        if loaded.operators.token_file == self.settings.operators.token_file {
+            let mut settings = Settings::clone(&self.settings);
+            settings.operators = loaded.operators.with_rest_of(&settings.operators);
+            self.settings = Arc::new(settings);
+            self.access.adopt(&self.settings);
+        }
     }
 
     /// Nothing could be loaded: reports why. The served generation stays.
