@@ -11,6 +11,7 @@ mod format_tests;
 mod lock;
 #[cfg(test)]
 mod tests;
+mod write_rules;
 mod writer;
 
 use std::fs::{create_dir_all, rename};
@@ -33,6 +34,7 @@ use writer::{OnWritten, Queue};
 
 pub(crate) use file::{Durability, FileInfo, OWN_FILES, StateFile, Unreadable, make_dir, replace, text_of};
 pub(crate) use lock::{DirGuard, NAME as LOCK};
+pub(crate) use write_rules::{are_in_force as file_rules_are_in_force, why_unwritten};
 pub(crate) use writer::{StateWrites, WriteOutcome};
 
 /// A file that could not be written is tried again after this. Judgment: a try costs little, and an override that is

@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::config::{LAST_GOOD_DIR, Version, VersionStatus, ZoneState};
-use crate::daemon::state::{DirGuard, RETRY_AFTER, STOP_WAIT, StateWrites};
+use crate::daemon::state::{DirGuard, RETRY_AFTER, STOP_WAIT, StateWrites, why_unwritten};
 use crate::source::calls;
 use crate::wire::Name;
 use disk::{MAX_VERSION, WriteProgress};
@@ -131,7 +131,8 @@ impl VersionFolder {
     fn follow(&mut self, zones: &[ZoneState]) -> bool {
         if let Err(error) = self.guard.check() {
             self.writes.count(false);
-            tracing::error!(dir = %self.dir.display(), %error, "the last good versions of the zones can't be written");
+            let error = why_unwritten(&error);
+            tracing::error!(dir = %self.dir.display(), error, "the last good versions of the zones can't be written");
             return false;
         }
         let wanted: Vec<&Arc<Version>> = zones.iter().filter_map(|zone| zone.version.as_ref()).collect();
@@ -189,7 +190,7 @@ impl VersionFolder {
     fn failed(&self, version: &Version, error: &std::io::Error, unsettled: &mut HashSet<Name>) {
         tracing::error!(
             zone = %version.apex,
-            %error,
+            error = why_unwritten(error),
             "the last good version of this zone can't be written: a restart would not have it"
         );
         self.writes.count(false);

@@ -9,7 +9,7 @@ import pytest
 
 from portolan import BASE, Node, files, policy
 from processes import LIBC, wait_until
-from test_operator import ALICE, TOKENS
+from test_operator import ALICE, TOKENS, write_tokens
 
 CREATE_RULESET, VERSION = 444, 1
 ROOT = Path(__file__).parents[2]
@@ -108,3 +108,22 @@ def test_overrides_and_new_files_work_with_the_rules(dir):
         assert drained.returncode == 0, drained.stderr
         assert "not yet on disk" not in drained.stdout + drained.stderr
         assert "one" in (dir / "node/state/overrides.json").read_text()
+
+
+def test_a_state_directory_that_is_replaced_needs_a_restart_and_the_server_says_so(dir, outside):
+    """The rules are for the directory that was there at the start."""
+    state = outside / "state"
+    write_tokens(dir)
+    settings = f'{BASE}\n[regions.eu-west]\n[state]\ndir = {json.dumps(str(state))}\n[run]\nuser = "root"\n'
+    drain = lambda node: node.command("drain", "one", "--why", "test", "--yes", env={"PORTOLAN_TOKEN": ALICE}).stderr
+    with Node(dir, files(zone()), settings=settings) as node:
+        assert "not yet on disk" not in drain(node)
+        state.rename(outside / "old")
+        state.mkdir(mode=0o777)
+        warned = drain(node)
+        for text in (warned, node.command("status").stdout, node.child.err()):
+            words = " ".join(text.split())
+            assert "there at the start" in words and "restart the server" in words, text
+        state.rmdir()
+        (outside / "old").rename(state)
+        wait_until(lambda: "unsaved" not in node.status() or not node.status()["unsaved"], 30)

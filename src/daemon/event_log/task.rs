@@ -11,7 +11,7 @@ use crate::clock;
 use crate::control::unsaved::DiskState;
 use crate::control::{Journal, JournalEvent, MAX_EVENTS};
 use crate::daemon::event_log::{CONTENT, LOG, LoadedEvents, LogFiles, Missing, log_path};
-use crate::daemon::state::{RETRY_AFTER, StateDir};
+use crate::daemon::state::{RETRY_AFTER, StateDir, why_unwritten};
 use crate::model::Moment;
 
 /// Events are visible after this time, whether they are written or not (judgment: a disk that works takes milliseconds,
@@ -124,11 +124,12 @@ impl LogTask {
                 }
             }
             Err(error) => {
-                self.disk.failed(LOG, &error.to_string());
+                let error = why_unwritten(&error);
+                self.disk.failed(LOG, &error);
                 if self.retry_at.replace(clock::now() + RETRY_AFTER).is_none() {
                     tracing::error!(
                         file = %shown.display(),
-                        %error,
+                        error,
                         "the log of events can't be written: a restart would lose the last ones; the server tries again"
                     );
                 }

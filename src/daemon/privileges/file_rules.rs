@@ -16,6 +16,7 @@ use landlock::{
 };
 
 use crate::daemon::privileges::needs::{Needs, Want};
+use crate::daemon::state::file_rules_are_in_force;
 
 /// The rights that the rules are about: all changes of files and directories (Linux 6.2). An older kernel enforces
 /// those that it knows.
@@ -68,7 +69,11 @@ pub(super) fn restrict(needs: &Needs) {
         }
     };
     let written = || rules.written.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ");
-    match apply(&rules) {
+    let applied = apply(&rules);
+    if matches!(applied, Ok(RulesetStatus::FullyEnforced | RulesetStatus::PartiallyEnforced)) {
+        file_rules_are_in_force();
+    }
+    match applied {
         Ok(RulesetStatus::FullyEnforced) => tracing::debug!("files are written only below {}", written()),
         Ok(RulesetStatus::PartiallyEnforced) => {
             tracing::info!("files are written only below {}, as far as this kernel can tell (Landlock)", written());

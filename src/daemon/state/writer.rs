@@ -13,6 +13,7 @@ use crate::clock;
 use crate::control::unsaved::DiskState;
 use crate::daemon::state::file::{FileInfo, replace};
 use crate::daemon::state::lock::DirGuard;
+use crate::daemon::state::write_rules::why_unwritten;
 use crate::model::Moment;
 
 /// The most requests that wait until one file is written. Further requests get an error at once, but their change is
@@ -238,7 +239,7 @@ impl Queue {
             replace(&to, info.name, written.as_bytes(), info.durability)
         });
         let outcome = match replacing.await {
-            Ok(outcome) => outcome.map_err(|error| error.to_string()),
+            Ok(outcome) => outcome.map_err(|error| why_unwritten(&error)),
             Err(error) => Err(error.to_string()),
         };
         if info.is_counted {
