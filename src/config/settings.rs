@@ -140,8 +140,8 @@ pub(super) fn schema() -> Json {
     SettingsKeys::schema()
 }
 
-/// Reads the settings and the files of tokens and cookie secrets. They are returned even when they have errors, so that the problems of the zones can be found in
-/// the same run; `None` if the file can't be read or parsed.
+/// Reads the settings and the files of tokens and cookie secrets. The settings are returned even when they have errors,
+/// so that the problems of the zones can be found in the same run; `None` if the file can't be read or parsed.
 pub(super) fn read(
     file: Option<&Path>,
     environment: HashMap<String, String>,
