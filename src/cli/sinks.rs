@@ -4,7 +4,10 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use crate::cli::text;
-use crate::sinks::{LostRange, SinkReport, SinkState};
+use crate::sinks::{LostRange, SinkReport, SinkState, WaitingEvents};
+
+/// Most endpoints whose waiting events have a line (judgment: they have a cause in common).
+const MAX_WAITING: usize = 3;
 
 /// A row for each sink, and what is wrong with those that take nothing. Empty without a sink.
 pub(super) fn human(sinks: &[SinkReport], now: f64) -> String {
@@ -30,15 +33,25 @@ fn describe(sink: &SinkReport, now: f64, shown: &mut String) {
     let error = sink.last_error.as_ref();
     let error = error.map_or_else(String::new, |error| format!(": {} ({})", error.why, error.hint));
     match sink.state {
-        SinkState::Ok => {}
+        SinkState::Ok | SinkState::Waiting => {}
         SinkState::Retrying => {
-            let wait = sink.next_try.map_or(0.0, |at| at - now);
-            let wait = text::span(Duration::try_from_secs_f64(wait).unwrap_or_default());
-            let _ = writeln!(shown, "{name} TAKES NO EVENTS, the next try is in {wait}{error}");
+            let _ = writeln!(shown, "{name} TAKES NO EVENTS{}{error}", next_try(sink.next_try, now));
         }
         SinkState::Off => {
             let _ = writeln!(shown, "{name} IS OFF until a restart{error}");
         }
+    }
+    for WaitingEvents { subject, events, since, next_try: at, why, hint } in sink.waiting.iter().take(MAX_WAITING) {
+        let of = if subject.is_empty() { "without a subject" } else { "of" };
+        let (count, wait) =
+            if *events == 1 { ("1 event".to_owned(), "waits") } else { (format!("{events} events"), "wait") };
+        let (since, next_try) = (text::span(span(now - since)), next_try(*at, now));
+        let subject = if subject.is_empty() { String::new() } else { format!(" {subject}") };
+        let _ = writeln!(shown, "{name}: {count} {of}{subject} {wait} since {since} ago{next_try}: {why} ({hint})");
+    }
+    let more = sink.waiting_endpoints.saturating_sub(sink.waiting.len().min(MAX_WAITING) as u64);
+    if more > 0 {
+        let _ = writeln!(shown, "{name}: events of {more} more endpoints wait");
     }
     if let Some(LostRange { first, last }) = sink.lost_range {
         let count = sink.lost;
@@ -49,9 +62,17 @@ fn describe(sink: &SinkReport, now: f64, shown: &mut String) {
         );
     }
     if let Some(dead) = sink.last_dead_letters.last() {
-        let (ago, id) = (text::span(Duration::try_from_secs_f64(now - dead.at).unwrap_or_default()), &dead.id);
+        let (ago, id) = (text::span(span(now - dead.at)), &dead.id);
         let _ = writeln!(shown, "{name} refused event {id} for good, {ago} ago: {}", dead.why);
     }
+}
+
+fn next_try(at: Option<f64>, now: f64) -> String {
+    at.map_or_else(String::new, |at| format!(", the next try is in {}", text::span(span(at - now))))
+}
+
+fn span(secs: f64) -> Duration {
+    Duration::try_from_secs_f64(secs).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -88,6 +109,22 @@ mod tests {
             "audit never gets 5 events, the last of them between numbers 1 and 5: it was away so long that the log no \
              longer had them",
             "audit refused event ns1/9 for good, 60 s ago: HTTP status 400",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line}\n{text}");
+        }
+        let waits = |subject: &str, events, next_try| {
+            let (why, hint) = ("HTTP status 404".into(), "compare url".into());
+            WaitingEvents { subject: subject.into(), events, since: 40.0, next_try, why, hint }
+        };
+        let waiting =
+            vec![waits("q", 2, Some(3700.0)), waits("", 1, None), waits("r", 3, Some(101.0)), waits("s", 1, None)];
+        let state = SinkState::Waiting;
+        let text = human(&[SinkReport { state, waiting, waiting_endpoints: 9, ..sink.clone() }], 100.0);
+        assert_eq!(row(&text), "audit webhook http://127.0.0.1:9000/events waiting 7 12 0 0");
+        for line in [
+            "audit: 2 events of q wait since 60 s ago, the next try is in 60 m: HTTP status 404 (compare url)",
+            "audit: 1 event without a subject waits since 60 s ago: HTTP status 404 (compare url)",
+            "audit: events of 6 more endpoints wait",
         ] {
             assert!(text.lines().any(|found| found == line), "{line}\n{text}");
         }

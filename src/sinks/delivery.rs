@@ -15,6 +15,7 @@
 //!
 //! While the sink as a whole takes nothing, one event at a time is tried, after waits that grow.
 
+mod held_up;
 #[cfg(test)]
 mod tests;
 
@@ -25,12 +26,14 @@ use crate::fleet::events::NEW_NUMBERING;
 use crate::model::Moment;
 use crate::sinks::backoff::{backoff, wait_of};
 use crate::sinks::{FailureKind, SendFailure};
+use held_up::FailedHead;
+pub use held_up::HeldUp;
 
 /// Most numbers that a [`SinkPosition`] lists (judgment: a restart sends again what is after the last of them).
 const MAX_OPEN: usize = 256;
-/// A sink that refused so many tries in a row takes nothing (judgment: a receiver that dislikes one event takes others
-/// between its tries).
-const REFUSED_IN_A_ROW: u32 = 3;
+/// A sink that refused so many events in a row, and took none meanwhile, takes nothing (judgment: a receiver that dislikes
+/// the events of one endpoint takes others).
+const REFUSED_IN_A_ROW: usize = 3;
 
 /// The bounds of a sink.
 #[derive(Debug, Clone, Copy)]
@@ -95,6 +98,8 @@ struct KeyQueue {
     refusals: u32,
     /// How many events of all keys were delivered when it was last tried.
     delivered_then: u64,
+    /// What failed, if it was tried.
+    failed: Option<FailedHead>,
 }
 
 /// The events of one sink. See the comment of this module.
@@ -113,12 +118,14 @@ pub struct Delivery {
     /// The first events of keys that may be sent: by tries, then by number.
     ready: BTreeSet<(u32, u64)>,
     waiting: BTreeSet<(Moment, u64)>,
+    /// The first events of keys that were tried and failed.
+    failed: BTreeSet<u64>,
     /// The events under way, each with the number of the pause before it.
     in_flight: HashMap<u64, u64>,
     /// Failures of the sink as a whole since it last took an event.
     failures: u32,
-    /// Tries that it refused since then.
-    refused_in_a_row: u32,
+    /// The first events that it refused since then, [`REFUSED_IN_A_ROW`] at most.
+    refused_in_a_row: BTreeSet<u64>,
     paused_until: Option<Moment>,
     /// How many pauses there were.
     pauses: u64,
@@ -139,9 +146,10 @@ impl Delivery {
             queues: HashMap::new(),
             ready: BTreeSet::new(),
             waiting: BTreeSet::new(),
+            failed: BTreeSet::new(),
             in_flight: HashMap::new(),
             failures: 0,
-            refused_in_a_row: 0,
+            refused_in_a_row: BTreeSet::new(),
             paused_until: None,
             pauses: 0,
             is_off: false,
@@ -244,7 +252,7 @@ impl Delivery {
         let failure = match result {
             Ok(()) => {
                 self.delivered += 1;
-                self.refused_in_a_row = 0;
+                self.refused_in_a_row.clear();
                 if is_news {
                     (self.failures, self.paused_until) = (0, None);
                 }
@@ -253,6 +261,7 @@ impl Delivery {
             }
             Err(failure) => failure,
         };
+        self.note_failure(number, failure, now);
         if failure.kind == FailureKind::Gone {
             self.is_off = true;
             self.wait(number, now, None);
@@ -275,7 +284,9 @@ impl Delivery {
             if is_news {
                 (self.failures, self.paused_until) = (0, None);
             }
-            self.refused_in_a_row = self.refused_in_a_row.saturating_add(1);
+            if self.refused_in_a_row.len() < REFUSED_IN_A_ROW {
+                self.refused_in_a_row.insert(number);
+            }
         } else if is_news {
             self.failures = self.failures.saturating_add(1);
             self.pauses += 1;
@@ -342,7 +353,7 @@ impl Delivery {
 
     /// Whether the sink takes nothing now.
     pub fn is_failing(&self) -> bool {
-        self.failures > 0 || self.refused_in_a_row >= REFUSED_IN_A_ROW
+        self.failures > 0 || self.refused_in_a_row.len() >= REFUSED_IN_A_ROW
     }
 
     /// Until when nothing is sent.
@@ -378,6 +389,7 @@ impl Delivery {
     /// An event is done, however that came. The next one of its key may be sent.
     fn remove(&mut self, number: u64) {
         let Some(key) = self.open.remove(&number) else { return };
+        self.failed.remove(&number);
         let Some(mut queue) = self.queues.remove(&key) else { return };
         if queue.numbers.front() != Some(&number) {
             if let Ok(at) = queue.numbers.binary_search(&number) {
@@ -402,6 +414,6 @@ impl Delivery {
             self.ready.insert((0, *first));
         }
         let head = HeadState::Ready;
-        self.queues.insert(key, KeyQueue { numbers, head, tries: 0, refusals: 0, delivered_then: 0 });
+        self.queues.insert(key, KeyQueue { numbers, head, tries: 0, refusals: 0, delivered_then: 0, failed: None });
     }
 }

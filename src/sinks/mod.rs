@@ -14,9 +14,9 @@ mod failure;
 mod report;
 mod webhook;
 
-pub use delivery::{Delivery, DeliveryLimits, EndedTry, LostNumbers, SinkPosition};
+pub use delivery::{Delivery, DeliveryLimits, EndedTry, HeldUp, LostNumbers, SinkPosition};
 pub use failure::{FailureKind, SendFailure};
-pub use report::{DeadLetter, LostRange, SinkBoard, SinkError, SinkReport, SinkState};
+pub use report::{DeadLetter, LostRange, SinkBoard, SinkError, SinkReport, SinkState, WaitingEvents};
 #[cfg(test)]
 pub(crate) use webhook::test_receiver;
 pub use webhook::{OutgoingEvent, Webhook};

@@ -12,6 +12,8 @@ pub enum SinkState {
     /// It takes events, or nothing was sent yet.
     #[default]
     Ok,
+    /// It takes events, but not those of some endpoints, which wait.
+    Waiting,
     /// It takes nothing now. The server tries again.
     Retrying,
     /// It wants no event any more. Nothing is sent until a restart.
@@ -23,6 +25,7 @@ impl SinkState {
     pub fn as_str(self) -> &'static str {
         match self {
             SinkState::Ok => "ok",
+            SinkState::Waiting => "waiting",
             SinkState::Retrying => "retrying",
             SinkState::Off => "off",
         }
@@ -56,9 +59,15 @@ pub struct SinkReport {
     /// The last of those: the first and the last of their numbers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lost_range: Option<LostRange>,
-    /// When the server tries again, in Unix seconds; only while it retries.
+    /// When the server tries again, in Unix seconds; only while something waits for that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_try: Option<f64>,
+    /// Endpoints whose events wait, because the sink did not take the first of them.
+    #[serde(default)]
+    pub waiting_endpoints: u64,
+    /// The events of those endpoints: up to 8, those that failed first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub waiting: Vec<WaitingEvents>,
     /// The last failure; absent before the first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_error: Option<SinkError>,
@@ -82,6 +91,24 @@ pub struct SinkError {
     /// When, in Unix seconds.
     pub at: f64,
     /// What happened.
+    pub why: String,
+    /// What to do about it.
+    pub hint: String,
+}
+
+/// The events of one endpoint, the first of which a sink did not take.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct WaitingEvents {
+    /// The subject of the events, which is the endpoint; empty: events without one.
+    pub subject: String,
+    /// How many wait.
+    pub events: u64,
+    /// When the first of them failed for the first time, in Unix seconds.
+    pub since: f64,
+    /// When it is tried again, in Unix seconds; absent while it is tried.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_try: Option<f64>,
+    /// Why it failed the last time.
     pub why: String,
     /// What to do about it.
     pub hint: String,

@@ -155,7 +155,8 @@ families! {
     ANSWERS Counter "portolan_answers_total" ["zone" "name" "endpoint"]
         "How often an endpoint was in a reply for a steered name.";
 
-    SINK_UP Gauge "portolan_sink_up" ["sink"] "Whether a sink takes events; 0 while it is away, and when it is off.";
+    SINK_UP Gauge "portolan_sink_up" ["sink"]
+        "Whether a sink takes all events; 0 while some wait for another try, and when it is off.";
     SINK_WAITING Gauge "portolan_sink_events_waiting" ["sink"] "Events of the log that a sink has not confirmed.";
     SINK_POSITION Gauge "portolan_sink_position_number" ["sink"]
         "All events up to this number are confirmed by a sink, refused or lost.";

@@ -149,7 +149,7 @@ def test_replies_mean_what_they_mean_and_all_is_shown(dir):
         assert node.metric("portolan_sink_up", **labels) == 1 and node.metric("portolan_sink_events_waiting", **labels) == 0
         is_moved = True
         turn(node, [2])
-        wait_until(lambda: sink(node)["state"] == "retrying", BOUND)
+        wait_until(lambda: sink(node)["state"] == "retrying" and sink(node)["last_error"]["why"].startswith("HTTP status 307"), BOUND)
         report = sink(node)
         assert "HTTP status 307: to /elsewhere" == report["last_error"]["why"] and report["behind"] > 200, report
         assert {event["path"] for event in receiver.received} == {"/events"}, "redirects are not followed"

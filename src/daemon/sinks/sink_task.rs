@@ -20,7 +20,7 @@ use crate::model::Moment;
 use crate::printable;
 use crate::sinks::{
     DeadLetter, Delivery, DeliveryLimits, EndedTry, LostNumbers, LostRange, OutgoingEvent, SendFailure, SinkBoard,
-    SinkError, SinkPosition, SinkState, Webhook,
+    SinkError, SinkPosition, SinkState, WaitingEvents, Webhook,
 };
 
 /// Most events that are taken from the log in one step, so that the others get their turn.
@@ -31,6 +31,8 @@ const SAVE_EVERY: Duration = Duration::from_secs(1);
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 /// Most dead letters that are listed (judgment: the log has all of them).
 const MAX_DEAD_LETTERS: usize = 16;
+/// Most endpoints whose waiting events are listed (judgment: enough to see what they have in common).
+const MAX_WAITING: usize = 8;
 
 type Try = Pin<Box<dyn Future<Output = (u64, Result<(), SendFailure>)> + Send>>;
 
@@ -222,16 +224,34 @@ impl SinkTask {
     }
 
     fn report(&self, delivery: &Delivery) {
+        let waiting_endpoints = delivery.held_up_keys() as u64;
         let state = match (delivery.is_off(), delivery.is_failing()) {
             (true, _) => SinkState::Off,
             (false, true) => SinkState::Retrying,
+            (false, false) if waiting_endpoints > 0 => SinkState::Waiting,
             (false, false) => SinkState::Ok,
         };
-        let wait = delivery.wake().filter(|_| state == SinkState::Retrying);
-        let next_try = wait.map(|at| clock::unix_seconds() + at.since(clock::now()).as_secs_f64());
+        let (now, unix_now) = (clock::now(), clock::unix_seconds());
+        let time_of = |at: Moment| unix_now + at.since(now).as_secs_f64() - now.since(at).as_secs_f64();
+        let next_try = match state {
+            SinkState::Ok | SinkState::Off => None,
+            SinkState::Waiting => delivery.held_up().filter_map(|held_up| held_up.next_try).min(),
+            SinkState::Retrying => delivery.wake(),
+        };
+        let next_try = next_try.map(time_of);
+        let waiting = delivery.held_up().take(MAX_WAITING).map(|held_up| WaitingEvents {
+            subject: held_up.key.to_string(),
+            events: held_up.events as u64,
+            since: time_of(held_up.since),
+            next_try: held_up.next_try.map(time_of).filter(|_| state != SinkState::Off),
+            why: held_up.why.to_string(),
+            hint: held_up.hint.to_owned(),
+        });
+        let waiting = waiting.collect();
         let (behind, position) = (self.behind(delivery), delivery.done_up_to());
         self.board.update(self.at, |report| {
             (report.state, report.behind, report.position, report.next_try) = (state, behind, position, next_try);
+            (report.waiting_endpoints, report.waiting) = (waiting_endpoints, waiting);
             if report.last_dead_letters.last() != self.dead_letters.last() {
                 report.last_dead_letters.clone_from(&self.dead_letters);
             }

@@ -170,6 +170,26 @@ async fn dead_letters_are_listed_also_after_a_restart_and_hold_up_nothing() {
 }
 
 #[tokio::test]
+async fn events_of_one_endpoint_that_the_receiver_wants_later_are_reported() {
+    let dir = tempfile::tempdir().unwrap();
+    let reply = |_, hook: &ReceivedHook| match number_of(hook) % 2 {
+        0 => (403, vec![("retry-after", "3000".into())]),
+        _ => (200, vec![]),
+    };
+    let receiver = TestReceiver::start(None, reply).await;
+    let journal = Arc::new(Journal::new("ns1", 4, 0));
+    let server = Server::start(&settings(&receiver, dir.path(), 3), &journal, dir.path());
+    append(&journal, 6, 2);
+    let report = server.wait("three wait", |report| report.behind == 3 && report.state == SinkState::Waiting).await;
+    let [waiting] = &report.waiting[..] else { panic!("{report:?}") };
+    assert_eq!((&*waiting.subject, waiting.events, report.waiting_endpoints), ("e1", 3, 1));
+    let wait = waiting.next_try.unwrap() - waiting.since;
+    assert!((2999.0..3001.0).contains(&wait) && waiting.why.starts_with("HTTP status 403"), "{waiting:?}");
+    assert!((report.next_try.unwrap() - waiting.next_try.unwrap()).abs() < 1.0, "{report:?}");
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn a_receiver_that_is_gone_turns_the_sink_off() {
     let dir = tempfile::tempdir().unwrap();
     let receiver = TestReceiver::start(None, |_, _| (410, vec![])).await;

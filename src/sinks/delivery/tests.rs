@@ -110,6 +110,42 @@ fn the_receiver_chooses_when_to_try_again() {
 }
 
 #[test]
+fn events_that_wait_alone_have_a_cause_a_beginning_and_an_end() {
+    let mut delivery = taken(&["q", "b", "q", "c"]);
+    assert_eq!(sent(&mut delivery, at(0.0)), [1, 2, 4]);
+    let refused = SendFailure { why: "HTTP status 404".into(), ..failure(FailureKind::Refused, Some(3600)) };
+    for secs in [1.0, 3601.0] {
+        delivery.ended(1, Err(&refused), at(secs), 0);
+        delivery.ended(2, Ok(()), at(2.0), 0);
+        delivery.ended(4, Ok(()), at(2.0), 0);
+        let [held_up] = &delivery.held_up().collect::<Vec<_>>()[..] else { panic!("{:?}", delivery) };
+        assert_eq!((&*held_up.key, held_up.events, held_up.since), ("q", 2, at(1.0)));
+        assert_eq!((&*held_up.why, held_up.next_try), ("HTTP status 404", Some(at(secs + 3600.0))));
+        assert!(!delivery.is_failing(), "others are taken");
+        assert_eq!(sent(&mut delivery, at(secs + 3600.0)), [1]);
+        assert_eq!(delivery.held_up().next().unwrap().next_try, None);
+    }
+    delivery.ended(1, Ok(()), at(7300.0), 0);
+    assert_eq!(delivery.held_up_keys(), 0);
+}
+
+#[test]
+fn one_event_that_is_refused_often_is_no_outage_and_several_in_a_row_are() {
+    let mut delivery = taken(&["a", "b", "c"]);
+    let refused = failure(FailureKind::Refused, None);
+    sent(&mut delivery, at(0.0));
+    delivery.ended(1, Err(&refused), at(0.0), 0);
+    assert_eq!(sent(&mut delivery, at(1.0)), [1]);
+    delivery.ended(1, Err(&refused), at(1.0), 0);
+    assert_eq!(sent(&mut delivery, at(9.0)), [1]);
+    delivery.ended(1, Err(&refused), at(9.0), 0);
+    assert!(!delivery.is_failing());
+    delivery.ended(2, Err(&refused), at(9.0), 0);
+    delivery.ended(3, Err(&refused), at(9.0), 0);
+    assert!(delivery.is_failing());
+}
+
+#[test]
 fn what_was_under_way_does_not_end_the_wait_that_the_receiver_wants() {
     let mut delivery = taken(&["a", "b", "c"]);
     assert_eq!(sent(&mut delivery, at(0.0)), [1, 2, 3]);
