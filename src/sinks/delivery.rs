@@ -31,8 +31,8 @@ pub use held_up::HeldUp;
 
 /// Most numbers that a [`SinkPosition`] lists (judgment: a restart sends again what is after the last of them).
 const MAX_OPEN: usize = 256;
-/// A sink that refused so many events in a row, and took none meanwhile, takes nothing (judgment: a receiver that dislikes
-/// the events of one endpoint takes others).
+/// A sink that refused so many events in a row, and took none meanwhile, takes nothing (judgment: a receiver that
+/// dislikes the events of one endpoint takes others).
 const REFUSED_IN_A_ROW: usize = 3;
 
 /// The bounds of a sink.
