@@ -45,7 +45,7 @@ impl SendFailure {
             408 | 425 | 429 => (FailureKind::Away, "the receiver is busy: the server tries again by itself"),
             410 => (FailureKind::Gone, "the receiver wants no events: remove the sink, or restart with another url"),
             400..=499 => (FailureKind::Refused, "the log of the receiver has the reason"),
-            _ => (FailureKind::Broken, "the log of the receiver has the reason: the server tries again by itself"),
+            _ => (FailureKind::Broken, "the log of the receiver has the reason"),
         };
         let detail = if detail.is_empty() { String::new() } else { format!(": {detail}") };
         Some(SendFailure { kind, retry_after, why: format!("HTTP status {status}{detail}"), hint })
@@ -103,6 +103,14 @@ mod tests {
         }
         let failure = SendFailure::of_status(422, None, "no such field").unwrap();
         assert_eq!(failure.to_string(), "HTTP status 422: no such field (the log of the receiver has the reason)");
+    }
+
+    #[test]
+    fn a_hint_for_an_event_that_may_be_given_up_promises_no_further_try() {
+        for status in (400..=599).filter(|status| ![408, 425, 429].contains(status)) {
+            let failure = SendFailure::of_status(status, None, "").unwrap();
+            assert!(!failure.hint.contains("tries again"), "{failure}");
+        }
     }
 
     #[test]

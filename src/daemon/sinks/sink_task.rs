@@ -19,8 +19,8 @@ use crate::fleet::nats::token;
 use crate::model::Moment;
 use crate::printable;
 use crate::sinks::{
-    DeadLetter, Delivery, DeliveryLimits, EndedTry, LostNumbers, LostRange, OutgoingEvent, SendFailure, SinkBoard,
-    SinkError, SinkPosition, SinkState, WaitingEvents, Webhook,
+    DeadLetter, Delivery, DeliveryLimits, EndedTry, FailureKind, LostNumbers, LostRange, OutgoingEvent, SendFailure,
+    SinkBoard, SinkError, SinkPosition, SinkState, WaitingEvents, Webhook,
 };
 
 /// Most events that are taken from the log in one step, so that the others get their turn.
@@ -204,8 +204,12 @@ impl SinkTask {
             }
         }
         if delivery.is_failing() && !delivery.is_off() && !std::mem::replace(&mut self.is_failing, true) {
-            let sink = &*self.name;
-            tracing::warn!(sink, why, "the sink takes no events: they stay in the log, and are sent again and again");
+            let (sink, tries) = (&*self.name, self.limits.tries);
+            if failure.kind == FailureKind::Refused {
+                tracing::warn!(sink, why, tries, "the sink refuses events: each is given up after so many tries");
+            } else {
+                tracing::warn!(sink, why, "the sink takes no events: they stay in the log, and are sent again");
+            }
         }
     }
 
