@@ -1,5 +1,6 @@
 """etcd as a source: instances that come and go, overrides by keys, and what happens when etcd is away, compacted or wiped."""
 import json
+import os
 import socket
 import threading
 import time
@@ -13,7 +14,7 @@ from processes import resident_octets, wait_until
 from test_operator import operate, write_tokens
 
 # A second is what users are promised; tests run on busy machines.
-SOON = 15
+SOON = 30
 
 
 @pytest.fixture
@@ -174,12 +175,13 @@ def test_etcd_is_killed_compacted_and_wiped_and_no_answer_is_empty(dir, etcd):
         wait_until(lambda: report(node)["state"] == "ok", SOON)
 
 
-SOURCES, EACH = 10, 1000
+# PORTOLAN_SOURCES=10 is the whole size, ten thousand instances: a minute or more on a busy machine.
+SOURCES, EACH = int(os.environ.get("PORTOLAN_SOURCES", "2")), 1000
 
 
-def ten_thousand(dir, source_of, change):
-    """A node that follows ten thousand instances of ten sources, each in the pool of a name. `change(numbers)` changes these
-    instances of each source: a third of them have gone after that. 500 change in a second. No answer may
+def thousands(dir, source_of, change):
+    """A node that follows a thousand instances of each of several sources, each in the pool of a name. `change(numbers)`
+    changes these instances of each source: a third of them have gone after that. 500 change in a second. No answer may
     be empty meanwhile."""
     names = [f"w{at}" for at in range(SOURCES)]
     zones = files(policy(
@@ -211,16 +213,17 @@ def ten_thousand(dir, source_of, change):
         stop.set()
         watching.join()
         grown = resident_octets(node.child.pid) - size
-        print(f"900 changes in {sent - begun:.2f} s, known {known:.2f} s later; {size >> 20} MiB, {grown >> 20} MiB more")
+        print(f"{90 * SOURCES} changes in {sent - begun:.2f} s, known {known:.2f} s later; {size >> 20} MiB, {grown >> 20} MiB more")
         assert empty == []
-        assert grown < 200 << 20, grown
+        # 200 MiB for ten thousand instances, and what the allocator has more for a moment.
+        assert grown < (50 << 20) + SOURCES * (15 << 20), grown
 
 
 def address(at):
     return f"10.{at >> 16}.{at >> 8 & 255}.{at & 255}"
 
 
-def test_ten_thousand_keys_change_and_no_answer_is_empty(dir, etcd):
+def test_thousands_of_keys_change_and_no_answer_is_empty(dir, etcd):
     key = lambda name, at: f"/{name}/{name}-{at:05}"
     for nth in range(SOURCES):
         etcd.put_all([(key(f"w{nth}", at), f"{address(nth * EACH + at)}:80") for at in range(EACH)])
@@ -230,4 +233,4 @@ def test_ten_thousand_keys_change_and_no_answer_is_empty(dir, etcd):
         etcd.put_all([(key(name, at), value(at)) for at in numbers])
 
     source_of = lambda name: {"type": "etcd", "endpoints": [etcd.url], "prefix": f"/{name}/"}
-    ten_thousand(dir, source_of, change)
+    thousands(dir, source_of, change)
