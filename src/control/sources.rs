@@ -21,7 +21,8 @@ pub struct SourceReport {
     /// `ok`; `away`: it does not answer; `kept`: too much disappeared at once, and stays; `bad`: what it sends can't be
     /// used.
     pub state: String,
-    /// How long ago the endpoints were what it lists: 0 while it is followed. Absent if it never answered.
+    /// How long ago the endpoints were what it lists: of `http` and `dns` the time since the last whole reply, otherwise
+    /// 0 while it is followed. Absent if it never answered.
     pub age_ms: Option<u64>,
     /// How many endpoints it has in its pool.
     pub endpoints: usize,
@@ -36,7 +37,7 @@ pub struct SourceEntry {
     pub report: SourceReport,
     /// The state.
     pub state: SourceState,
-    /// When its endpoints were what it lists, while it is not followed.
+    /// When its endpoints were what it lists, where that is not now.
     pub known_at: Option<Moment>,
 }
 

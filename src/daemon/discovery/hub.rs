@@ -38,6 +38,8 @@ const WAITING: usize = 64;
 struct Followed {
     spec: Arc<DiscoveredPool>,
     set: SourceSet,
+    /// When it sent a list or a change last, or replied that nothing has changed.
+    read_at: Option<Moment>,
     stating: Arc<SourceStating>,
     /// Whether the set has changed since `stating` was made of it.
     is_changed: bool,
@@ -169,19 +171,19 @@ impl Hub {
         let stating = Arc::new(SourceStating { stated, since });
         let driver = self.drive(&key, &spec);
         let logged = (SourceState::Ok, None);
-        self.sources.insert(key, Followed { spec, set, stating, is_changed: false, logged, driver });
+        self.sources.insert(key, Followed { spec, set, read_at: None, stating, is_changed: false, logged, driver });
     }
 
     /// Another table of the same name. A driver goes on unless what it reads is another thing.
     fn change(&mut self, key: SourceKey, before: Followed, spec: Arc<DiscoveredPool>) {
-        let Followed { spec: old, mut set, stating, logged, driver, .. } = before;
+        let Followed { spec: old, mut set, read_at, stating, logged, driver, .. } = before;
         set.limit(spec.max, spec.min_keep);
         if states_overrides(&old) && !states_overrides(&spec) {
             self.parts.links.end(&old);
         }
         let reads = |spec: &DiscoveredPool| (spec.source.clone(), spec.mappings.clone(), spec.max);
         let driver = if reads(&old) == reads(&spec) { driver } else { self.drive(&key, &spec) };
-        self.sources.insert(key, Followed { spec, set, stating, is_changed: true, logged, driver });
+        self.sources.insert(key, Followed { spec, set, read_at, stating, is_changed: true, logged, driver });
     }
 
     fn drive(&mut self, key: &SourceKey, spec: &Arc<DiscoveredPool>) -> Driver {
@@ -218,8 +220,13 @@ impl Hub {
         let Some(followed) = self.sources.get_mut(&source).filter(|followed| followed.driver.number == driver) else {
             return;
         };
+        let now = clock::now();
         for update in updates {
-            let applied = followed.set.apply(update, clock::now());
+            match &update {
+                Update::Whole(_) | Update::Changes(_) | Update::Back => followed.read_at = Some(now),
+                Update::Away(_) => {}
+            }
+            let applied = followed.set.apply(update, now);
             followed.is_changed |= applied.is_change;
             if applied.wants_list {
                 // One that waits is enough.
@@ -384,8 +391,12 @@ impl Followed {
     fn entry(&self, now: Moment) -> SourceEntry {
         let problems: Vec<String> =
             [self.problem(), self.stating.stated.refused.shown()].into_iter().flatten().collect();
-        let is_followed = matches!(self.set.state(), SourceState::Ok | SourceState::Held) && self.set.is_known();
-        let age = self.set.age(now);
+        // What is requested at intervals is as old as the last whole reply, also while a request waits for its reply.
+        let is_requested = matches!(self.spec.source, SourceSpec::Http(_) | SourceSpec::Dns(_));
+        let is_well = matches!(self.set.state(), SourceState::Ok | SourceState::Held) && self.set.is_known();
+        let is_followed = is_well && !is_requested;
+        let of_reply = self.read_at.filter(|_| is_requested).map(|at| now.since(at));
+        let age = of_reply.or_else(|| self.set.age(now));
         SourceEntry {
             state: self.state(),
             known_at: age.filter(|_| !is_followed).map(|age| now - age),

@@ -24,6 +24,8 @@ pub(crate) enum HttpFailure {
     NoReply(Duration),
     /// A reply began, and nothing more came within this time.
     Stalled(Duration),
+    /// A reply began, and had not ended after this time.
+    TooSlow(Duration),
     /// The reply is over so many octets.
     TooLong(usize),
     /// The peer does not speak HTTP/1.1.
@@ -74,6 +76,7 @@ impl fmt::Display for HttpFailure {
             HttpFailure::Closed => f.write_str("it closed the connection before it had replied"),
             HttpFailure::NoReply(within) => write!(f, "no reply within {} s", within.as_secs()),
             HttpFailure::Stalled(within) => write!(f, "its reply stopped for {} s", within.as_secs()),
+            HttpFailure::TooSlow(within) => write!(f, "its reply had not ended after {} s", within.as_secs()),
             HttpFailure::TooLong(most) => write!(f, "its reply is over {most} octets, the most that are read"),
             HttpFailure::NotHttp(why) => write!(f, "it does not speak HTTP/1.1 ({why}): check the port and the scheme"),
             HttpFailure::Request(why) => write!(f, "the request can't be made: {why}"),

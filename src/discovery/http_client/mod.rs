@@ -11,6 +11,7 @@ mod secret;
 mod stream;
 mod tls;
 
+use std::pin::Pin;
 use std::time::Duration;
 
 use http_body_util::{BodyExt, Full};
@@ -20,6 +21,7 @@ use hyper::header::{ACCEPT, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderVal
 use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::task::AbortHandle;
+use tokio::time::Sleep;
 
 use crate::model::SourceTls;
 
@@ -37,6 +39,10 @@ const MAX_MESSAGE: usize = 4 << 10;
 
 /// Longest time between two parts of a reply that has begun (judgment: a server that has the reply sends it).
 const BODY_WITHIN: Duration = Duration::from_secs(10);
+
+/// Longest time from the head of a reply to its end, for all that is no stream (judgment: six times what its head may
+/// take; the longest list, 32 MiB, comes in it over 10 Mbit/s). Without it a reply that drips ends never.
+const REPLY_WITHIN: Duration = Duration::from_secs(30);
 
 /// How long an open connection may take to be ready for the next request (judgment: its task needs a turn for that).
 const READY_WITHIN: Duration = Duration::from_millis(100);
@@ -107,31 +113,27 @@ pub(crate) struct HttpReply {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
     body: Incoming,
+    /// Ends [`REPLY_WITHIN`] after the head.
+    last_moment: Pin<Box<Sleep>>,
 }
 
 impl HttpReply {
     /// The next part of the body, whenever it comes; `None` at its end. Nothing is lost if this is dropped before.
     pub(crate) async fn next_part(&mut self) -> Result<Option<Bytes>, HttpFailure> {
-        loop {
-            match self.body.frame().await {
-                None => return Ok(None),
-                Some(Err(error)) => return Err(HttpFailure::of_hyper(&error)),
-                // Trailers are nothing that a source sends.
-                Some(Ok(frame)) => {
-                    if let Ok(data) = frame.into_data()
-                        && !data.is_empty()
-                    {
-                        return Ok(Some(data));
-                    }
-                }
-            }
-        }
+        next_part(&mut self.body).await
     }
 
-    /// The next part of a body that the server has; `None` at its end.
+    /// The next part of a body that the server has; `None` at its end. All parts have to come within [`REPLY_WITHIN`].
     pub(crate) async fn part(&mut self) -> Result<Option<Bytes>, HttpFailure> {
-        let part = tokio::time::timeout(BODY_WITHIN, self.next_part()).await;
-        part.map_err(|_| HttpFailure::Stalled(BODY_WITHIN))?
+        let HttpReply { body, last_moment, .. } = self;
+        tokio::select! {
+            // First of all: parts that come all the time must not hide that the time is over.
+            biased;
+            () = last_moment => Err(HttpFailure::TooSlow(REPLY_WITHIN)),
+            part = tokio::time::timeout(BODY_WITHIN, next_part(body)) => {
+                part.map_err(|_| HttpFailure::Stalled(BODY_WITHIN))?
+            }
+        }
     }
 
     /// All of the body, `most` octets at most.
@@ -149,18 +151,39 @@ impl HttpReply {
     /// The beginning of a message that explains a status, without its line feeds; empty if there is none.
     pub(crate) async fn message(mut self) -> String {
         let mut body = Vec::new();
-        while let Ok(Some(part)) = self.part().await {
-            body.extend_from_slice(&part[..part.len().min(MAX_MESSAGE - body.len())]);
-            if body.len() >= MAX_MESSAGE {
-                break;
+        let reading = async {
+            while let Ok(Some(part)) = self.part().await {
+                body.extend_from_slice(&part[..part.len().min(MAX_MESSAGE - body.len())]);
+                if body.len() >= MAX_MESSAGE {
+                    break;
+                }
             }
-        }
+        };
+        // What has come until then explains the status too.
+        let _ = tokio::time::timeout(BODY_WITHIN, reading).await;
         String::from_utf8_lossy(&body).trim().to_owned()
     }
 
     /// The value of a header field as text.
     pub(crate) fn field(&self, name: &str) -> Option<&str> {
         self.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+}
+
+async fn next_part(body: &mut Incoming) -> Result<Option<Bytes>, HttpFailure> {
+    loop {
+        match body.frame().await {
+            None => return Ok(None),
+            Some(Err(error)) => return Err(HttpFailure::of_hyper(&error)),
+            // Trailers are nothing that a source sends.
+            Some(Ok(frame)) => {
+                if let Ok(data) = frame.into_data()
+                    && !data.is_empty()
+                {
+                    return Ok(Some(data));
+                }
+            }
+        }
     }
 }
 
@@ -221,7 +244,8 @@ impl HttpConnection {
         let sent = tokio::time::timeout(*head_within, open.sender.send_request(request)).await;
         let reply = sent.map_err(|_| HttpFailure::NoReply(*head_within))?;
         let (head, body) = reply.map_err(|error| HttpFailure::of_hyper(&error))?.into_parts();
-        Ok(HttpReply { status: head.status, headers: head.headers, body })
+        let last_moment = Box::pin(tokio::time::sleep(REPLY_WITHIN));
+        Ok(HttpReply { status: head.status, headers: head.headers, body, last_moment })
     }
 
     async fn connect(&self) -> Result<OpenConnection, HttpFailure> {

@@ -85,6 +85,38 @@ async fn each_failure_is_reported_as_what_it_is() {
 }
 
 #[tokio::test]
+async fn a_reply_that_drips_is_ended_after_a_time_and_a_stream_is_not() {
+    let server = TestServer::start(|_| {
+        let (sender, parts) = tokio::sync::mpsc::unbounded_channel();
+        tokio::spawn(async move {
+            while sender.send(" ".to_owned()).is_ok() {
+                tokio::time::sleep(Duration::from_millis(500)).await;
+            }
+        });
+        TestReply::Parts(parts)
+    })
+    .await;
+    let mut connection = connection(&server.url);
+    let mut stream = connection.send(&HttpRequest::get("/stream".to_owned())).await.unwrap();
+    let (mut of_list, mut of_message) = (self::connection(&server.url), self::connection(&server.url));
+    let mut list = of_list.send(&HttpRequest::get("/list".to_owned())).await.unwrap();
+    let message = of_message.send(&HttpRequest::get("/message".to_owned())).await.unwrap();
+    // From here on no I/O has to be waited for: the time goes on by itself.
+    tokio::time::pause();
+    let mut parts = 0;
+    let failure = loop {
+        match list.part().await {
+            Ok(Some(_)) => parts += 1,
+            Ok(None) => panic!("it ended"),
+            Err(failure) => break failure,
+        }
+    };
+    assert_eq!(failure, HttpFailure::TooSlow(REPLY_WITHIN), "after {parts} parts");
+    assert_eq!(message.message().await, "", "the status counts");
+    assert!(stream.next_part().await.unwrap().is_some());
+}
+
+#[tokio::test]
 async fn a_peer_that_speaks_no_http_is_recognized() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
