@@ -98,8 +98,8 @@ fn addresses(texts: &[String]) -> Result<Vec<IpAddr>, String> {
             return Err(format!("its address \"{text}\" is no IP address; register one, or use type = \"dns\""));
         };
         let address = address.to_canonical();
-        if address.is_unspecified() || address.is_multicast() {
-            return Err(format!("{address} is not the address of a host; register the one that clients connect to"));
+        if let Some(what) = no_host(address) {
+            return Err(format!("{address} is {what}, no address of a host; register the one that clients connect to"));
         }
         if let Some(other) = found.iter().find(|other| other.is_ipv4() == address.is_ipv4()) {
             let family = if address.is_ipv4() { "IPv4" } else { "IPv6" };
@@ -109,6 +109,20 @@ fn addresses(texts: &[String]) -> Result<Vec<IpAddr>, String> {
     }
     found.sort_by_key(IpAddr::is_ipv6);
     if found.is_empty() { Err("it has no address; register one".to_owned()) } else { Ok(found) }
+}
+
+/// What an address is that no host has for others (RFC 6890, RFC 4291); `None` where it may be one of a host.
+fn no_host(address: IpAddr) -> Option<&'static str> {
+    match address {
+        IpAddr::V4(v4) if v4.octets()[0] == 0 => Some("of this network (0.0.0.0/8)"),
+        IpAddr::V4(v4) if v4.is_broadcast() => Some("the broadcast address"),
+        IpAddr::V4(v4) if v4.octets()[0] >= 240 => Some("reserved (240.0.0.0/4)"),
+        IpAddr::V4(v4) if v4.is_link_local() => Some("link-local (169.254.0.0/16)"),
+        IpAddr::V6(v6) if v6.is_unspecified() => Some("the unspecified address"),
+        IpAddr::V6(v6) if v6.is_unicast_link_local() => Some("link-local (fe80::/10)"),
+        address if address.is_multicast() => Some("a multicast address"),
+        IpAddr::V4(_) | IpAddr::V6(_) => None,
+    }
 }
 
 fn number(text: &str, what: &str) -> Result<u64, String> {
@@ -130,4 +144,38 @@ fn name(spec: &DiscoveredPool, instance: &Instance, address: IpAddr, region: Opt
         return Err(format!("its name \"{filled}\" has not 1 to {MAX_NAME} characters; write another `names`"));
     }
     Ok(name)
+}
+
+#[cfg(test)]
+mod address_tests {
+    use super::*;
+
+    #[test]
+    fn what_no_host_has_is_refused_and_a_mapped_address_is_that_of_ipv4() {
+        for text in [
+            "0.0.0.0",
+            "0.1.2.3",
+            "169.254.169.254",
+            "224.0.0.1",
+            "240.0.0.1",
+            "255.255.255.255",
+            "::",
+            "fe80::1",
+            "febf::1",
+            "ff02::1",
+            "::ffff:169.254.0.1",
+        ] {
+            let why = addresses(&[text.to_owned()]).unwrap_err();
+            assert!(why.contains("no address of a host"), "{text}: {why}");
+        }
+        for (text, expected) in [
+            ("127.0.0.1", "127.0.0.1"),
+            ("169.253.0.1", "169.253.0.1"),
+            ("223.255.255.255", "223.255.255.255"),
+            ("fec0::1", "fec0::1"),
+            ("::ffff:192.0.2.1", "192.0.2.1"),
+        ] {
+            assert_eq!(addresses(&[text.to_owned()]), Ok(vec![expected.parse().unwrap()]), "{text}");
+        }
+    }
 }

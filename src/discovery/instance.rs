@@ -85,6 +85,13 @@ pub fn bounded(text: &str) -> String {
     text[..end.unwrap_or_default()].to_owned()
 }
 
+/// The port of a text: digits only, 1 to 65535; an error says what was found.
+pub fn port_of(text: &str) -> Result<u16, String> {
+    let port = text.bytes().all(|octet| octet.is_ascii_digit()).then(|| text.parse().ok()).flatten();
+    let port = port.filter(|port| *port > 0);
+    port.ok_or_else(|| format!("its port `{}` is none; expected 1 to 65535", bounded(text)))
+}
+
 /// All instances of a source: as many as are allowed, and how many there are.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct InstanceList {

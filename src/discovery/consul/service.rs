@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use serde::Deserialize;
 
 use crate::discovery::Instance;
+use crate::discovery::instance::port_of;
 use crate::model::Mappings;
 
 /// An entry of the reply. Fields that are not needed are skipped.
@@ -85,7 +86,12 @@ enum CheckStatus {
 impl ServiceEntry {
     /// Parses an entry.
     pub(super) fn parse(text: &[u8]) -> Result<ServiceEntry, String> {
-        serde_json::from_slice(text).map_err(|error| error.to_string())
+        let entry: ServiceEntry = serde_json::from_slice(text).map_err(|error| error.to_string())?;
+        // 0: it has none.
+        match entry.service.port {
+            0 => Ok(entry),
+            port => port_of(&port.to_string()).map(|_| entry),
+        }
     }
 
     /// The instance of this entry. With `has_datacenters` several datacenters are read, and its name has that of its
@@ -235,6 +241,8 @@ mod tests {
 
     #[test]
     fn a_wrong_entry_is_an_error_and_no_panic() {
+        let port = r#"{"Node":{"Node":"n1"},"Service":{"ID":"a","Port":65536}}"#;
+        assert!(ServiceEntry::parse(port.as_bytes()).unwrap_err().contains("port `65536` is none"));
         for text in ["{}", r#"{"Node":{},"Service":{}}"#, r#"{"Node":{"Node":1},"Service":{}}"#] {
             assert!(ServiceEntry::parse(text.as_bytes()).is_err(), "{text}");
         }

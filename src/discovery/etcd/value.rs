@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use serde_json::{Map, Value};
 
+use crate::discovery::instance::port_of;
 use crate::discovery::{Instance, StatedHealth};
 use crate::model::Mappings;
 
@@ -28,7 +29,7 @@ pub(super) fn instance_of(name: &str, value: &[u8], mappings: &Mappings) -> Resu
     let field = |name: &str| fields.get(name).and_then(text_of);
     let port = match field("port") {
         None => None,
-        Some(port) => Some(port.parse().map_err(|_| format!("its `port` is `{port}`; expected 1 to 65535"))?),
+        Some(port) => Some(port_of(&port)?),
     };
     let addresses: Vec<String> = match fields.get("addresses") {
         Some(Value::Array(all)) => all.iter().filter_map(text_of).collect(),
@@ -39,6 +40,7 @@ pub(super) fn instance_of(name: &str, value: &[u8], mappings: &Mappings) -> Resu
         // An address with its port, as in a plain value.
         [one] if port.is_none() => match address_and_port(one) {
             Some((address, port)) => (vec![address], port),
+            None if one.parse::<SocketAddr>().is_ok() => return Err(format!("found `{one}`; {EXPECTED}")),
             None => (addresses, None),
         },
         _ => (addresses, port),
@@ -63,7 +65,7 @@ fn text_of(value: &Value) -> Option<String> {
 /// `IP:PORT`, or an IP address.
 fn address_and_port(text: &str) -> Option<(String, Option<u16>)> {
     if let Ok(address) = text.parse::<SocketAddr>() {
-        return Some((address.ip().to_string(), Some(address.port()).filter(|port| *port > 0)));
+        return (address.port() > 0).then(|| (address.ip().to_string(), Some(address.port())));
     }
     text.parse::<IpAddr>().ok().map(|address| (address.to_string(), None))
 }
@@ -95,7 +97,6 @@ mod tests {
             ("[2001:db8::1]:80", &["2001:db8::1"], Some(80)),
             ("2001:db8::1", &["2001:db8::1"], None),
             ("10.0.0.1", &["10.0.0.1"], None),
-            ("10.0.0.1:0", &["10.0.0.1"], None),
             (r#"{"address":"10.0.0.1","port":80}"#, &["10.0.0.1"], Some(80)),
             (r#"{"address":"10.0.0.1","port":"80"}"#, &["10.0.0.1"], Some(80)),
             (r#"{"address":"10.0.0.1:80"}"#, &["10.0.0.1"], Some(80)),
@@ -142,7 +143,12 @@ mod tests {
             ("{", "its JSON is wrong"),
             ("{}", "no `address`"),
             (r#"{"address":["10.0.0.1"]}"#, "no `address`"),
-            (r#"{"address":"10.0.0.1","port":99999}"#, "its `port` is `99999`"),
+            (r#"{"address":"10.0.0.1","port":99999}"#, "port `99999` is none"),
+            (r#"{"address":"10.0.0.1","port":0}"#, "port `0` is none"),
+            (r#"{"address":"10.0.0.1","port":"+80"}"#, "port `+80` is none"),
+            (r#"{"address":"10.0.0.1","port":-1}"#, "port `-1` is none"),
+            (r#"{"address":"10.0.0.1:0"}"#, "found `10.0.0.1:0`; expected IP:PORT"),
+            ("10.0.0.1:0", "expected IP:PORT"),
             (r#"{"address":"10.0.0.1","health":"so so"}"#, "expected up or down"),
             (&long, "over 16384"),
         ] {

@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use serde::Deserialize;
 
+use crate::discovery::instance::port_of;
 use crate::discovery::{Instance, InstanceList};
 use crate::model::Mappings;
 
@@ -25,11 +26,12 @@ pub(super) fn add_group(list: &mut InstanceList, mappings: &Mappings, text: &[u8
         return Err(format!("a group has {} labels, more than {MAX_LABELS}", labels.len()));
     }
     for target in targets {
-        let (address, port) = match (target.parse::<SocketAddr>(), target.parse::<IpAddr>()) {
-            (Ok(socket), _) => (socket.ip().to_string(), Some(socket.port())),
-            (Err(_), Ok(address)) => (address.to_string(), None),
-            // The name of a host, which is refused with its text.
-            (Err(_), Err(_)) => (target.rsplit_once(':').map_or(&*target, |(host, _)| host).to_owned(), None),
+        let (address, port) = match address_and_port(&target) {
+            Ok(parts) => parts,
+            Err(why) => {
+                list.refusals.add(&target, &why);
+                continue;
+            }
         };
         let instance = Instance::new(&target, [address], port).mapped(mappings, |label| labels.get(label).cloned());
         list.push(match labels.get("name") {
@@ -38,6 +40,23 @@ pub(super) fn add_group(list: &mut InstanceList, mappings: &Mappings, text: &[u8
         });
     }
     Ok(())
+}
+
+/// The parts of `ADDRESS[:PORT]`; an error says what is wrong with the port.
+fn address_and_port(target: &str) -> Result<(String, Option<u16>), String> {
+    if let Ok(address) = target.parse::<IpAddr>() {
+        return Ok((address.to_string(), None));
+    }
+    // The name of a host is refused later, with its text.
+    let Some((host, port)) = target.rsplit_once(':') else { return Ok((target.to_owned(), None)) };
+    let is_address = |text: &str| text.parse::<IpAddr>().is_ok();
+    let within = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    match (target.parse::<SocketAddr>(), within) {
+        (Ok(socket), _) => Ok((socket.ip().to_string(), Some(port_of(port)?))),
+        (Err(_), Some(v6)) if is_address(v6) => Ok((v6.to_owned(), Some(port_of(port)?))),
+        (Err(_), None) if is_address(host) => Ok((host.to_owned(), Some(port_of(port)?))),
+        (Err(_), Some(_) | None) => Ok((host.to_owned(), None)),
+    }
 }
 
 #[cfg(test)]
@@ -68,6 +87,20 @@ mod tests {
             ]
         );
         assert!(found.iter().all(|of| of.region.as_deref() == Some("eu") && of.weight.as_deref() == Some("7")));
+    }
+
+    #[test]
+    fn a_port_that_is_none_is_refused_with_the_reason() {
+        for port in ["0", "65536", "-1", "+80", "", "80 ", "x"] {
+            for host in ["192.0.2.1", "[2001:db8::1]"] {
+                let mut list = InstanceList::new(10);
+                let text = format!(r#"{{"targets":["{host}:{port}","192.0.2.2:80"]}}"#);
+                add_group(&mut list, &Mappings::default(), text.as_bytes()).unwrap();
+                let why = list.refusals.shown().unwrap();
+                assert!(why.contains(&format!("port `{port}` is none")), "{why}");
+                assert_eq!(list.into_instances().len(), 1, "{host}:{port}");
+            }
+        }
     }
 
     #[test]
