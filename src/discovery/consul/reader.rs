@@ -91,7 +91,7 @@ impl DatacenterReader {
     async fn read(&mut self) -> Result<(Option<InstanceList>, Duration), Trouble> {
         let request = self.request().await?;
         let sent = clock::now();
-        let reply = self.connection.send(&request).await.map_err(|failure| Trouble::away(failure.to_string()))?;
+        let reply = self.connection.send(&request).await.map_err(|failure| failure.trouble(""))?;
         let begun = clock::now();
         let index = reply.field(INDEX).and_then(|index| index.trim().parse().ok());
         let list = self.list(reply).await?;
@@ -131,7 +131,7 @@ impl DatacenterReader {
         let mut objects = JsonObjects::new(ObjectForm::Array, MAX_ENTRY);
         let most = LEAST_OCTETS.max(max.saturating_mul(OCTETS_AN_INSTANCE));
         let (mut octets, mut total) = (0, 0_usize);
-        while let Some(part) = reply.part().await.map_err(|failure| Trouble::away(failure.to_string()))? {
+        while let Some(part) = reply.part().await.map_err(|failure| failure.trouble(""))? {
             octets += part.len();
             if octets > most {
                 if total > *max {

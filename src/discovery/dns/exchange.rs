@@ -10,9 +10,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket};
 
 use crate::clock;
-use crate::discovery::Trouble;
 use crate::discovery::dns::reading::{Found, found};
 use crate::discovery::dns::resolvers::{of_system, written};
+use crate::discovery::{Trouble, TroubleState};
 use crate::source::{files, reason};
 use crate::wire::Name;
 use crate::wire::code::{class, flag};
@@ -52,18 +52,23 @@ impl Resolver {
 
     /// The records of a name, from the first resolver that answers.
     pub(super) async fn query(&self, name: &Name, qtype: u16) -> Result<Found, Trouble> {
-        let mut last = String::new();
+        let mut last = Trouble::away("there is no resolver");
         for server in std::iter::repeat_n(&self.servers, ROUNDS).flatten() {
             let exchanged = tokio::time::timeout(WITHIN, exchange(*server, name, qtype)).await;
             let exchanged = exchanged.unwrap_or_else(|_| Err(format!("no reply within {} s", WITHIN.as_secs())));
-            match exchanged.and_then(|reply| found(&reply, name, qtype)) {
+            match exchanged.map_err(Trouble::away).and_then(|reply| found(&reply, name, qtype)) {
                 Ok(found) => return Ok(found),
-                Err(why) => last = format!("{server}: {why}"),
+                Err(why) => last = Trouble { problem: format!("{server}: {}", why.problem), ..why },
             }
         }
-        Err(Trouble::away(format!(
-            "{name} can't be looked up ({last}): check `resolvers`, and that they serve this name"
-        )))
+        let problem = match last.state {
+            TroubleState::Bad => format!("{name} can't be used ({})", last.problem),
+            TroubleState::Away => {
+                let last = last.problem;
+                format!("{name} can't be looked up ({last}): check `resolvers`, and that they serve this name")
+            }
+        };
+        Err(Trouble { problem, ..last })
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use hickory_proto::op::{Message, ResponseCode};
 use hickory_proto::rr::{RData, Record};
 
-use crate::discovery::Instance;
+use crate::discovery::{Instance, Trouble};
 use crate::wire::Name;
 use crate::wire::code::rtype;
 
@@ -34,27 +34,37 @@ pub(super) struct SrvTarget {
     pub(super) weight: u16,
 }
 
-/// What a reply to a query for `name` and `qtype` means; an error says why it is none.
-pub(super) fn found(reply: &Message, name: &Name, qtype: u16) -> Result<Found, String> {
+/// What a reply to a query for `name` and `qtype` means; an error says why it is none, or can't be used.
+pub(super) fn found(reply: &Message, name: &Name, qtype: u16) -> Result<Found, Trouble> {
     match reply.metadata.response_code {
         ResponseCode::NoError | ResponseCode::NXDomain => {}
-        other => return Err(format!("it replies {other}")),
+        other => return Err(Trouble::away(format!("it replies {other}"))),
     }
-    let (mut owner, mut ttl, mut records) = (name.clone(), u32::MAX, Vec::new());
-    for _ in 0..=MAX_CHAIN {
+    let (mut owner, mut ttl) = (name.clone(), u32::MAX);
+    let mut seen = vec![name.clone()];
+    let records = loop {
         let here: Vec<&Record> = reply.answers.iter().filter(|record| is_of(record, &owner)).collect();
         let is_wanted = |record: &&&Record| u16::from(record.record_type()) == qtype;
-        records = here.iter().filter(is_wanted).map(|record| record.data.clone()).collect();
+        let records: Vec<RData> = here.iter().filter(is_wanted).map(|record| record.data.clone()).collect();
         here.iter().for_each(|record| ttl = ttl.min(record.ttl));
         let alias = here.iter().find(|record| u16::from(record.record_type()) == rtype::CNAME);
         match alias.map(|record| &record.data) {
             Some(RData::CNAME(target)) if records.is_empty() => match Name::parse(&target.0.to_ascii()) {
-                Ok(next) => owner = next,
-                Err(_) => break,
+                Ok(next) if seen.contains(&next) => {
+                    return Err(Trouble::bad(format!("the CNAME records make a loop at {next}; correct them")));
+                }
+                Ok(_) if seen.len() > MAX_CHAIN => {
+                    return Err(Trouble::bad(format!("there are more than {MAX_CHAIN} CNAME records in a chain")));
+                }
+                Ok(next) => {
+                    seen.push(next.clone());
+                    owner = next;
+                }
+                Err(_) => break records,
             },
-            Some(_) | None => break,
+            Some(_) | None => break records,
         }
-    }
+    };
     let ttl = match records.is_empty() {
         true => negative_ttl(reply).min(Duration::from_secs(u64::from(ttl))),
         false => Duration::from_secs(u64::from(ttl)),
@@ -140,6 +150,7 @@ mod tests {
     use hickory_proto::rr::rdata::{A, CNAME, SRV};
 
     use super::*;
+    use crate::discovery::TroubleState;
 
     fn name(text: &str) -> hickory_proto::rr::Name {
         hickory_proto::rr::Name::from_str(text).unwrap()
@@ -174,7 +185,19 @@ mod tests {
             assert_eq!(found, expected, "{what}");
         }
         let looped = Record::from_rdata(name("www.internal."), 7, RData::CNAME(CNAME(name("www.internal."))));
-        assert_eq!(super::found(&reply(vec![looped], ResponseCode::NoError), &own, rtype::A).unwrap().records, []);
+        let there = Record::from_rdata(name("www.internal."), 7, RData::CNAME(CNAME(name("web.internal."))));
+        let back = Record::from_rdata(name("web.internal."), 7, RData::CNAME(CNAME(name("www.internal."))));
+        let link = |at: usize| {
+            let to = RData::CNAME(CNAME(name(&format!("n{}.internal.", at + 1))));
+            Record::from_rdata(if at == 0 { name("www.internal.") } else { name(&format!("n{at}.internal.")) }, 7, to)
+        };
+        for (records, expected) in
+            [(vec![looped], "loop"), (vec![there, back], "loop"), ((0..20).map(link).collect(), "in a chain")]
+        {
+            let trouble = super::found(&reply(records, ResponseCode::NoError), &own, rtype::A).unwrap_err();
+            assert_eq!(trouble.state, TroubleState::Bad, "{expected}");
+            assert!(trouble.problem.contains(expected), "{}", trouble.problem);
+        }
     }
 
     #[test]

@@ -51,7 +51,7 @@ impl From<HttpFailure> for CallError {
     fn from(failure: HttpFailure) -> CallError {
         match failure {
             HttpFailure::TooLong(_) => CallError::TooLong,
-            other => CallError::Trouble(Trouble::away(other.to_string())),
+            other => CallError::Trouble(other.trouble("")),
         }
     }
 }

@@ -91,7 +91,7 @@ impl ListReader {
             request = request.with(IF_NONE_MATCH, etag.clone());
         }
         let base = self.connection.base().to_string();
-        let reply = self.connection.send(&request).await.map_err(|why| Trouble::away(format!("{base}: {why}")))?;
+        let reply = self.connection.send(&request).await.map_err(|why| why.trouble(&format!("{base}: ")))?;
         match reply.status {
             StatusCode::OK => {
                 let etag = reply.headers.get(hyper::header::ETAG).cloned();
@@ -115,7 +115,7 @@ impl ListReader {
         };
         let mut objects = JsonObjects::new(ObjectForm::Array, MAX_GROUP);
         let (mut list, mut problem, mut octets) = (InstanceList::new(self.spec.max), None, 0);
-        while let Some(part) = reply.part().await.map_err(|why| Trouble::away(format!("{base}: {why}")))? {
+        while let Some(part) = reply.part().await.map_err(|why| why.trouble(&format!("{base}: ")))? {
             octets += part.len();
             if octets > MAX_LIST {
                 return Err(bad(format!("the list is over {MAX_LIST} octets")));
@@ -137,6 +137,9 @@ fn refusal(base: &str, status: StatusCode, message: &str) -> String {
     let what = match status {
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => "check the token in `token_file`, and its rights",
         StatusCode::NOT_FOUND | StatusCode::GONE => "check the path of `url`",
+        StatusCode::NOT_MODIFIED => {
+            "that is no reply to a request without If-None-Match: check that server, and caches"
+        }
         status if status.is_redirection() => "redirects are not followed: write the URL that it leads to",
         status if status.is_server_error() => "see the log of that server",
         _ => "check `url`",
@@ -160,6 +163,13 @@ fn target_of(url: &str) -> Result<(BaseUrl, String), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_304_without_a_request_for_it_is_no_redirect() {
+        let what = refusal("http://a.example:80", StatusCode::NOT_MODIFIED, "");
+        assert!(what.contains("304") && what.contains("If-None-Match") && !what.contains("redirect"), "{what}");
+        assert!(refusal("http://a.example:80", StatusCode::FOUND, "").contains("redirects are not followed"));
+    }
 
     #[test]
     fn a_url_is_a_server_and_a_path() {

@@ -5,6 +5,8 @@ use std::fmt;
 use std::io;
 use std::time::Duration;
 
+use crate::discovery::Trouble;
+
 /// See the comment of this file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum HttpFailure {
@@ -28,6 +30,8 @@ pub(crate) enum HttpFailure {
     TooSlow(Duration),
     /// The reply is over so many octets.
     TooLong(usize),
+    /// The reply is no valid one: its chunks, its length, its status.
+    Broken(String),
     /// The peer does not speak HTTP/1.1.
     NotHttp(String),
     /// The request can't be made: an error of the settings.
@@ -45,9 +49,39 @@ impl HttpFailure {
         if error.is_incomplete_message() || error.is_closed() || error.is_canceled() || io.is_some_and(is_end) {
             return HttpFailure::Closed;
         }
+        let is_broken = |error: &io::Error| {
+            use io::ErrorKind::{InvalidData, InvalidInput};
+            // An alert of TLS is of the connection.
+            let is_tls = error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>());
+            matches!(error.kind(), InvalidData | InvalidInput) && !is_tls
+        };
+        if error.is_parse_too_large() {
+            return HttpFailure::Broken("its head, or its Content-Length, is too large".to_owned());
+        }
         match io {
+            Some(io) if is_broken(io) => HttpFailure::Broken(io.to_string()),
+            None if error.is_parse_status() => HttpFailure::Broken(error.to_string()),
             Some(io) => HttpFailure::Connect(io.to_string()),
             None => HttpFailure::NotHttp(error.to_string()),
+        }
+    }
+
+    /// The trouble of a source with this failure; `of` names the server.
+    pub(crate) fn trouble(&self, of: &str) -> Trouble {
+        let problem = format!("{of}{self}");
+        match self {
+            HttpFailure::Broken(_) | HttpFailure::TooLong(_) => Trouble::bad(problem),
+            HttpFailure::NoAddress(_)
+            | HttpFailure::Refused
+            | HttpFailure::Connect(_)
+            | HttpFailure::NoConnection(_)
+            | HttpFailure::Tls(_)
+            | HttpFailure::Closed
+            | HttpFailure::NoReply(_)
+            | HttpFailure::Stalled(_)
+            | HttpFailure::TooSlow(_)
+            | HttpFailure::NotHttp(_)
+            | HttpFailure::Request(_) => Trouble::away(problem),
         }
     }
 
@@ -78,6 +112,9 @@ impl fmt::Display for HttpFailure {
             HttpFailure::Stalled(within) => write!(f, "its reply stopped for {} s", within.as_secs()),
             HttpFailure::TooSlow(within) => write!(f, "its reply had not ended after {} s", within.as_secs()),
             HttpFailure::TooLong(most) => write!(f, "its reply is over {most} octets, the most that are read"),
+            HttpFailure::Broken(why) => {
+                write!(f, "its reply is broken ({why}): see that server, and what is before it")
+            }
             HttpFailure::NotHttp(why) => write!(f, "it does not speak HTTP/1.1 ({why}): check the port and the scheme"),
             HttpFailure::Request(why) => write!(f, "the request can't be made: {why}"),
         }

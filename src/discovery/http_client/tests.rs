@@ -130,6 +130,31 @@ async fn a_peer_that_speaks_no_http_is_recognized() {
     speaker.await.unwrap();
 }
 
+#[tokio::test]
+async fn a_reply_that_is_broken_is_bad_and_not_away() {
+    let long = "x".repeat(40_000);
+    for reply in [
+        "HTTP/1.1 200 OK\r\ncontent-length: 18446744073709551615\r\n\r\n".to_owned(),
+        format!("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n1;a={long}\r\n \r\n0\r\n\r\n"),
+        format!("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n1\r\n \r\n0\r\na: {long}\r\n\r\n"),
+        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nx\r\n".to_owned(),
+    ] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let speaker = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            drop(stream.read(&mut [0; 1000]).await);
+            drop(stream.write_all(reply.as_bytes()).await);
+            drop(stream.read(&mut [0; 100]).await);
+        });
+        let failure = text(&mut connection(&url), "/").await.unwrap_err();
+        let trouble = failure.trouble("");
+        assert_eq!(trouble.state, crate::discovery::TroubleState::Bad, "{}", trouble.problem);
+        assert!(trouble.problem.contains("its reply is broken"), "{}", trouble.problem);
+        speaker.await.unwrap();
+    }
+}
+
 /// A server with TLS whose certificate is for 127.0.0.1. Returns its URL and its certificate in PEM.
 async fn tls_server() -> (String, String) {
     let key = KeyPair::generate().unwrap();
