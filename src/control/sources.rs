@@ -21,8 +21,8 @@ pub struct SourceReport {
     /// `ok`; `away`: it does not answer; `kept`: too much disappeared at once, and stays; `bad`: what it sends can't be
     /// used.
     pub state: String,
-    /// How long ago the endpoints were what it lists: of `http` and `dns` the time since the last whole reply, otherwise
-    /// 0 while it is followed. Absent if it never answered.
+    /// How long ago the endpoints were what it lists: of `http` and `dns` the time since the last whole reply, of the
+    /// others 0 while it is followed. Absent if it never answered.
     pub age_ms: Option<u64>,
     /// How many endpoints it has in its pool.
     pub endpoints: usize,

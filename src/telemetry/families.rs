@@ -107,7 +107,7 @@ families! {
         "1 while endpoints stay that a source suddenly does not list any more, until that is confirmed.";
     SOURCE_ENDPOINTS Gauge "portolan_source_endpoints" ["zone" "source"] "How many endpoints of a source are served.";
     SOURCE_AGE Gauge "portolan_source_age_seconds" ["zone" "source"]
-        "How long ago the endpoints were what the source lists: 0 while it is followed.";
+        "How long ago the endpoints were what the source lists (Consul, etcd: 0 while it is followed).";
 
     VANTAGE_UP Gauge "portolan_vantage_up" ["vantage" "region"] "Whether a vantage's reports count.";
     VANTAGE_BLIND Gauge "portolan_vantage_blind" ["vantage" "region"]
