@@ -99,7 +99,9 @@ fn addresses(texts: &[String]) -> Result<Vec<IpAddr>, String> {
         };
         let address = address.to_canonical();
         if let Some(what) = no_host(address) {
-            return Err(format!("{address} is {what}, no address of a host; register the one that clients connect to"));
+            return Err(format!(
+                "{address} is not the address of a host, but {what}; register the one that clients use"
+            ));
         }
         if let Some(other) = found.iter().find(|other| other.is_ipv4() == address.is_ipv4()) {
             let family = if address.is_ipv4() { "IPv4" } else { "IPv6" };
@@ -114,12 +116,12 @@ fn addresses(texts: &[String]) -> Result<Vec<IpAddr>, String> {
 /// What an address is that no host has for others (RFC 6890, RFC 4291); `None` where it may be one of a host.
 fn no_host(address: IpAddr) -> Option<&'static str> {
     match address {
-        IpAddr::V4(v4) if v4.octets()[0] == 0 => Some("of this network (0.0.0.0/8)"),
+        IpAddr::V4(v4) if v4.octets()[0] == 0 => Some("one of this network (0.0.0.0/8)"),
         IpAddr::V4(v4) if v4.is_broadcast() => Some("the broadcast address"),
-        IpAddr::V4(v4) if v4.octets()[0] >= 240 => Some("reserved (240.0.0.0/4)"),
-        IpAddr::V4(v4) if v4.is_link_local() => Some("link-local (169.254.0.0/16)"),
+        IpAddr::V4(v4) if v4.octets()[0] >= 240 => Some("a reserved one (240.0.0.0/4)"),
+        IpAddr::V4(v4) if v4.is_link_local() => Some("a link-local one (169.254.0.0/16)"),
         IpAddr::V6(v6) if v6.is_unspecified() => Some("the unspecified address"),
-        IpAddr::V6(v6) if v6.is_unicast_link_local() => Some("link-local (fe80::/10)"),
+        IpAddr::V6(v6) if v6.is_unicast_link_local() => Some("a link-local one (fe80::/10)"),
         address if address.is_multicast() => Some("a multicast address"),
         IpAddr::V4(_) | IpAddr::V6(_) => None,
     }
@@ -166,7 +168,7 @@ mod address_tests {
             "::ffff:169.254.0.1",
         ] {
             let why = addresses(&[text.to_owned()]).unwrap_err();
-            assert!(why.contains("no address of a host"), "{text}: {why}");
+            assert!(why.contains("not the address of a host"), "{text}: {why}");
         }
         for (text, expected) in [
             ("127.0.0.1", "127.0.0.1"),
