@@ -38,6 +38,21 @@ pub struct StreamInfo {
     pub last: u64,
 }
 
+/// A copy of a stream that its leader has not reached for so long is lost. Judgment: ten heartbeats of NATS.
+const COPY_LOST_AFTER_NANOS: u64 = 10 * NANOSECONDS;
+
+/// Whether the leader of a stream reaches a majority of its copies. Without that it stores nothing, and can describe the
+/// stream all the same. `others` are the copies that it does not have itself, as it describes them.
+fn has_quorum(others: &serde_json::Value) -> bool {
+    let others = others.as_array().map(Vec::as_slice).unwrap_or_default();
+    let is_lost = |copy: &&serde_json::Value| {
+        let unreached = copy["active"].as_u64().unwrap_or_default();
+        copy["offline"].as_bool() == Some(true) || unreached > COPY_LOST_AFTER_NANOS
+    };
+    let (copies, lost) = (others.len() + 1, others.iter().filter(is_lost).count());
+    2 * (copies - lost) > copies
+}
+
 /// Messages of one read, oldest first.
 #[derive(Debug, Default)]
 pub struct StreamEvents {
@@ -67,6 +82,9 @@ impl EventStream {
 
     async fn info(&self) -> Result<StreamInfo, ApiError> {
         let reply = jetstream::api(&self.nats, &self.name, "STREAM.INFO", &json!({})).await?;
+        if !has_quorum(&reply["cluster"]["replicas"]) {
+            return Err(ApiError { code: 0, why: "the stream has lost its quorum".to_owned() });
+        }
         let number = |field: &str| reply["state"][field].as_u64();
         let created = reply["created"].as_str().unwrap_or_default().to_owned();
         let info = number("first_seq").zip(number("last_seq"));
@@ -170,5 +188,27 @@ impl EventStream {
 
     fn subject(&self) -> String {
         self.nats.subjects().event(self.nats.node())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stream_has_a_quorum_while_its_leader_reaches_a_majority() {
+        let copy = |secs: u64, offline: bool| json!({ "name": "n", "active": secs * NANOSECONDS, "offline": offline });
+        for (others, expected) in [
+            (json!(null), true),
+            (json!([]), true),
+            (json!([copy(0, false), copy(1, false)]), true),
+            (json!([copy(0, false), copy(60, false)]), true),
+            (json!([copy(11, false), copy(60, false)]), false),
+            (json!([copy(0, true), copy(60, false)]), false),
+            (json!([copy(0, true)]), false),
+            (json!([{ "name": "n" }, copy(0, true)]), true),
+        ] {
+            assert_eq!(has_quorum(&others), expected, "{others}");
+        }
     }
 }
