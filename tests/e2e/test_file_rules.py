@@ -126,4 +126,4 @@ def test_a_state_directory_that_is_replaced_needs_a_restart_and_the_server_says_
             assert "there at the start" in words and "restart the server" in words, text
         state.rmdir()
         (outside / "old").rename(state)
-        wait_until(lambda: "unsaved" not in node.status() or not node.status()["unsaved"], 30)
+        wait_until(lambda: not node.status().get("unsaved"), 30)

@@ -41,8 +41,8 @@ pub struct StreamInfo {
 /// A copy of a stream that its leader has not reached for so long is lost. Judgment: ten heartbeats of NATS.
 const COPY_LOST_AFTER_NANOS: u64 = 10 * NANOSECONDS;
 
-/// Whether the leader of a stream reaches a majority of its copies. Without that it stores nothing, and can describe the
-/// stream all the same. `others` are the copies that it does not have itself, as it describes them.
+/// Whether the leader of a stream reaches a majority of its copies. Without that it stores nothing, and can describe
+/// the stream all the same. `others` are the copies that it does not have itself, as it describes them.
 fn has_quorum(others: &serde_json::Value) -> bool {
     let others = others.as_array().map(Vec::as_slice).unwrap_or_default();
     let is_lost = |copy: &&serde_json::Value| {
