@@ -1,6 +1,7 @@
 //! Endpoints that declare themselves. A *source* (`[discover.NAME]` of a policy) lists instances of a service; its
 //! *driver* follows the source and sends [`Update`]s. The pure core makes of them the set of endpoints that a model can
-//! have: [`set`] has the instances of a source, [`endpoints`] makes endpoints of them, and [`stated`] has what all
+//! have: [`set`] has the instances of a source, [`endpoints`] makes endpoints of them, [`leaving`] has those
+//! that are not listed any more and stay until others are up, and [`stated`] has what all
 //! sources state at one moment. `daemon::discovery` runs the drivers and passes the sets to the steering task.
 //!
 //! A driver is `async fn run(spec, updates: UpdateSender, stop: CancellationToken)`. It returns only after `stop`. It
@@ -15,6 +16,7 @@ pub mod etcd;
 pub mod http;
 mod http_client;
 pub mod instance;
+pub mod leaving;
 pub mod set;
 pub mod stated;
 #[cfg(test)]
@@ -22,9 +24,12 @@ pub(crate) mod test_server;
 pub mod update;
 
 pub use instance::{Instance, InstanceList, RefusedInstances, StatedHealth};
+pub use leaving::{Leaving, Served};
 pub use set::{Applied, SourceSet, SourceState};
 pub use stated::{SourceKey, SourceStating, Stating};
 pub use update::{InstanceChanges, Trouble, TroubleState, Update, UpdateReceiver, UpdateSender, updates};
 
+#[cfg(test)]
+mod leaving_tests;
 #[cfg(test)]
 mod tests;

@@ -7,8 +7,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use crate::discovery::endpoints::StatedEndpoints;
+use crate::discovery::leaving::{Reached, is_it, joined, lists, reached};
 use crate::model::{
-    CheckTable, CheckView, Discovered, DiscoveredSets, Endpoint, EndpointId, Health, HealthRule, Model, Stated,
+    CheckTable, CheckView, DiscoveredEndpoint, DiscoveredSets, Endpoint, EndpointId, Health, HealthRule, Model, Stated,
     StatedByEndpoint,
 };
 use crate::wire::Name;
@@ -30,12 +31,16 @@ pub struct SourceStating {
     pub stated: StatedEndpoints,
     /// Since when each is listed, by its name, Unix seconds.
     pub since: HashMap<String, f64>,
+    /// What it does not list any more, and stays: see [`leaving`](crate::discovery::leaving).
+    pub leaving: Vec<Arc<DiscoveredEndpoint>>,
 }
 
 impl Stating {
     /// The endpoints for the next model.
     pub fn sets(&self) -> DiscoveredSets {
-        let set = |(key, source): (&SourceKey, &Arc<SourceStating>)| (key.clone(), source.stated.endpoints[..].into());
+        let set = |(key, source): (&SourceKey, &Arc<SourceStating>)| {
+            (key.clone(), joined(&source.stated.endpoints, &source.leaving))
+        };
         self.by_source.iter().map(set).collect()
     }
 
@@ -47,6 +52,10 @@ impl Stating {
             .iter()
             .map(|source| self.by_source.get(&(source.zone.clone(), source.name.clone())))
             .collect();
+        let left: Vec<HashMap<Reached<'_>, Vec<&DiscoveredEndpoint>>> = of_source
+            .iter()
+            .map(|source| source.map_or_else(HashMap::new, |source| by_reached(&source.leaving)))
+            .collect();
         let mut all = StatedByEndpoint::new();
         for (id, endpoint) in (0..).map(EndpointId).zip(&model.endpoints) {
             let Some(discovered) = &endpoint.discovered else { continue };
@@ -56,8 +65,16 @@ impl Stating {
             else {
                 continue;
             };
-            if !lists(stating, discovered) {
-                all.insert(id, Stated::Withdrawn { source: shown.clone() });
+            let of = &*discovered.endpoint;
+            if !lists(&stating.stated, of, discovered.is_probed_there) {
+                let same = left.get(at).and_then(|left| left.get(&reached(of)));
+                let stated = if same.is_some_and(|same| same.iter().any(|left| is_it(left, of))) {
+                    judged(source.health, endpoint, None, (shown, checks))
+                        .map_or_else(|| Stated::Leaving { source: shown.clone() }, |view| Stated::Judged(view.into()))
+                } else {
+                    Stated::Withdrawn { source: shown.clone() }
+                };
+                all.insert(id, stated);
                 continue;
             }
             let down = stating.stated.down.get(&endpoint.name);
@@ -68,15 +85,12 @@ impl Stating {
     }
 }
 
-/// Whether the source still lists the endpoint where the model has it. Another weight or region waits for the next
-/// model, another address or port does not.
-fn lists(stating: &SourceStating, of: &Discovered) -> bool {
-    let endpoints = &stating.stated.endpoints;
-    let found = endpoints.binary_search_by(|other| other.name.cmp(&of.endpoint.name));
-    found.is_ok_and(|at| {
-        let now = &endpoints[at];
-        (&now.addresses, now.port) == (&of.endpoint.addresses, of.endpoint.port)
-    })
+fn by_reached(leaving: &[Arc<DiscoveredEndpoint>]) -> HashMap<Reached<'_>, Vec<&DiscoveredEndpoint>> {
+    let mut all: HashMap<_, Vec<_>> = HashMap::new();
+    for left in leaving {
+        all.entry(reached(left)).or_default().push(&**left);
+    }
+    all
 }
 
 /// The verdict of the source on an endpoint that it lists, where that counts before the measured one. `down`: the

@@ -229,6 +229,8 @@ pub struct Discovered {
     pub source: u32,
     /// As it was stated.
     pub endpoint: Arc<DiscoveredEndpoint>,
+    /// Whether a check of it goes to the port of the instance.
+    pub is_probed_there: bool,
 }
 
 /// What a source states of an endpoint that changes how it is answered with. Everything else is as measured.
@@ -237,6 +239,11 @@ pub enum Stated {
     /// It is not listed any more, or with another address: never answered with.
     Withdrawn {
         /// What the source is called: `discover.web`.
+        source: Arc<str>,
+    },
+    /// It is not listed any more, and stays until another one is up: what is measured counts.
+    Leaving {
+        /// What the source is called.
         source: Arc<str>,
     },
     /// It has this verdict, whatever is measured.

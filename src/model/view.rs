@@ -131,7 +131,7 @@ impl WorldView {
     pub fn stated_view(&self, id: EndpointId) -> Option<&CheckView> {
         match self.stated.get(&id)? {
             Stated::Judged(view) => Some(view),
-            Stated::Withdrawn { .. } => None,
+            Stated::Withdrawn { .. } | Stated::Leaving { .. } => None,
         }
     }
 
@@ -140,7 +140,7 @@ impl WorldView {
         match self.stated.get(&id) {
             Some(Stated::Judged(view)) => view.health,
             Some(Stated::Withdrawn { .. }) => Health::Down,
-            None => self.endpoint(endpoint),
+            Some(Stated::Leaving { .. }) | None => self.endpoint(endpoint),
         }
     }
 

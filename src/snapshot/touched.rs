@@ -167,7 +167,9 @@ fn changed_statements(old: &WorldView, new: &WorldView) -> Vec<EndpointId> {
         return Vec::new();
     }
     let is_same = |old: Option<&Stated>, new: Option<&Stated>| match (old, new) {
-        (None, None) | (Some(Stated::Withdrawn { .. }), Some(Stated::Withdrawn { .. })) => true,
+        // What stays is answered with as if nothing were stated.
+        (None | Some(Stated::Leaving { .. }), None | Some(Stated::Leaving { .. })) => true,
+        (Some(Stated::Withdrawn { .. }), Some(Stated::Withdrawn { .. })) => true,
         (Some(Stated::Judged(old)), Some(Stated::Judged(new))) => old.health == new.health && old.rtts == new.rtts,
         (None | Some(_), None | Some(_)) => false,
     };

@@ -147,10 +147,46 @@ def test_instances_are_served_after_their_first_probe_and_are_gone_at_once(dir):
         assert served(node) == {"127.0.0.1"}, "what fails its first probe is never served"
         wait_until(lambda: source(node).get("state") == "ok" and source(node)["endpoints"] == 2, 10)
         assert f"127.0.0.1-{port}" in node.child.err(), "the log names what came"
-        inventory.list(f"127.0.0.9:{port}")
+        inventory.list()
+        wait_until(lambda: source(node)["state"] == "kept", 15)
+        assert node.command("reload", "--confirm-removal").returncode == 0
         wait_until(lambda: served(node) == set(), 15)
         listed = node.metric("portolan_source_endpoints", zone="svc.example.", source="discover.web")
         assert listed is not None and node.metric("portolan_source_up", zone="svc.example.", source="discover.web") == 1
+
+
+def test_a_list_that_is_replaced_leaves_no_gap_and_a_wrong_one_takes_nothing(dir):
+    with contextlib.ExitStack() as stack:
+        first = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+        port = first.getsockname()[1]
+        for last in range(2, 5):
+            stack.enter_context(socket.create_server((f"127.0.0.{last}", port)))
+        inventory = stack.enter_context(Inventory())
+        monitor = {"type": "tcp", "port": port, "interval": "100ms", "timeout": "100ms"}
+        inventory.list(f"127.0.0.1:{port}", name="one")
+        node = stack.enter_context(Node(dir, web(inventory, monitor)))
+        wait_until(lambda: served(node) == {"127.0.0.1"}, 15)
+        seen = []
+
+        def turned_to(*addresses):
+            seen.append(served(node))
+            return seen[-1] == set(addresses)
+
+        # Another name and address; the same name at another address; another port alone, which nothing uses.
+        for address, at, name in [("127.0.0.2", port, "two"), ("127.0.0.3", port, "two"), ("127.0.0.3", 1, "two")]:
+            inventory.list(f"{address}:{at}", name=name)
+            wait_until(lambda address=address: turned_to(address), 15)
+        requests = inventory.requests
+        wait_until(lambda: turned_to("127.0.0.3") and inventory.requests > requests + 1, 15)
+        inventory.list(f"127.0.0.8:{port}", name="dead")
+        explained = lambda: node.command("explain", NAME).stdout
+        wait_until(lambda: turned_to("127.0.0.3") and "withdrawn by discover.web" in explained(), 15)
+        wait_until(lambda: node.health("dead") == "down", 15)
+        assert turned_to("127.0.0.3"), "nothing that is new is up"
+        assert set() not in seen, "there was always an answer"
+        inventory.list(f"127.0.0.4:{port}", name="right")
+        wait_until(lambda: turned_to("127.0.0.4"), 15)
+        assert set() not in seen
 
 
 def test_a_source_that_is_away_or_bad_changes_nothing_over_a_restart_too(dir):

@@ -75,6 +75,7 @@ const PURE: &[&str] = &[
     "discovery/http_client/backoff",
     "discovery/http_client/objects",
     "discovery/instance",
+    "discovery/leaving",
     "discovery/set",
     "discovery/endpoints",
     "discovery/stated",

@@ -33,6 +33,8 @@ pub(super) struct Checker<'a, 's> {
     bounded: HashMap<&'s str, bool>,
     /// The names of monitors that checks refer to. All share one text.
     names: HashMap<String, Arc<str>>,
+    /// Whether a check of the last endpoint has the port that a source states.
+    pub(super) has_stated_port: bool,
 }
 
 impl<'a, 's> Checker<'a, 's> {
@@ -42,7 +44,7 @@ impl<'a, 's> Checker<'a, 's> {
         monitors: &'a mut Declared<'s, &'s MonitorSpec>,
     ) -> Checker<'a, 's> {
         let (zone, portless, names) = (spec.zone.value.to_string(), HashSet::new(), HashMap::new());
-        Checker { monitors, all: spec, zone, judging, portless, bounded: HashMap::new(), names }
+        Checker { monitors, all: spec, zone, judging, portless, bounded: HashMap::new(), names, has_stated_port: false }
     }
 
     /// The endpoint as the model has it. Its checks are added to the builder.
@@ -63,6 +65,7 @@ impl<'a, 's> Checker<'a, 's> {
         if let (Some(written), Some(monitor)) = (&spec.monitor, monitor) {
             check_probe(spec, written, &leaves(monitor, self.all), problems);
         }
+        self.has_stated_port = false;
         let mut answerables = Vec::new();
         let judges: Vec<(&At<String>, &MonitorSpec)> =
             judges.iter().filter_map(|judge| Some((judge.monitor, self.judge(spec, judge, problems)?))).collect();
@@ -136,6 +139,8 @@ impl<'a, 's> Checker<'a, 's> {
             None => probe_port.or(monitor.port()).or_else(stated).or(usual),
             Some(_) => monitor.port().or(probe_port).or_else(stated).or(usual),
         };
+        let is_by_port = !matches!(model.kind, ProbeKind::Icmp | ProbeKind::Heartbeat(_));
+        self.has_stated_port |= is_by_port && probe_port.or(monitor.port()).is_none();
         let target = match (&model.kind, ip, port) {
             (ProbeKind::Heartbeat(_), _, _) => ProbeTarget::Nowhere,
             // A problem of the endpoint.

@@ -176,6 +176,7 @@ impl Builder {
             endpoint.discovered = spec.injected(&endpoint.name).map(|(source, stated)| Discovered {
                 source: (first_source + source) as u32,
                 endpoint: stated.clone(),
+                is_probed_there: checker.has_stated_port,
             });
             self.model.endpoints.push(endpoint);
         }

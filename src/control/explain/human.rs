@@ -36,6 +36,9 @@ pub fn human(explanation: &Explanation) -> String {
     lines_of(&mut text, "verdict   ", unvoted);
     let listed = e.sources.iter().map(|of| {
         let since = of.since.map_or_else(String::new, |at| format!(", since {}", utc(at)));
+        if of.withdrawn {
+            return format!("{} is withdrawn by {}, stays until a new one is up", of.endpoint, of.source);
+        }
         format!("{} is listed by {}{since}", of.endpoint, of.source)
     });
     lines_of(&mut text, "source    ", listed);

@@ -7,7 +7,7 @@ use crate::control::explain::{Explanation, ReasonReport, region_name, report};
 use crate::control::regions::{basis_text, basis_why, millis};
 use crate::control::status::{self, RampReport};
 use crate::discovery::Stating;
-use crate::model::{EndpointId, Facet, Moment, Policy};
+use crate::model::{EndpointId, Facet, Moment, Policy, Stated};
 use crate::snapshot::Snapshot;
 use crate::wire::Name;
 
@@ -42,6 +42,9 @@ pub struct OriginReport {
     /// Since when, in Unix seconds. Only in the response of the API.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<f64>,
+    /// Whether the source does not list it any more, and it stays until another one is up.
+    #[serde(default)]
+    pub withdrawn: bool,
 }
 
 impl Explanation {
@@ -61,7 +64,8 @@ pub(super) fn origins(snapshot: &Snapshot, policy: &Policy) -> Vec<OriginReport>
     let origin = |id: &EndpointId| {
         let endpoint = model.endpoint(*id);
         let source = model.sources.get(endpoint.discovered.as_ref()?.source as usize)?.shown();
-        Some(OriginReport { endpoint: endpoint.name.clone(), source, since: None })
+        let withdrawn = matches!(snapshot.view.stated.get(id), Some(Stated::Leaving { .. }));
+        Some(OriginReport { endpoint: endpoint.name.clone(), source, since: None, withdrawn })
     };
     policy.endpoints.iter().filter_map(origin).collect()
 }

@@ -19,7 +19,7 @@ use crate::daemon::discovery::{HubParts, drivers};
 use crate::discovery::endpoints::{StatedEndpoints, endpoints_of};
 use crate::discovery::etcd::{StatedOverrides, run_overrides};
 use crate::discovery::{
-    SourceKey, SourceSet, SourceState, SourceStating, Stating, Trouble, TroubleState, Update, updates,
+    Leaving, Served, SourceKey, SourceSet, SourceState, SourceStating, Stating, Trouble, TroubleState, Update, updates,
 };
 use crate::fleet::events::EventKind;
 use crate::model::{DiscoveredPool, Moment, SourceSpec};
@@ -40,9 +40,13 @@ struct Followed {
     set: SourceSet,
     /// When it sent a list or a change last, or replied that nothing has changed.
     read_at: Option<Moment>,
+    /// What is not listed any more, and stays until another instance is up.
+    leaving: Leaving,
     stating: Arc<SourceStating>,
     /// Whether the set has changed since `stating` was made of it.
     is_changed: bool,
+    /// Whether an operator has confirmed that change.
+    is_confirmed: bool,
     /// The state and the problem that were logged last.
     logged: (SourceState, Option<String>),
     driver: Driver,
@@ -118,8 +122,11 @@ impl Hub {
 
     /// Runs until `stop`.
     pub(super) async fn run(mut self, stop: CancellationToken) {
+        let mut served = self.parts.links.published.clone();
         loop {
             let now = clock::now();
+            let settle = self.sources.values().filter_map(|of| of.leaving.next(now)).min().map(|at| at.since(now));
+            let is_leaving = self.sources.values().any(|of| !of.leaving.is_empty());
             let publish = self.is_unpublished.then(|| (self.published_at + PUBLISH_EVERY).since(now));
             let save = self.is_unsaved.then(|| (self.saved_at + SAVE_EVERY).since(now));
             tokio::select! {
@@ -127,6 +134,9 @@ impl Hub {
                 Ok(()) = self.wanted.changed() => self.follow(),
                 Some(()) = self.confirmed.recv() => self.confirm(),
                 Some(sent) = self.updates.1.recv() => self.apply(sent),
+                // Health has changed, or a model has other endpoints.
+                Ok(()) = served.changed(), if is_leaving => self.is_unpublished = true,
+                () = pass(settle) => self.is_unpublished = true,
                 () = pass(publish) => self.publish(),
                 () = pass(save) => self.save(),
             }
@@ -168,22 +178,27 @@ impl Hub {
             since = endpoints_of(&spec, set.instances()).endpoints.iter().map(|of| (of.name.clone(), at)).collect();
         }
         let stated = endpoints_of(&spec, set.instances());
-        let stating = Arc::new(SourceStating { stated, since });
+        let leaving = Leaving::default();
+        let stating = Arc::new(SourceStating { stated, since, leaving: Vec::new() });
         let driver = self.drive(&key, &spec);
         let logged = (SourceState::Ok, None);
-        self.sources.insert(key, Followed { spec, set, read_at: None, stating, is_changed: false, logged, driver });
+        let (is_changed, is_confirmed, read_at) = (false, false, None);
+        let of = Followed { spec, set, read_at, leaving, stating, is_changed, is_confirmed, logged, driver };
+        self.sources.insert(key, of);
     }
 
     /// Another table of the same name. A driver goes on unless what it reads is another thing.
     fn change(&mut self, key: SourceKey, before: Followed, spec: Arc<DiscoveredPool>) {
-        let Followed { spec: old, mut set, read_at, stating, logged, driver, .. } = before;
+        let Followed { spec: old, mut set, read_at, leaving, stating, logged, driver, .. } = before;
         set.limit(spec.max, spec.min_keep);
         if states_overrides(&old) && !states_overrides(&spec) {
             self.parts.links.end(&old);
         }
         let reads = |spec: &DiscoveredPool| (spec.source.clone(), spec.mappings.clone(), spec.max);
         let driver = if reads(&old) == reads(&spec) { driver } else { self.drive(&key, &spec) };
-        self.sources.insert(key, Followed { spec, set, read_at, stating, is_changed: true, logged, driver });
+        let (is_changed, is_confirmed) = (true, false);
+        let of = Followed { spec, set, read_at, leaving, stating, is_changed, is_confirmed, logged, driver };
+        self.sources.insert(key, of);
     }
 
     fn drive(&mut self, key: &SourceKey, spec: &Arc<DiscoveredPool>) -> Driver {
@@ -239,7 +254,9 @@ impl Hub {
     fn confirm(&mut self) {
         let now = clock::now();
         for followed in self.sources.values_mut() {
-            followed.is_changed |= followed.set.confirm(now);
+            followed.is_changed |= followed.set.confirm(now) | !followed.leaving.is_empty();
+            followed.leaving.clear();
+            followed.is_confirmed = true;
         }
         self.is_unpublished = true;
     }
@@ -249,7 +266,7 @@ impl Hub {
         (self.is_unpublished, self.published_at) = (false, clock::now());
         let mut is_other = false;
         for followed in self.sources.values_mut() {
-            is_other |= followed.restate(&self.parts.journal);
+            is_other |= followed.restate(&self.parts);
             followed.log();
         }
         let now = clock::now();
@@ -292,12 +309,26 @@ impl Hub {
 
 impl Followed {
     /// Makes what the source states of its set, and logs what came and went. Returns whether it is another thing.
-    fn restate(&mut self, journal: &Journal) -> bool {
-        if !std::mem::take(&mut self.is_changed) {
+    fn restate(&mut self, parts: &HubParts) -> bool {
+        let is_changed = std::mem::take(&mut self.is_changed);
+        if !is_changed && self.leaving.is_empty() {
             return false;
         }
-        let stated = endpoints_of(&self.spec, self.set.instances());
-        if stated == self.stating.stated {
+        let (journal, served, now) = (&parts.journal, parts.links.snapshots.load_full(), clock::now());
+        let stated =
+            if is_changed { endpoints_of(&self.spec, self.set.instances()) } else { self.stating.stated.clone() };
+        let is_other = stated != self.stating.stated;
+        let known = Served { model: &served.model, view: &served.view, spec: &self.spec };
+        if is_other && !self.is_confirmed && !self.set.is_empty() {
+            self.leaving.replace([&self.stating.stated, &stated], &known, now);
+        }
+        self.leaving.settle(&stated, &known, now);
+        if self.set.is_empty() {
+            self.leaving.clear();
+        }
+        self.is_confirmed = false;
+        let leaving = self.leaving.endpoints();
+        if !is_other && leaving == self.stating.leaving {
             return false;
         }
         let now = clock::unix_seconds();
@@ -315,7 +346,7 @@ impl Followed {
         self.report(journal, went, ("listed", "gone"));
         self.report(journal, fell.map(String::as_str).collect(), ("up", "down"));
         self.report(journal, rose.map(String::as_str).collect(), ("down", "up"));
-        self.stating = Arc::new(SourceStating { stated, since });
+        self.stating = Arc::new(SourceStating { stated, since, leaving });
         true
     }
 
@@ -375,6 +406,7 @@ impl Followed {
         match (self.set.state(), self.override_problem()) {
             (SourceState::Ok, Some(Trouble { state: TroubleState::Away, .. })) => SourceState::Away,
             (SourceState::Ok, Some(Trouble { state: TroubleState::Bad, .. })) => SourceState::Bad,
+            (SourceState::Ok, None) if self.leaving.overdue(clock::now()) > 0 => SourceState::Held,
             (state, _) => state,
         }
     }
@@ -384,7 +416,14 @@ impl Followed {
         let of_overrides = self.override_problem().map(|trouble| trouble.problem);
         // Both have the same servers.
         let of_overrides = of_overrides.filter(|problem| Some(problem) != self.set.problem().as_ref());
-        let problems: Vec<String> = [self.set.problem(), of_overrides].into_iter().flatten().collect();
+        let left = match self.leaving.overdue(clock::now()) {
+            0 => None,
+            left => Some(format!(
+                "{left} instances that it no longer lists stay: less than `min_keep` of what it listed is left, and \
+                 nothing new is up; correct the source, or confirm with `portolan reload --confirm-removal`"
+            )),
+        };
+        let problems: Vec<String> = [self.set.problem(), left, of_overrides].into_iter().flatten().collect();
         (!problems.is_empty()).then(|| problems.join("; "))
     }
 
