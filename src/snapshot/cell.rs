@@ -11,6 +11,7 @@ mod rdata;
 mod tests;
 mod weights;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use rdata::Rdata;
@@ -42,7 +43,7 @@ pub struct Cell {
     is_whole: bool,
     /// Whether a draw may choose an endpoint without a record of this type.
     has_blanks: bool,
-    /// Whether an endpoint has several records, so that a draw may choose it again.
+    /// Whether several records are the same one, of one endpoint or of several: a reply has it once (RFC 2181, 5).
     has_twins: bool,
     /// Whether any records may be in one reply, in any order: none is a blank, a twin, or alone.
     is_plain: bool,
@@ -83,6 +84,8 @@ struct StoredRecord {
     end: u32,
     rtype: u16,
     slot: u16,
+    /// The same number for records of which a reply has one.
+    twin: u16,
     /// A CNAME, or SVCB's alias mode: it must be the only record.
     is_alone: bool,
 }
@@ -201,13 +204,24 @@ impl Cell {
             tiers.push(tier);
         }
         self.has_blanks = records.iter().any(StoredRecord::is_blank);
-        let mut slots: Vec<u16> = records.iter().map(|record| record.slot).collect();
-        slots.sort_unstable();
-        self.has_twins = slots.windows(2).any(|pair| pair[0] == pair[1]);
+        let (mut by_content, mut by_slot) = (HashMap::<&[u8], u16>::new(), HashMap::<u16, u16>::new());
+        for record in records.iter_mut().filter(|record| !record.is_blank()) {
+            let content = &bytes[record.start as usize..record.end as usize];
+            // Where all records are in a reply, those of one endpoint may differ in priority or weight.
+            let of_slot = by_slot.get(&record.slot).filter(|_| !self.is_whole);
+            let twin = of_slot.or(by_content.get(content)).copied();
+            record.twin = twin.unwrap_or((by_content.len() + by_slot.len()) as u16);
+            by_content.entry(content).or_insert(record.twin);
+            by_slot.entry(record.slot).or_insert(record.twin);
+        }
+        let mut twins: Vec<u16> =
+            records.iter().filter(|record| !record.is_blank()).map(|record| record.twin).collect();
+        twins.sort_unstable();
+        self.has_twins = twins.windows(2).any(|pair| pair[0] == pair[1]);
         if self.has_twins {
             // No reply has more: further draws would find nothing new.
-            slots.dedup();
-            self.limit = self.limit.min(slots.len());
+            twins.dedup();
+            self.limit = self.limit.min(twins.len());
         }
         self.is_plain = !self.has_blanks && !self.has_twins && !records.iter().any(|record| record.is_alone);
         let len = |record: &StoredRecord| (record.end - record.start) as usize;
@@ -215,7 +229,7 @@ impl Cell {
         self.record_len = first_len.filter(|first| *first > 0 && records.iter().all(|record| len(record) == *first));
         let is_each_drawn = self.is_plain && tiers.iter().flat_map(|tier| &tier.shares).all(|share| share.count == 1);
         let count = match self.is_whole {
-            true => records.len().min(MAX_ANSWERS),
+            true => twins.len().min(MAX_ANSWERS),
             false if is_each_drawn && self.draws > 1 => records.len().min(self.draws).min(self.limit),
             false => 0,
         };
@@ -320,7 +334,12 @@ impl Cell {
     pub fn pick(&self, entropy: u64) -> Picks {
         let mut draw = Draw::begin(entropy, None);
         if self.is_whole {
-            (0..self.records.len() as u16).for_each(|index| draw.picks.push(index));
+            for (index, record) in (0..).zip(&self.records) {
+                let is_twin = |pick: &u16| self.records[usize::from(*pick)].twin == record.twin;
+                if !self.has_twins || !draw.picks.iter().any(is_twin) {
+                    draw.picks.push(index);
+                }
+            }
             return draw.picks;
         }
         for tier in &self.tiers {
@@ -361,8 +380,8 @@ impl Cell {
         for step in 0..share.count {
             let index = share.first + (turn + step) % share.count;
             let record = self.records[usize::from(index)];
-            let is_twin = |pick: &u16| self.records[usize::from(*pick)].slot == record.slot;
-            let bit = 1 << (u32::from(record.slot) % u64::BITS);
+            let is_twin = |pick: &u16| self.records[usize::from(*pick)].twin == record.twin;
+            let bit = 1 << (u32::from(record.twin) % u64::BITS);
             let is_picked = self.has_twins && draw.slots & bit != 0 && picks.iter().any(is_twin);
             draw.has_blank |= record.is_blank();
             if picks.len >= self.limit || is_picked || (record.is_alone && picks.len > 0) {
@@ -391,7 +410,7 @@ struct Draw {
     net: Option<u64>,
     /// Whether a draw chose an endpoint without a record of this type.
     has_blank: bool,
-    /// For each record the bit of the last six bits of its slot.
+    /// For each record the bit of the last six bits of its twin.
     slots: u64,
 }
 

@@ -11,17 +11,16 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock;
 use crate::control::sources::{SourceEntry, SourceReport};
-use crate::control::{Journal, JournalEvent};
 use crate::daemon::clocks::Now;
 use crate::daemon::discovery::file::{DiscoveryFile, FILE, SourceRow};
 use crate::daemon::discovery::keeper::{OverrideKeeper, OverrideLinks, OverrideProblem, states_overrides};
+use crate::daemon::discovery::listing::report;
 use crate::daemon::discovery::{HubParts, drivers};
 use crate::discovery::endpoints::{StatedEndpoints, endpoints_of};
 use crate::discovery::etcd::{StatedOverrides, run_overrides};
 use crate::discovery::{
     Leaving, Served, SourceKey, SourceSet, SourceState, SourceStating, Stating, Trouble, TroubleState, Update, updates,
 };
-use crate::fleet::events::EventKind;
 use crate::model::{DiscoveredPool, Moment, SourceSpec};
 
 /// The least time between two publications: changes within it are one. Judgment: a client notices no 20 ms, and 500
@@ -29,8 +28,6 @@ use crate::model::{DiscoveredPool, Moment, SourceSpec};
 const PUBLISH_EVERY: Duration = Duration::from_millis(20);
 /// The least time between two writes of the file (judgment: what is lost is listed again).
 const SAVE_EVERY: Duration = Duration::from_secs(1);
-/// Endpoints that come or go at once and are named one by one; of more there is one line (judgment: a page of a log).
-const MOST_NAMED: usize = 20;
 /// Updates that wait for the hub. Those of one source are joined before they come here, so this is about its sources.
 const WAITING: usize = 64;
 
@@ -342,44 +339,12 @@ impl Followed {
         let down = |of: &StatedEndpoints, name: &String| of.down.contains_key(name);
         let fell = stays().filter(|name| down(&stated, name) && !down(&before.stated, name));
         let rose = stays().filter(|name| !down(&stated, name) && down(&before.stated, name));
-        self.report(journal, came, ("gone", "listed"));
-        self.report(journal, went, ("listed", "gone"));
-        self.report(journal, fell.map(String::as_str).collect(), ("up", "down"));
-        self.report(journal, rose.map(String::as_str).collect(), ("down", "up"));
+        report(&self.spec, journal, came, ("gone", "listed"));
+        report(&self.spec, journal, went, ("listed", "gone"));
+        report(&self.spec, journal, fell.map(String::as_str).collect(), ("up", "down"));
+        report(&self.spec, journal, rose.map(String::as_str).collect(), ("down", "up"));
         self.stating = Arc::new(SourceStating { stated, since, leaving });
         true
-    }
-
-    /// Logs endpoints that came, went, or have another health by the source, each with an event, or all in one line.
-    fn report(&self, journal: &Journal, mut names: Vec<&str>, (from, to): (&str, &str)) {
-        names.sort_unstable();
-        let (source, zone, of) = (self.spec.shown(), self.spec.zone.to_string(), self.spec.source.as_str());
-        let event = |endpoint: &str, why: String| JournalEvent {
-            at: clock::unix_seconds(),
-            kind: EventKind::Discovery,
-            zone: zone.clone(),
-            endpoint: endpoint.to_owned(),
-            from: from.to_owned(),
-            to: to.to_owned(),
-            why,
-            who: Some(format!("{source} ({of})")),
-            ..JournalEvent::default()
-        };
-        if names.len() > MOST_NAMED {
-            tracing::info!(source, zone, count = names.len(), first = names[0], to, "endpoints of a source changed");
-            let why = format!("{} endpoints, {} the first", names.len(), names[0]);
-            journal.append(event(self.spec.pool.as_deref().unwrap_or_default(), why));
-            return;
-        }
-        for name in names {
-            tracing::info!(source, zone, endpoint = name, to, "an endpoint of a source changed");
-            let why = match to {
-                "gone" => format!("{source} no longer lists it"),
-                "listed" => format!("{source} lists it"),
-                _ => format!("{source} states that it is {to}"),
-            };
-            journal.append(event(name, why));
-        }
     }
 
     /// Logs a state or a problem that is another than before.

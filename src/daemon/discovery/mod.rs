@@ -7,6 +7,7 @@ mod file;
 mod following;
 mod hub;
 mod keeper;
+mod listing;
 
 use std::sync::Arc;
 

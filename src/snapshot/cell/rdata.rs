@@ -70,14 +70,15 @@ impl Rdata<'_> {
         let slot = self.policy.endpoints.iter().position(|e| *e == endpoint)?;
         if self.is_blank(endpoint) {
             let at = bytes.len() as u32;
-            let blank = StoredRecord { start: at, end: at, rtype: 0, slot: slot as u16, is_alone: false };
+            let blank =
+                StoredRecord { start: at, end: at, rtype: 0, slot: slot as u16, twin: slot as u16, is_alone: false };
             return Some(blank);
         }
         let (rtype, rdata) = self.of(endpoint, self.policy.service.targets.get(slot), srv)?;
         let start = bytes.len() as u32;
         put_prepared(bytes, rtype, self.decision.ttl, &rdata);
         let is_alone = rtype == code::rtype::CNAME || self.model.endpoint(endpoint).stands_alone(self.decision.facet);
-        Some(StoredRecord { start, end: bytes.len() as u32, rtype, slot: slot as u16, is_alone })
+        Some(StoredRecord { start, end: bytes.len() as u32, rtype, slot: slot as u16, twin: slot as u16, is_alone })
     }
 
     fn is_blank(&self, endpoint: EndpointId) -> bool {

@@ -129,3 +129,37 @@ fn no_reply_has_fewer_octets_than_the_least() {
         }
     }
 }
+
+#[test]
+fn one_address_of_several_endpoints_is_in_a_reply_once() {
+    let (mut model, policy) = world();
+    for at in 1..3 {
+        model.endpoints[at].answerables = model.endpoints[0].answerables.clone();
+    }
+    let of = |ids: &[&[u32]], draws: usize, limit: usize| {
+        let share = |ids: &&[u32]| {
+            let endpoints = ids.iter().copied().map(EndpointId).collect();
+            Share { endpoints, weight: 1.0, path: Vec::new() }
+        };
+        let tiers = vec![Tier { shares: ids.iter().map(share).collect() }];
+        let source = AnswerSource::Endpoints(Distribution { tiers, draws, limit, blanks: Vec::new() });
+        let decision = Decision { source, ..cell(&[&[(&[0], 1.0)]], 1, 1).decision().clone() };
+        Cell::prepare(&model, &policy, Arc::new(decision))
+    };
+    for (what, cell, expected) in [
+        ("all alike", of(&[&[0], &[1], &[2]], 8, 8), 1),
+        ("two more", of(&[&[0], &[1], &[2], &[3], &[4]], 8, 8), 3),
+        ("copies take no place", of(&[&[0], &[1], &[2], &[3]], 2, 2), 2),
+        ("given together", of(&[&[0, 1, 2, 3]], 1, 8), 2),
+    ] {
+        for seed in 0..200 {
+            let picks = cell.pick(seed);
+            let mut contents: Vec<&[u8]> = picks.iter().map(|pick| cell.record(*pick).bytes).collect();
+            contents.sort_unstable();
+            contents.dedup();
+            assert_eq!((picks.len(), contents.len()), (expected, expected), "{what}, seed {seed}");
+        }
+    }
+    let (counts, _) = drawn(&of(&[&[0], &[1], &[3]], 1, 1), 3000);
+    assert!((counts[&3] - 1.0 / 3.0).abs() < 0.05, "their weights are added up: {counts:?}");
+}
