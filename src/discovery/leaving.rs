@@ -70,10 +70,10 @@ pub(super) fn is_it(left: &DiscoveredEndpoint, of: &DiscoveredEndpoint) -> bool 
 }
 
 /// What [`is_it`] compares first: the addresses and the port.
-pub(super) type Reached<'a> = (&'a [IpAddr], Option<u16>);
+pub(super) type ReachedAt<'a> = (&'a [IpAddr], Option<u16>);
 
 /// Where an endpoint is reached.
-pub(super) fn reached(of: &DiscoveredEndpoint) -> Reached<'_> {
+pub(super) fn reached(of: &DiscoveredEndpoint) -> ReachedAt<'_> {
     (&of.addresses, of.port)
 }
 
@@ -219,7 +219,7 @@ struct ServedPool<'a> {
     source: Option<u32>,
     /// All endpoints below the pool.
     ids: Vec<EndpointId>,
-    by_reached: HashMap<Reached<'a>, Vec<EndpointId>>,
+    by_reached: HashMap<ReachedAt<'a>, Vec<EndpointId>>,
 }
 
 impl<'a> ServedPool<'a> {

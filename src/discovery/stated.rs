@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use crate::discovery::endpoints::StatedEndpoints;
-use crate::discovery::leaving::{Reached, is_it, joined, lists, reached};
+use crate::discovery::leaving::{ReachedAt, is_it, joined, lists, reached};
 use crate::model::{
     CheckTable, CheckView, DiscoveredEndpoint, DiscoveredSets, Endpoint, EndpointId, Health, HealthRule, Model, Stated,
     StatedByEndpoint,
@@ -52,7 +52,7 @@ impl Stating {
             .iter()
             .map(|source| self.by_source.get(&(source.zone.clone(), source.name.clone())))
             .collect();
-        let left: Vec<HashMap<Reached<'_>, Vec<&DiscoveredEndpoint>>> = of_source
+        let left: Vec<HashMap<ReachedAt<'_>, Vec<&DiscoveredEndpoint>>> = of_source
             .iter()
             .map(|source| source.map_or_else(HashMap::new, |source| by_reached(&source.leaving)))
             .collect();
@@ -85,7 +85,7 @@ impl Stating {
     }
 }
 
-fn by_reached(leaving: &[Arc<DiscoveredEndpoint>]) -> HashMap<Reached<'_>, Vec<&DiscoveredEndpoint>> {
+fn by_reached(leaving: &[Arc<DiscoveredEndpoint>]) -> HashMap<ReachedAt<'_>, Vec<&DiscoveredEndpoint>> {
     let mut all: HashMap<_, Vec<_>> = HashMap::new();
     for left in leaving {
         all.entry(reached(left)).or_default().push(&**left);
