@@ -137,7 +137,9 @@ impl Leaving {
         let pool = ServedPool::of(served);
         let gone: Vec<(EndpointId, &Arc<DiscoveredEndpoint>)> = pool
             .of_source()
-            .filter(|(_, of)| lists(before, &of.endpoint, true) && !lists(after, &of.endpoint, of.is_probed_there))
+            .filter(|(_, of)| {
+                lists(before, &of.endpoint, of.is_probed_there) && !lists(after, &of.endpoint, of.is_probed_there)
+            })
             .filter(|(id, of)| !served.is_out_of_service(*id) && !served.is_down(*id, before, &of.endpoint.name))
             .map(|(id, of)| (id, &of.endpoint))
             .collect();
