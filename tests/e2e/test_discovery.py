@@ -181,7 +181,7 @@ def test_a_list_that_is_replaced_leaves_no_gap_and_a_wrong_one_takes_nothing(dir
         inventory.list(f"127.0.0.8:{port}", name="dead")
         explained = lambda: node.command("explain", NAME).stdout
         wait_until(lambda: turned_to("127.0.0.3") and "withdrawn by discover.web" in explained(), 15)
-        wait_until(lambda: node.health("dead") == "down", 15)
+        wait_until(lambda: source(node)["endpoints"] == 2 and node.health("dead") == "down", 15)
         assert turned_to("127.0.0.3"), "nothing that is new is up"
         assert set() not in seen, "there was always an answer"
         inventory.list(f"127.0.0.4:{port}", name="right")
