@@ -175,11 +175,10 @@ impl Hub {
             since = endpoints_of(&spec, set.instances()).endpoints.iter().map(|of| (of.name.clone(), at)).collect();
         }
         let stated = endpoints_of(&spec, set.instances());
-        let leaving = Leaving::default();
         let stating = Arc::new(SourceStating { stated, since, leaving: Vec::new() });
         let driver = self.drive(&key, &spec);
         let logged = (SourceState::Ok, None);
-        let (is_changed, is_confirmed, read_at) = (false, false, None);
+        let (is_changed, is_confirmed, read_at, leaving) = (false, false, None, Leaving::default());
         let of = Followed { spec, set, read_at, leaving, stating, is_changed, is_confirmed, logged, driver };
         self.sources.insert(key, of);
     }
@@ -311,7 +310,7 @@ impl Followed {
         if !is_changed && self.leaving.is_empty() {
             return false;
         }
-        let (journal, served, now) = (&parts.journal, parts.links.snapshots.load_full(), clock::now());
+        let (served, now) = (parts.links.snapshots.load_full(), clock::now());
         let stated =
             if is_changed { endpoints_of(&self.spec, self.set.instances()) } else { self.stating.stated.clone() };
         let is_other = stated != self.stating.stated;
@@ -339,10 +338,10 @@ impl Followed {
         let down = |of: &StatedEndpoints, name: &String| of.down.contains_key(name);
         let fell = stays().filter(|name| down(&stated, name) && !down(&before.stated, name));
         let rose = stays().filter(|name| !down(&stated, name) && down(&before.stated, name));
-        report(&self.spec, journal, came, ("gone", "listed"));
-        report(&self.spec, journal, went, ("listed", "gone"));
-        report(&self.spec, journal, fell.map(String::as_str).collect(), ("up", "down"));
-        report(&self.spec, journal, rose.map(String::as_str).collect(), ("down", "up"));
+        report(&self.spec, &parts.journal, came, ("gone", "listed"));
+        report(&self.spec, &parts.journal, went, ("listed", "gone"));
+        report(&self.spec, &parts.journal, fell.map(String::as_str).collect(), ("up", "down"));
+        report(&self.spec, &parts.journal, rose.map(String::as_str).collect(), ("down", "up"));
         self.stating = Arc::new(SourceStating { stated, since, leaving });
         true
     }
