@@ -2,7 +2,7 @@
 //! the tests share them. An HTTP handler sends a [`Command`]; the daemon's steering task executes it and replies when
 //! the result is being served.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -88,7 +88,32 @@ pub enum OverrideChange {
         zone: Name,
         /// What it states.
         wanted: Vec<StatedTarget>,
+        /// Receives the targets whose overrides were not made, because there are too many.
+        unmade: UnmadeTargets,
     },
+}
+
+/// Targets of a source whose overrides were not made.
+#[derive(Debug, Clone, Default)]
+pub struct UnmadeTargets(Arc<Mutex<Vec<String>>>);
+
+impl PartialEq for UnmadeTargets {
+    /// They are no part of what is wanted.
+    fn eq(&self, _: &UnmadeTargets) -> bool {
+        true
+    }
+}
+
+impl UnmadeTargets {
+    /// Replaces them.
+    pub fn set(&self, targets: Vec<String>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = targets;
+    }
+
+    /// Takes them out.
+    pub fn take(&self) -> Vec<String> {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
 }
 
 /// What a source states about a target.
@@ -98,6 +123,9 @@ pub struct StatedTarget {
     pub target: String,
     /// The override that it wants; `None`: the override that the source has of a target with this name stays.
     pub state: Option<OverrideState>,
+    /// Whether this was stated since the last change. What was stated before and has no override any more was cleared
+    /// by an operator, and stays so.
+    pub is_new: bool,
     /// Why: one line.
     pub why: String,
 }

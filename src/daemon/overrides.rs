@@ -262,9 +262,11 @@ impl Drafter {
                     }
                 }
             }
-            OverrideChange::State { who, zone, wanted } => {
+            OverrideChange::State { who, zone, wanted, unmade } => {
                 let edit = |(before, now)| OverrideEdit { before, now, who: Some(who.clone()), is_relayed: false };
-                edits.extend(book.state(&who, &zone, &wanted).into_iter().map(edit).map(Ok));
+                let (changed, refused) = book.state(&who, &zone, &wanted);
+                edits.extend(changed.into_iter().map(edit).map(Ok));
+                unmade.set(refused);
             }
         }
         let edits = all_or_nothing(edits)?;

@@ -14,11 +14,17 @@ pub(crate) type BeforeAndNow = (Option<Arc<Override>>, Option<Arc<Override>>);
 
 impl Book {
     /// Makes `wanted` the overrides of `who` that count in `zone`. Returns what changed: nothing for those that are in
-    /// force as they are wanted, so the same statements after a restart change nothing.
+    /// force as they are wanted, so the same statements after a restart change nothing, and nothing for those that are
+    /// not new, because an operator has cleared them. Returns also the targets for which there is no room.
     ///
     /// The targets match endpoints of the zone. Those of other zones that a region has are not affected, because the
     /// overrides count in this zone only.
-    pub(crate) fn state(&mut self, who: &str, zone: &Name, wanted: &[StatedTarget]) -> Vec<BeforeAndNow> {
+    pub(crate) fn state(
+        &mut self,
+        who: &str,
+        zone: &Name,
+        wanted: &[StatedTarget],
+    ) -> (Vec<BeforeAndNow>, Vec<String>) {
         let zones: Arc<[Name]> = Arc::from([zone.clone()]);
         let is_own = |entry: &Override| entry.who == who && entry.zones.as_deref() == Some(&zones[..]);
         let set: HashMap<Target, OverrideState> =
@@ -28,7 +34,7 @@ impl Book {
             .filter(|of| of.state.is_none())
             .map(|of| Target::parse(&of.target).name().to_owned())
             .collect();
-        let (mut edits, mut in_force) = (Vec::new(), HashSet::new());
+        let (mut edits, mut unmade, mut in_force) = (Vec::new(), Vec::new(), HashSet::new());
         self.entries.retain(|entry| {
             if !is_own(entry) {
                 return true;
@@ -48,9 +54,9 @@ impl Book {
                 }
             }
         });
-        for StatedTarget { target, state, why } in wanted {
+        for StatedTarget { target, state, is_new, why } in wanted {
             let Some(state) = *state else { continue };
-            if in_force.contains(&Target::parse(target)) {
+            if !is_new || in_force.contains(&Target::parse(target)) {
                 continue;
             }
             let (target, why, who) = (target.clone(), why.clone(), who.to_owned());
@@ -60,10 +66,11 @@ impl Book {
                 Err(error) => {
                     let Override { target, who, .. } = entry;
                     tracing::warn!(target, who, %error, "an override that a source states is not made");
+                    unmade.push(target);
                 }
             }
         }
-        edits
+        (edits, unmade)
     }
 
     /// Adds an override in place of that of the same target and zones, if there is room.
@@ -99,7 +106,7 @@ mod tests {
     }
 
     fn stated(target: &str, state: impl Into<Option<OverrideState>>) -> StatedTarget {
-        StatedTarget { target: target.to_owned(), state: state.into(), why: "a key".to_owned() }
+        StatedTarget { target: target.to_owned(), state: state.into(), is_new: true, why: "a key".to_owned() }
     }
 
     fn shown(edits: &[BeforeAndNow]) -> Vec<String> {
@@ -112,7 +119,7 @@ mod tests {
     fn statements_become_the_overrides_of_their_source_and_the_same_ones_change_nothing() {
         use OverrideState::{Down, Drain};
         let mut book = Book::default();
-        let mut state = |wanted: &[StatedTarget]| shown(&book.state(WHO, &zone(), wanted));
+        let mut state = |wanted: &[StatedTarget]| shown(&book.state(WHO, &zone(), wanted).0);
         assert_eq!(state(&[stated("a", Down), stated("region:eu", Drain)]), ["a: - down", "region:eu: - drain"]);
         assert_eq!(state(&[stated("a", Down), stated("region:eu", Drain)]), [""; 0]);
         assert_eq!(
@@ -124,6 +131,29 @@ mod tests {
     }
 
     #[test]
+    fn what_an_operator_cleared_comes_back_only_when_it_is_stated_anew() {
+        use OverrideState::{Down, Drain};
+        let before = |target, state| StatedTarget { is_new: false, ..stated(target, state) };
+        let mut book = Book::default();
+        book.state(WHO, &zone(), &[stated("a", Down), stated("b", Down)]);
+        book.entries.retain(|entry| entry.target != "a");
+        let mut state = |wanted: &[StatedTarget]| shown(&book.state(WHO, &zone(), wanted).0);
+        assert_eq!(state(&[before("a", Down), before("b", Down), stated("c", Drain)]), ["c: - drain"]);
+        assert_eq!(state(&[before("a", Down), before("b", Down)]), ["c: drain -"]);
+        assert_eq!(state(&[stated("a", Down), before("b", Down)]), ["a: - down"]);
+    }
+
+    #[test]
+    fn targets_without_room_are_returned() {
+        let all: Vec<StatedTarget> =
+            (0..MAX_OF_ZONES + 2).map(|at| stated(&format!("e{at:05}"), OverrideState::Down)).collect();
+        let mut book = Book::default();
+        let (edits, unmade) = book.state(WHO, &zone(), &all);
+        assert_eq!(edits.len(), MAX_OF_ZONES);
+        assert_eq!(unmade, [format!("e{:05}", MAX_OF_ZONES), format!("e{:05}", MAX_OF_ZONES + 1)]);
+    }
+
+    #[test]
     fn overrides_of_others_are_not_touched() {
         let of = |who: &str, zones: Option<Arc<[Name]>>| {
             let (target, why, who) = ("a".to_owned(), "x".to_owned(), who.to_owned());
@@ -131,8 +161,8 @@ mod tests {
         };
         let other: Arc<[Name]> = Arc::from([Name::parse("other.example.").unwrap()]);
         let mut book = Book::of(vec![of("alice", None), of(WHO, Some(other))]).unwrap();
-        assert_eq!(book.state(WHO, &zone(), &[]), []);
-        assert_eq!(shown(&book.state(WHO, &zone(), &[stated("a", OverrideState::Drain)])), ["a: - drain"]);
+        assert_eq!(book.state(WHO, &zone(), &[]), (Vec::new(), Vec::new()));
+        assert_eq!(shown(&book.state(WHO, &zone(), &[stated("a", OverrideState::Drain)]).0), ["a: - drain"]);
         assert_eq!(book.entries().len(), 3);
     }
 }

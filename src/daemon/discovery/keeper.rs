@@ -1,16 +1,17 @@
 //! Overrides that a source states: makes the statements of its keys the overrides of this server, and reports what
 //! can't be made. The steering task changes the overrides, as for an operator; nothing is sent that has not changed.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::control::command::{Command, OverrideChange, StatedTarget};
+use crate::control::command::{Command, OverrideChange, StatedTarget, UnmadeTargets};
 use crate::control::overrides::MAX_WHY;
 use crate::control::target::named_in;
-use crate::discovery::etcd::{StatedOverrides, Statement, Statements};
+use crate::discovery::etcd::{StatedOverrides, Statement, Statements, TargetStatement};
 use crate::discovery::{RefusedInstances, Trouble};
 use crate::model::{DiscoveredPool, Model, OverrideState, SourceSpec};
 use crate::printable::escaped;
@@ -31,7 +32,8 @@ impl OverrideLinks {
         if !states_overrides(spec) {
             return;
         }
-        let change = OverrideChange::State { who: who_of(spec), zone: spec.zone.clone(), wanted: Vec::new() };
+        let (who, zone, unmade) = (who_of(spec), spec.zone.clone(), UnmadeTargets::default());
+        let change = OverrideChange::State { who, zone, wanted: Vec::new(), unmade };
         let commands = self.commands.clone();
         // Nobody waits for the reply. An error is the end of the server.
         tokio::spawn(async move { drop(commands.send(Command::Override(change, oneshot::channel().0)).await) });
@@ -58,15 +60,18 @@ pub(super) struct OverrideKeeper {
 impl OverrideKeeper {
     /// Runs until `stop`, or until the server stops.
     pub(super) async fn run(mut self, stop: CancellationToken) {
-        let mut sent: Option<Vec<StatedTarget>> = None;
+        let (mut is_sent, mut made) = (false, MadeStatements::new());
         loop {
             let stated = self.stated.borrow_and_update().clone();
             let model = self.links.snapshots.load().model.clone();
             let unknown = match &stated.statements {
                 Some(statements) => {
-                    let (wanted, refused) = targets_of(statements, &self.spec, &model);
-                    if sent.as_ref() != Some(&wanted) && self.change(wanted.clone()).await {
-                        sent = Some(wanted);
+                    let (wanted, mut now, refused) = targets_of(statements, &made, &self.spec, &model);
+                    if (!is_sent || now != made)
+                        && let Some(unmade) = self.change(wanted).await
+                    {
+                        now.retain(|_, (_, target)| !unmade.contains(target));
+                        (is_sent, made) = (true, now);
                     }
                     refused.shown()
                 }
@@ -81,21 +86,21 @@ impl OverrideKeeper {
         }
     }
 
-    /// Has the steering task make these the overrides of this source. `false`: the server stops.
-    async fn change(&self, wanted: Vec<StatedTarget>) -> bool {
+    /// Has the steering task make these the overrides of this source. Returns the targets that have none, because there
+    /// are too many. `None`: nothing was changed.
+    async fn change(&self, wanted: Vec<StatedTarget>) -> Option<Vec<String>> {
         let (reply, done) = oneshot::channel();
         let (who, zone) = (who_of(&self.spec), self.spec.zone.clone());
-        let change = OverrideChange::State { who, zone, wanted };
-        if self.links.commands.send(Command::Override(change, reply)).await.is_err() {
-            return false;
-        }
+        let unmade = UnmadeTargets::default();
+        let change = OverrideChange::State { who, zone, wanted, unmade: unmade.clone() };
+        self.links.commands.send(Command::Override(change, reply)).await.ok()?;
         match done.await {
             Ok(Err(error)) => {
                 tracing::warn!(source = self.spec.shown(), %error, "the overrides of a source can't be made");
-                true
+                None
             }
             // Without a reply there was nothing to change.
-            Ok(Ok(_)) | Err(_) => true,
+            Ok(Ok(_)) | Err(_) => Some(unmade.take()),
         }
     }
 
@@ -133,26 +138,40 @@ async fn another_model(links: &mut OverrideLinks, known: &Arc<Model>) {
     }
 }
 
-/// The targets of statements in the zone of a source. Those that match nothing are refused.
-fn targets_of(statements: &Statements, spec: &DiscoveredPool, model: &Model) -> (Vec<StatedTarget>, RefusedInstances) {
-    let (mut targets, mut refused) = (Vec::new(), RefusedInstances::default());
-    for (name, statement) in &statements.by_target {
-        let (state, word) = match statement {
+/// Statements that were made overrides, with their TARGET, by the name in the key.
+type MadeStatements = BTreeMap<String, (TargetStatement, String)>;
+
+/// The targets of statements in the zone of a source, and what is made when these are. Targets that match nothing are
+/// refused. Only what is not in `made` is new.
+fn targets_of(
+    statements: &Statements,
+    made: &MadeStatements,
+    spec: &DiscoveredPool,
+    model: &Model,
+) -> (Vec<StatedTarget>, MadeStatements, RefusedInstances) {
+    let (mut targets, mut now, mut refused) = (Vec::new(), MadeStatements::new(), RefusedInstances::default());
+    for (name, stated) in &statements.by_target {
+        let (state, word) = match stated.statement {
             Statement::Down => (Some(OverrideState::Down), "down"),
             Statement::Drain => (Some(OverrideState::Drain), "drain"),
             Statement::Unreadable => (None, ""),
         };
         let why: String = escaped(&format!("{} is {word}", key_of(spec, name))).chars().take(MAX_WHY).collect();
         match named_in(name, &spec.zone, model) {
-            Ok(target) => targets.push(StatedTarget { target, state, why }),
+            Ok(target) => {
+                let own = (*stated, target.clone());
+                targets.push(StatedTarget { target, state, is_new: made.get(name) != Some(&own), why });
+                now.insert(name.clone(), own);
+            }
             // An override that it had stays, as where a file no longer has an endpoint.
             Err(unknown) => {
                 refused.add(name, &unknown);
-                targets.push(StatedTarget { target: name.clone(), state: None, why });
+                now.extend(made.get(name).map(|before| (name.clone(), before.clone())));
+                targets.push(StatedTarget { target: name.clone(), state: None, is_new: false, why });
             }
         }
     }
-    (targets, refused)
+    (targets, now, refused)
 }
 
 /// The key that states something about a target.

@@ -23,7 +23,7 @@ use message::KeyRange;
 use statements::{StatementBook, TargetPattern};
 use value::instance_of;
 
-pub use statements::{MAX_STATEMENTS, Statement, Statements};
+pub use statements::{MAX_STATEMENTS, Statement, Statements, TargetStatement};
 
 /// Most keys of the range in which keys that state overrides are: others may be there too (judgment: some megabytes).
 const MAX_KEYS: usize = 50_000;
@@ -176,7 +176,8 @@ pub async fn run_overrides(source: EtcdSource, stated: watch::Sender<StatedOverr
             KeyNews::Page(page) => book.add(&page),
             KeyNews::Listed => state(&stated, &book),
             KeyNews::Changed(changed) => {
-                let is_ours = changed.iter().filter(|of| book.set(&of.key, of.value.as_deref())).count() > 0;
+                let is_ours =
+                    changed.iter().filter(|of| book.set(&of.key, of.value.as_deref(), of.revision)).count() > 0;
                 if is_ours {
                     state(&stated, &book);
                 }

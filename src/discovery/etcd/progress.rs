@@ -46,6 +46,8 @@ struct Listing {
 pub(super) struct KeyChange {
     pub(super) key: Vec<u8>,
     pub(super) value: Option<Vec<u8>>,
+    /// The revision of this change.
+    pub(super) revision: u64,
 }
 
 /// What a page of a list is.
@@ -182,7 +184,7 @@ impl KeyProgress {
                     None
                 }
             };
-            changes.push(KeyChange { key, value });
+            changes.push(KeyChange { key, value, revision: mod_revision });
         }
         // All changes up to the revision of a message of progress have been sent.
         let known = if is_progress { Some(header.revision) } else { newest.filter(|_| !fragment) };

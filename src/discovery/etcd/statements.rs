@@ -21,9 +21,18 @@ pub(super) struct TargetPattern {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Statements {
     /// By the name of the target. A target that is in service is absent.
-    pub by_target: BTreeMap<String, Statement>,
+    pub by_target: BTreeMap<String, TargetStatement>,
     /// Keys that can't be used.
     pub refusals: RefusedInstances,
+}
+
+/// What a key states about its target, and since when.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TargetStatement {
+    /// What it states.
+    pub statement: Statement,
+    /// The revision of the last change of the key. The same value written again has another one.
+    pub revision: u64,
 }
 
 /// What a key states about its target.
@@ -76,8 +85,8 @@ fn statement(value: &[u8]) -> Result<Option<Statement>, String> {
 #[derive(Debug, Clone)]
 pub(super) struct StatementBook {
     pattern: TargetPattern,
-    /// By target. An error says why the value can't be read.
-    stated: BTreeMap<String, Result<Statement, String>>,
+    /// By target, with the revision of the key. An error says why the value can't be read.
+    stated: BTreeMap<String, (Result<Statement, String>, u64)>,
 }
 
 impl StatementBook {
@@ -90,8 +99,9 @@ impl StatementBook {
         self.stated.clear();
     }
 
-    /// Takes a key as it is now; `None`: it was deleted. Whether that is one of this pattern.
-    pub(super) fn set(&mut self, key: &[u8], value: Option<&[u8]>) -> bool {
+    /// Takes a key as it is now, with the revision of its last change; `None`: it was deleted. Whether that is one of
+    /// this pattern.
+    pub(super) fn set(&mut self, key: &[u8], value: Option<&[u8]>, revision: u64) -> bool {
         let Some(target) = self.pattern.target(key) else { return false };
         let stated = match value.map(statement) {
             Some(Err(why)) => Err(why),
@@ -101,21 +111,21 @@ impl StatementBook {
                 return true;
             }
         };
-        self.stated.insert(target.to_owned(), stated);
+        self.stated.insert(target.to_owned(), (stated, revision));
         true
     }
 
     /// Takes keys of a list.
     pub(super) fn add(&mut self, page: &[KeyValue]) {
-        for KeyValue { key, value, .. } in page {
-            self.set(key, Some(value));
+        for KeyValue { key, value, mod_revision } in page {
+            self.set(key, Some(value), *mod_revision);
         }
     }
 
     /// What the keys state now: at most [`MAX_STATEMENTS`], the first by name.
     pub(super) fn statements(&self) -> Statements {
         let mut statements = Statements::default();
-        for (target, stated) in &self.stated {
+        for (target, (stated, revision)) in &self.stated {
             if statements.by_target.len() >= MAX_STATEMENTS {
                 statements.refusals.add(target, &format!("more than {MAX_STATEMENTS} targets are out of service"));
                 continue;
@@ -127,7 +137,8 @@ impl StatementBook {
                     Statement::Unreadable
                 }
             };
-            statements.by_target.insert(target.clone(), statement);
+            let revision = *revision;
+            statements.by_target.insert(target.clone(), TargetStatement { statement, revision });
         }
         statements
     }
@@ -144,11 +155,11 @@ mod tests {
     /// The statements after these keys were set.
     fn after(keys: &[(&str, Option<&str>)]) -> (Vec<(String, Statement)>, Option<String>) {
         let mut book = book();
-        for (key, value) in keys {
-            book.set(key.as_bytes(), value.map(str::as_bytes));
+        for (at, (key, value)) in keys.iter().enumerate() {
+            book.set(key.as_bytes(), value.map(str::as_bytes), at as u64);
         }
         let Statements { by_target, refusals } = book.statements();
-        (by_target.into_iter().collect(), refusals.shown())
+        (by_target.into_iter().map(|(target, of)| (target, of.statement)).collect(), refusals.shown())
     }
 
     #[test]
@@ -204,7 +215,7 @@ mod tests {
     fn more_targets_than_the_limit_are_refused_by_name() {
         let mut book = book();
         for at in 0..MAX_STATEMENTS + 7 {
-            book.set(format!("/services/e{at:05}/status").as_bytes(), Some(b"down"));
+            book.set(format!("/services/e{at:05}/status").as_bytes(), Some(b"down"), 1);
         }
         let Statements { by_target, refusals } = book.statements();
         assert_eq!((by_target.len(), refusals.total()), (MAX_STATEMENTS, 7));

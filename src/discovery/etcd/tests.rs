@@ -330,19 +330,20 @@ async fn statements_follow_the_keys_and_stay_while_etcd_is_away() {
     let stop = CancellationToken::new();
     let task = tokio::spawn(run_overrides(source, sender, stop.clone()));
     let shown = |stated: &StatedOverrides| {
-        let by_target = stated.statements.as_ref().map(|of| of.by_target.clone().into_iter().collect::<Vec<_>>());
+        let of = |(target, of): (&String, &TargetStatement)| (target.clone(), of.statement, of.revision);
+        let by_target = stated.statements.as_ref().map(|all| all.by_target.iter().map(of).collect::<Vec<_>>());
         (by_target, stated.trouble.is_some())
     };
-    let primary = |statement| Some(vec![("primary".to_owned(), statement)]);
-    let mut wait = async |expected: (Option<Vec<(String, Statement)>>, bool)| {
+    let primary = |statement, revision| Some(vec![("primary".to_owned(), statement, revision)]);
+    let mut wait = async |expected: (Option<Vec<(String, Statement, u64)>>, bool)| {
         tokio::time::timeout(WITHIN, stated.wait_for(|now| shown(now) == expected)).await.expect("stated").unwrap();
     };
-    wait((primary(Statement::Down), false)).await;
+    wait((primary(Statement::Down, 3), false)).await;
     watches.send(1, put("/services/primary/status", "drain", 11)).await;
-    wait((primary(Statement::Drain), false)).await;
+    wait((primary(Statement::Drain, 11), false)).await;
     is_up.store(false, Ordering::SeqCst);
     watches.cut();
-    wait((primary(Statement::Drain), true)).await;
+    wait((primary(Statement::Drain, 11), true)).await;
     is_up.store(true, Ordering::SeqCst);
     watches.send(2, delete("/services/primary/status", 12)).await;
     wait((Some(Vec::new()), false)).await;

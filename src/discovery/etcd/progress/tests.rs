@@ -132,7 +132,7 @@ impl Client {
         for message in store.watch(self.progress.resume_at()).into_iter().take(most) {
             match self.progress.watched(message) {
                 WatchStep::Changes(changes) => {
-                    for KeyChange { key, value } in changes {
+                    for KeyChange { key, value, .. } in changes {
                         match value {
                             Some(value) => drop(self.keys.insert(key[0], value[0])),
                             None => drop(self.keys.remove(&key[0])),
