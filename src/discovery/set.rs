@@ -153,10 +153,8 @@ impl SourceSet {
 
     fn change(&mut self, changes: InstanceChanges, now: Moment) -> Applied {
         let InstanceChanges { by_key, refusals } = changes;
-        // Changes say nothing of what was refused before.
-        if refusals.total() > 0 {
-            self.refused = refusals;
-        }
+        // These are all that are refused now: what was corrected is not among them.
+        self.refused = refusals;
         let (mut is_change, mut gone) = (false, Vec::new());
         let mut set = Vec::new();
         for (key, instance) in by_key {

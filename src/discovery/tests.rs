@@ -91,6 +91,21 @@ fn what_disappears_suddenly_stays_until_it_is_confirmed_or_listed_again() {
 }
 
 #[test]
+fn a_refusal_ends_when_its_instance_is_corrected_or_removed() {
+    let mut set = SourceSet::new(9, 0.0);
+    set.apply(whole(9, named("a b")), AT);
+    for corrected in [changes("b", ""), changes("", "b")] {
+        let mut wrong = InstanceChanges::default();
+        wrong.remove("b");
+        wrong.refusals.add("b", "no port");
+        set.apply(Update::Changes(wrong), AT);
+        assert_eq!(set.problem().as_deref(), Some("`b`: no port"));
+        set.apply(corrected, AT);
+        assert_eq!(set.problem(), None);
+    }
+}
+
+#[test]
 fn changes_over_the_bound_are_refused_and_the_list_is_wanted_when_there_is_room() {
     let mut set = SourceSet::new(2, 0.5);
     set.apply(whole(2, named("a b")), AT);

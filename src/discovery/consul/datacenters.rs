@@ -44,9 +44,10 @@ impl Datacenters {
         }
         let mut changes = InstanceChanges::default();
         if let Some(list) = self.each.get(at).and_then(|of| of.list.as_ref()) {
-            changes.refusals.extend(&list.refusals);
             list.instances().iter().cloned().for_each(|instance| changes.set(instance));
         }
+        let read = self.each.iter().filter_map(|of| of.list.as_ref());
+        read.for_each(|list| changes.refusals.extend(&list.refusals));
         [Update::Changes(changes)].into_iter().chain(self.trouble()).collect()
     }
 
