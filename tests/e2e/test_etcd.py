@@ -109,6 +109,20 @@ def test_a_key_sets_an_override_that_outlives_restarts_of_both(dir, etcd):
         print(f"failover after {failover:.3f} s, back after {back:.3f} s")
         assert overrides(node) == []
 
+        # What an operator cleared stays so while another key changes, and comes back when its own key is written again.
+        etcd.put("/services/primary/status", "down")
+        waits(node, ["192.0.2.2"])
+        operate(node, "clear", "primary")
+        waits(node, ["192.0.2.1"])
+        etcd.put("/services/standby/status", "drain")
+        wait_until(lambda: [of["target"] for of in overrides(node)] == ["standby"], SOON)
+        assert www(node) == ["192.0.2.1"]
+        etcd.put("/services/primary/status", "down")
+        wait_until(lambda: {of["target"] for of in overrides(node)} == {"primary", "standby"}, SOON)
+        etcd.delete("/services/primary/status")
+        etcd.delete("/services/standby/status")
+        wait_until(lambda: overrides(node) == [], SOON)
+
         # A region and a pool by their names, and a name that is nothing.
         etcd.put("/services/eu-west/status", "drain")
         wait_until(lambda: [of["target"] for of in overrides(node)] == ["region:eu-west"], SOON)
