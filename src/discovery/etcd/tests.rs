@@ -13,6 +13,9 @@ use crate::discovery::test_server::{TestReply, TestRequest, TestServer};
 use crate::discovery::{TroubleState, UpdateReceiver, updates};
 use crate::model::SourceTls;
 
+/// Each target with what is stated of it, and the revision of its key; `None` before the first list.
+type StatedRows = Option<Vec<(String, Statement, u64)>>;
+
 /// The time that a test waits for something (generous: other tests run meanwhile).
 const WITHIN: Duration = Duration::from_secs(20);
 
@@ -335,7 +338,7 @@ async fn statements_follow_the_keys_and_stay_while_etcd_is_away() {
         (by_target, stated.trouble.is_some())
     };
     let primary = |statement, revision| Some(vec![("primary".to_owned(), statement, revision)]);
-    let mut wait = async |expected: (Option<Vec<(String, Statement, u64)>>, bool)| {
+    let mut wait = async |expected: (StatedRows, bool)| {
         tokio::time::timeout(WITHIN, stated.wait_for(|now| shown(now) == expected)).await.expect("stated").unwrap();
     };
     wait((primary(Statement::Down, 3), false)).await;
