@@ -215,7 +215,7 @@ def test_a_source_that_is_away_or_bad_changes_nothing_over_a_restart_too(dir):
         node.child.end()
     with Node(dir, web(inventory)) as node:
         assert served(node) == {"192.0.2.1", "192.0.2.2"}, "from the state directory"
-        assert source(node)["state"] == "away"
+        wait_until(lambda: source(node)["state"] == "away", 15)
         back = Inventory(inventory.port)
         with back:
             back.list("192.0.2.3:80", "192.0.2.2:80")

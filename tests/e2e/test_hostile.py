@@ -62,7 +62,8 @@ def control(turn):
 
 
 def memory_kib(pid):
-    return int(re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())[1])
+    """What the process has allocated. Pages of the program itself are not counted: which of them were used is chance."""
+    return int(re.search(r"RssAnon:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())[1])
 
 
 class Attacker:
