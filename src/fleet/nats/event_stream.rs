@@ -41,10 +41,18 @@ pub struct StreamInfo {
 /// A copy of a stream that its leader has not reached for so long is lost. Judgment: ten heartbeats of NATS.
 const COPY_LOST_AFTER_NANOS: u64 = 10 * NANOSECONDS;
 
-/// Whether the leader of a stream reaches a majority of its copies. Without that it stores nothing, and can describe
-/// the stream all the same. `others` are the copies that it does not have itself, as it describes them.
-fn has_quorum(others: &serde_json::Value) -> bool {
-    let others = others.as_array().map(Vec::as_slice).unwrap_or_default();
+/// Whether a stream has a leader that reaches a majority of its copies. Without that nothing is stored, and a server of
+/// NATS can describe the stream all the same. `cluster` is where the stream is, as that server describes it; a server
+/// without a cluster has none. Its `replicas` are the copies that the leader does not have itself.
+fn has_quorum(cluster: &serde_json::Value) -> bool {
+    if cluster.is_null() {
+        return true;
+    }
+    // Between a lost leader and the next election, a follower answers.
+    if cluster["leader"].as_str().is_none_or(str::is_empty) {
+        return false;
+    }
+    let others = cluster["replicas"].as_array().map(Vec::as_slice).unwrap_or_default();
     let is_lost = |copy: &&serde_json::Value| {
         let unreached = copy["active"].as_u64().unwrap_or_default();
         copy["offline"].as_bool() == Some(true) || unreached > COPY_LOST_AFTER_NANOS
@@ -82,7 +90,7 @@ impl EventStream {
 
     async fn info(&self) -> Result<StreamInfo, ApiError> {
         let reply = jetstream::api(&self.nats, &self.name, "STREAM.INFO", &json!({})).await?;
-        if !has_quorum(&reply["cluster"]["replicas"]) {
+        if !has_quorum(&reply["cluster"]) {
             return Err(ApiError { code: 0, why: "the stream has lost its quorum".to_owned() });
         }
         let number = |field: &str| reply["state"][field].as_u64();
@@ -196,8 +204,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_stream_has_a_quorum_while_its_leader_reaches_a_majority() {
+    fn a_stream_has_a_quorum_while_it_has_a_leader_that_reaches_a_majority() {
         let copy = |secs: u64, offline: bool| json!({ "name": "n", "active": secs * NANOSECONDS, "offline": offline });
+        for cluster in [json!({}), json!({ "leader": "" }), json!({ "replicas": [copy(0, false), copy(1, false)] })] {
+            assert!(!has_quorum(&cluster), "{cluster}");
+        }
+        assert!(has_quorum(&json!(null)), "no cluster");
         for (others, expected) in [
             (json!(null), true),
             (json!([]), true),
@@ -208,7 +220,8 @@ mod tests {
             (json!([copy(0, true)]), false),
             (json!([{ "name": "n" }, copy(0, true)]), true),
         ] {
-            assert_eq!(has_quorum(&others), expected, "{others}");
+            let cluster = json!({ "name": "c", "leader": "n1", "replicas": others });
+            assert_eq!(has_quorum(&cluster), expected, "{cluster}");
         }
     }
 }
