@@ -81,6 +81,7 @@ ZONE = 'zone = "svc.example."\n'
     ZONE + "[endpoint.fra1]\naddresses = ['192.0.2.1']\ncname = 'a.example.'",
     ZONE + "[endpoint.fra1]\naddresses = ['192.0.2.1']\nstate = 'drained'",
     ZONE + "[endpoint.'fra 1']\naddresses = ['192.0.2.1']",
+    ZONE + "[pool.eu]\nsteer = 'geo'",
     ZONE + "[pool.eu]\nmembers = ['a']\nsteer = 'weigthed'",
     ZONE + "[pool.eu]\nmembers = [{ weight = 3 }]",
     ZONE + "[pool.eu]\nmembers = [{ to = 'a', when = {} }]",

@@ -22,10 +22,18 @@ pub enum SchemaOf {
 /// The schema of a kind of file.
 pub fn schema(of: SchemaOf) -> Value {
     let (title, mut schema) = match of {
-        SchemaOf::Policy => ("Portolan policy file", object(&spec::keys())),
+        SchemaOf::Policy => ("Portolan policy file", policy()),
         SchemaOf::Settings => ("Portolan settings", settings::schema()),
     };
     schema["$schema"] = json!("https://json-schema.org/draft/2020-12/schema");
     schema["title"] = json!(title);
+    schema
+}
+
+/// Only a source of `[discover]` can fill a pool without members.
+fn policy() -> Value {
+    let mut schema = object(&spec::keys());
+    schema["if"] = json!({ "not": { "required": ["discover"] } });
+    schema["then"] = json!({ "properties": { "pool": { "additionalProperties": { "required": ["members"] } } } });
     schema
 }
