@@ -144,6 +144,42 @@ impl OverrideChange {
             OverrideChange::Clear { .. } | OverrideChange::State { .. } => false,
         }
     }
+
+    /// What it does: `set`, `clear`, or `state` for the statements of a source.
+    pub fn action(&self) -> &'static str {
+        match self {
+            OverrideChange::Put { .. } => "set",
+            OverrideChange::Clear { .. } => "clear",
+            OverrideChange::State { .. } => "state",
+        }
+    }
+
+    /// Who makes it: the name of a token, or a source.
+    pub fn who(&self) -> &str {
+        match self {
+            OverrideChange::Put { overrides, .. } => overrides.first().map_or("", |entry| &entry.who),
+            OverrideChange::Clear { who, .. } | OverrideChange::State { who, .. } => who,
+        }
+    }
+
+    /// How many targets it has.
+    pub fn targets(&self) -> usize {
+        match self {
+            OverrideChange::Put { overrides, .. } => overrides.len(),
+            OverrideChange::Clear { targets, .. } => targets.len(),
+            OverrideChange::State { wanted, .. } => wanted.len(),
+        }
+    }
+
+    /// The first target, as it was written.
+    pub fn first_target(&self) -> &str {
+        let first = match self {
+            OverrideChange::Put { overrides, .. } => overrides.first().map(|entry| &*entry.target),
+            OverrideChange::Clear { targets, .. } => targets.first().map(|target| &**target),
+            OverrideChange::State { wanted, .. } => wanted.first().map(|stated| &*stated.target),
+        };
+        first.unwrap_or_default()
+    }
 }
 
 /// A change of the overrides that is being served.

@@ -51,7 +51,7 @@ use crate::model::WorldView;
 use crate::server::{Counters, Encrypted, Server, StreamLimits};
 use crate::snapshot::compile::compile;
 use crate::snapshot::{Publisher, Snapshot};
-use crate::telemetry::{ListenerRoom, Metrics, log};
+use crate::telemetry::{ListenerRoom, Metrics, log, traces};
 use crate::wire::cookie::SECRET_LEN;
 
 /// How long a server that takes another's place waits for the first probe round of what is new in its files. Judgment:
@@ -321,6 +321,7 @@ impl RunningNode {
         let sampling = history::sample(history, snapshots.clone(), counters.clone(), stop.clone());
         tasks.push(runtimes.low.spawn(sampling));
         tasks.push(runtimes.steer.spawn(steer.run(stop.clone())));
+        tasks.push(runtimes.control.spawn(traces::send(settings.node.clone(), stop.clone())));
         if let (Some(tls), Some(certificates)) = (settings.tls.clone(), certificates) {
             tasks.push(runtimes.low.spawn(certificate::keep(tls, certificates, stop.clone())));
         }

@@ -33,7 +33,7 @@ use crate::server::{BindError, Counters};
 use crate::snapshot::Publisher;
 use crate::snapshot::compile::compile;
 use crate::source::{Problem, Severity, reading};
-use crate::telemetry::{ListenerRoom, Metrics, log};
+use crate::telemetry::{ListenerRoom, Metrics, log, traces};
 
 /// A vantage that has its settings and its socket: nothing in it is a thread or a task.
 pub struct PreparedVantage {
@@ -192,6 +192,7 @@ impl ProbeNode {
         let stop = CancellationToken::new();
         let api = runtimes.control.within(|| tokio::net::TcpListener::from_std(api)).map_err(StartError::System)?;
         runtimes.control.spawn(control::serve(api, control::router(state), stop.clone()));
+        runtimes.control.spawn(traces::send(settings.node.clone(), stop.clone()));
         Ok(ProbeNode {
             settings,
             http,

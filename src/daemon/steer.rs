@@ -17,6 +17,8 @@ use arc_swap::ArcSwap;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
+use tracing::field::Empty;
+use tracing::info_span;
 
 use crate::clock;
 use crate::config::{Flags, Settings, ZoneState};
@@ -37,6 +39,7 @@ use crate::model::{Model, WorldView};
 use crate::snapshot::{Publisher, Snapshot, Transition};
 use crate::source::Severity;
 use crate::telemetry::Metrics;
+use crate::telemetry::traces::{WORK, number};
 use drafting::WantedChange;
 use reload::{LoadProgress, NextGeneration};
 
@@ -212,6 +215,7 @@ impl Steer {
 
     /// Publishes a new view, with the overrides and leases.
     fn observe(&mut self, view: WorldView) {
+        let span = info_span!(target: WORK, "publish", generation = Empty, transitions = Empty).entered();
         let before = self.publisher.snapshots().load_full();
         let view = self.completed(view, &before.model);
         let drill = self.drills.observe(&before.model, &view, &before, &mut self.vantages);
@@ -220,6 +224,7 @@ impl Steer {
         // A failure is in the log.
         drop(self.save_steering(&before));
         self.report_transitions(&transitions);
+        span.record("generation", number(before.generation)).record("transitions", number(transitions.len()));
         self.finish_drill(drill);
     }
 

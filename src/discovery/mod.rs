@@ -14,7 +14,7 @@ pub mod dns;
 pub mod endpoints;
 pub mod etcd;
 pub mod http;
-mod http_client;
+pub(crate) mod http_client;
 pub mod instance;
 pub mod leaving;
 pub mod set;

@@ -10,6 +10,7 @@ use std::io::IsTerminal;
 use std::os::unix::fs::MetadataExt;
 use std::sync::atomic::{AtomicU8, Ordering};
 
+use tracing_subscriber::Layer;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
@@ -17,6 +18,7 @@ pub use tracing::level_filters::LevelFilter;
 
 use crate::config::LogFormat;
 use crate::source::{Problem, Severity};
+use crate::telemetry::traces;
 use filter::Filter;
 use line::Lines;
 use writer::LineWriter;
@@ -45,9 +47,10 @@ pub fn start(default: LevelFilter) -> Result<(), String> {
     let lines = tracing_subscriber::fmt::layer()
         .event_format(Lines { format })
         .with_writer(|| LineWriter)
-        .with_ansi(has_colour());
+        .with_ansi(has_colour())
+        .with_filter(filter.targets());
     // An error means that logging has started already.
-    let _ = tracing_subscriber::registry().with(lines).with(filter.targets()).try_init();
+    let _ = tracing_subscriber::registry().with(lines).with(traces::layer()).try_init();
     Ok(())
 }
 

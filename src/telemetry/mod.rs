@@ -1,4 +1,4 @@
-//! Logs and metrics of this process. [`families`] is the only list of metric names.
+//! Logs, metrics and traces of this process. [`families`] is the only list of metric names.
 
 pub mod families;
 mod files;
@@ -15,6 +15,7 @@ mod sources;
 #[cfg(test)]
 mod tests;
 mod text;
+pub(crate) mod traces;
 mod traffic;
 mod world;
 

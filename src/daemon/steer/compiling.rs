@@ -8,6 +8,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tracing::{Span, info_span};
 
 use crate::clock;
 use crate::config::{Settings, ZoneState};
@@ -26,6 +27,7 @@ use crate::health::{Plan, Round};
 use crate::model::{Model, WorldView};
 use crate::snapshot::{ComingSnapshot, Identity, Snapshot};
 use crate::source::{Problem, Severity};
+use crate::telemetry::traces::WORK;
 
 /// When a round took less, the steering task does the next one: the changes of so short a time take it no longer than
 /// a normal view does (judgment).
@@ -37,6 +39,8 @@ const MOST_ROUNDS: usize = 4;
 
 /// What was loaded, until it is served.
 pub(super) struct ComingGeneration {
+    /// The span of the first round of the new checks.
+    pub(super) probing: Span,
     pub(super) cause: Cause,
     pub(super) model: Arc<Model>,
     pub(super) settings: Arc<Settings>,
@@ -101,9 +105,12 @@ impl Compiling {
 
 impl Steer {
     /// Starts to compile a generation whose new checks have been probed.
-    pub(super) fn compile(&mut self, coming: ComingGeneration) -> Compiling {
+    pub(super) fn compile(&mut self, mut coming: ComingGeneration) -> Compiling {
+        coming.probing = Span::none();
+        let step = info_span!(target: WORK, parent: &self.reloads.span, "compile");
         let (world, model, identity) = (self.newest(), coming.model.clone(), coming.identity.clone());
         let running = self.low.spawn_blocking(move || {
+            let _step = step.entered();
             let begun = clock::now();
             let (view, book) = world.view(&model, None);
             let snapshot = ComingSnapshot::compile(world.snapshots.load_full(), model, view, identity);
@@ -127,7 +134,9 @@ impl Steer {
             return None;
         }
         let (world, model) = (self.newest(), coming.model.clone());
+        let step = info_span!(target: WORK, parent: &self.reloads.span, "compile what changed meanwhile");
         let running = self.low.spawn_blocking(move || {
+            let _step = step.entered();
             let begun = clock::now();
             let (view, book) = world.view(&model, Some(book));
             snapshot.catch_up(&world.snapshots.load_full(), view);
@@ -149,6 +158,7 @@ impl Steer {
 
     /// Serves the new generation, and stops probing checks that only the old one had.
     fn adopt(&mut self, mut coming: ComingGeneration, snapshot: ComingSnapshot, plan: Plan, book: ResolvedBook) {
+        let _step = info_span!(target: WORK, parent: &self.reloads.span, "publish").entered();
         for warning in self.overrides.adopt(book, &coming.model, &self.state_dir) {
             tracing::warn!("{warning}");
             coming.warnings.push(warning);

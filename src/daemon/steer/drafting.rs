@@ -140,7 +140,8 @@ impl Steer {
                 WantedChange::Fleet => (None, true),
             };
             let (book, of) = (drafter.book().clone(), model.clone());
-            let more = targets(operators.as_ref()) + if is_fleet { self.overrides.shared_by_others() } else { 0 };
+            let more = operators.as_ref().map_or(0, OverrideChange::targets)
+                + if is_fleet { self.overrides.shared_by_others() } else { 0 };
             let pairs = (book.entries().len() + more) * model.endpoints.len();
             let work = move || match operators {
                 // What a source states may be in force already.
@@ -173,16 +174,6 @@ impl Steer {
             // An end and the fleet's overrides are never refused.
             (WantedChange::Expiry | WantedChange::Fleet, Ok(None) | Err(_)) => {}
         }
-    }
-}
-
-/// How many targets a change has.
-fn targets(change: Option<&OverrideChange>) -> usize {
-    match change {
-        Some(OverrideChange::Put { overrides, .. }) => overrides.len(),
-        Some(OverrideChange::Clear { targets, .. }) => targets.len(),
-        Some(OverrideChange::State { wanted, .. }) => wanted.len(),
-        None => 0,
     }
 }
 

@@ -1,5 +1,7 @@
 //! What operators change: overrides and failbacks. A change is served when its function returns.
 
+use tracing::info_span;
+
 use crate::clock;
 use crate::control::command::{AppliedChange, AppliedFailback, OverrideChange};
 use crate::control::failback;
@@ -10,6 +12,7 @@ use crate::daemon::overrides::{Draft, OverrideEdit, Resolved, events};
 use crate::daemon::retained::STANDINGS;
 use crate::daemon::steer::Steer;
 use crate::model::{Model, WorldView};
+use crate::telemetry::traces::{WORK, number};
 use crate::wire::Name;
 
 impl Steer {
@@ -20,6 +23,9 @@ impl Steer {
         change: &OverrideChange,
         draft: Draft,
     ) -> Result<AppliedChange, OverrideError> {
+        let (action, who, target) = (change.action(), change.who(), change.first_target());
+        let targets = number(change.targets());
+        let span = info_span!(target: WORK, "override", action, who, target, targets, ok = false).entered();
         let needs_confirmation = change.needs_confirmation();
         let before = self.publisher.snapshots().load_full();
         let next = self.publisher.preview(draft.over(WorldView { at: clock::now(), ..WorldView::clone(&before.view) }));
@@ -36,6 +42,7 @@ impl Steer {
         self.report_edits(&edits, &resolved);
         let served = [before, self.publisher.snapshots().load_full()];
         let targets = OverrideEdit::into_replies(edits);
+        span.record("ok", true);
         Ok(AppliedChange { targets, served, saved, shared })
     }
 
@@ -47,6 +54,7 @@ impl Steer {
         zones: Option<&[Name]>,
         model: &Model,
     ) -> Result<AppliedFailback, failback::FailbackError> {
+        let span = info_span!(target: WORK, "failback", name, ok = false).entered();
         let (policy, name) = failback::policy_of(model, name, zones)?;
         let before = self.publisher.snapshots().load_full();
         let now = WorldView { at: clock::now(), ..WorldView::clone(&before.view) };
@@ -56,6 +64,7 @@ impl Steer {
         let saved = self.save_steering(&before).or_else(|| self.state_dir.outcome_before(&STANDINGS));
         self.report_transitions(&transitions);
         let served = [before, self.publisher.snapshots().load_full()];
+        span.record("ok", true);
         Ok(AppliedFailback { policy, name, served, saved })
     }
 

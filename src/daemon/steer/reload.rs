@@ -8,6 +8,8 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 use tokio::task::{JoinError, JoinHandle};
 use tokio::time::Interval;
+use tracing::field::Empty;
+use tracing::{Span, info_span};
 
 use crate::clock;
 use crate::config::{self, InForce, LoadOptions, Loaded, Settings, VersionStatus};
@@ -23,9 +25,9 @@ use crate::health::{Plan, check_rights};
 use crate::model::Moment;
 use crate::source::{self, Problem, Severity, limit_comparisons, reading};
 use crate::telemetry::log;
+use crate::telemetry::traces::{WORK, number};
 
 /// Requests to load the files, and whether to load them again.
-#[derive(Default)]
 pub(crate) struct Reloads {
     /// Requests that came before the present load began: its result is their reply.
     requests: Vec<oneshot::Sender<Arc<ReloadStatus>>>,
@@ -42,8 +44,27 @@ pub(crate) struct Reloads {
     pub(super) clock_set_by: f64,
     /// When the present load began, Unix seconds.
     begun_at: Option<f64>,
+    /// The span of the present load. Its steps are below it.
+    pub(super) span: Span,
     /// Why the last load was refused; `None`: it was not. The same reason is no event again.
     refusal: Option<String>,
+}
+
+impl Default for Reloads {
+    /// No load, and no request.
+    fn default() -> Reloads {
+        Reloads {
+            requests: Vec::new(),
+            waiting: Vec::new(),
+            again: None,
+            confirm_removal: false,
+            ended_at: 0.0,
+            clock_set_by: 0.0,
+            begun_at: None,
+            span: Span::none(),
+            refusal: None,
+        }
+    }
 }
 
 /// Seconds after which a load is tried again that should have removed a zone and could not (judgment).
@@ -147,19 +168,32 @@ impl Steer {
 
     /// Reads the files on another thread. Meanwhile this task goes on with reports and commands.
     pub(super) fn load(&mut self, cause: Cause) -> NextGeneration {
-        let Reloads { requests, waiting, again, confirm_removal, clock_set_by, begun_at, ended_at: _, refusal: _ } =
-            &mut self.reloads;
+        let Reloads {
+            requests,
+            waiting,
+            again,
+            confirm_removal,
+            clock_set_by,
+            begun_at,
+            span,
+            ended_at: _,
+            refusal: _,
+        } = &mut self.reloads;
         requests.append(waiting);
         *again = None;
         *clock_set_by = 0.0;
         *begun_at = Some(clock::unix_seconds());
         tracing::debug!(cause = cause.as_str(), "reading the files");
+        *span =
+            info_span!(target: WORK, parent: None, "reload", cause = cause.as_str(), ok = Empty, generation = Empty);
+        let step = info_span!(target: WORK, parent: &*span, "read files");
         let confirm_removal = std::mem::take(confirm_removal);
         let (file, flags, poll) = (self.settings_file.clone(), self.flags.clone(), self.changes.poll());
         let in_force = InForce { settings: self.settings.clone(), model: self.model(), zones: self.zones.clone() };
         let (now, is_in_fleet) = (self.overrides.unix_now(), self.vantages.is_in_fleet());
         let discovered = self.discovery.begin(clock::now());
         let read = move || {
+            let _step = step.entered();
             limit_comparisons();
             poll.will_be_read(clock::now);
             let settings_file = file.as_deref();
@@ -250,7 +284,9 @@ impl Steer {
         let rounds = self.vantages.begin(plan);
         let identity = Arc::new(self.identities.of(&settings));
         let (model, settings) = (Arc::new(model), Arc::new(settings));
-        let coming = ComingGeneration { cause, model, settings, zones, identity, watched, refused, warnings, rounds };
+        let probing = info_span!(target: WORK, parent: &self.reloads.span, "probe new checks");
+        let coming =
+            ComingGeneration { probing, cause, model, settings, zones, identity, watched, refused, warnings, rounds };
         NextGeneration::Probing(Box::new(coming))
     }
 
@@ -324,6 +360,7 @@ impl Steer {
     /// to the requests.
     pub(super) fn ended(&mut self, ok: bool, problems: Vec<Problem>, running_since: Option<f64>) {
         self.metrics.reload_ended(ok);
+        self.end_span(ok);
         let at = clock::unix_seconds();
         self.reloads.ended_at = self.overrides.unix_now();
         self.reloads.begun_at = running_since;
@@ -342,6 +379,13 @@ impl Steer {
             // The sender of the request may have gone.
             let _ = request.send(status.clone());
         }
+    }
+
+    /// The present load ended, or is overdue.
+    fn end_span(&mut self, ok: bool) {
+        let span = std::mem::replace(&mut self.reloads.span, Span::none());
+        span.record("ok", ok);
+        span.record("generation", number(self.publisher.snapshots().load().generation));
     }
 
     /// A problem of the settings as a whole.

@@ -95,6 +95,12 @@ impl HttpRequest {
         HttpRequest { method: Method::POST, headers: vec![json], body: body.into(), ..get }
     }
 
+    /// POST these octets. The caller adds their media type.
+    #[cfg(feature = "otel")]
+    pub(crate) fn post_bytes(path: &str, body: Bytes) -> HttpRequest {
+        HttpRequest { method: Method::POST, body, ..HttpRequest::get(path.to_owned()) }
+    }
+
     /// Adds a header field.
     pub(crate) fn with(mut self, name: HeaderName, value: HeaderValue) -> HttpRequest {
         self.headers.push((name, value));
