@@ -39,6 +39,7 @@
 //! | [`printable`] | text from strangers with escapes, for every printer; pure |
 //! | [`wire`] | names, questions and replies as bytes |
 //! | [`model`] | the content of the files, valid: values only |
+//! | [`repeats`] | which notices that repeat are reported, and which are summed up; pure |
 //! | [`placing`] | finds the class of a client by its address; pure |
 //! | [`source`] | the files of the user as texts, places in them, and the problems that readers find |
 //! | [`masterfile`] | reads master files, from text to RRsets |
@@ -56,8 +57,8 @@
 //! | [`control`] and [`telemetry`] | HTTP, explain, simulate, overrides, status, metrics |
 //! | [`daemon`], [`demo`], [`cli`] | the wiring, the demo, and the command line |
 //!
-//! Pure (no socket, clock, entropy or metrics): `printable`, `wire`, `model`, `placing`, `steering`, `answer`,
-//! `drill`, and the files of `health`, `fleet`, `discovery`, `snapshot` and `sinks` that `PURE` of
+//! Pure (no socket, clock, entropy or metrics): `printable`, `wire`, `model`, `repeats`, `placing`, `steering`,
+//! `answer`, `drill`, and the files of `health`, `fleet`, `discovery`, `snapshot` and `sinks` that `PURE` of
 //! `tests/tidy/walls.rs` lists.
 //!
 //! ## Threads
@@ -81,6 +82,8 @@ pub mod printable;
 pub mod wire;
 
 pub mod model;
+
+pub mod repeats;
 
 pub mod placing;
 

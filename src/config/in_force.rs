@@ -7,6 +7,7 @@ use crate::config::certificate::Tls;
 use crate::config::guard::Guard;
 use crate::config::secret_file::NamedFile;
 use crate::config::settings::{Listen, Settings};
+use crate::config::sinks::SinkSettings;
 use crate::source::{ManualSection, Problems, SideFile};
 
 impl Settings {
@@ -89,6 +90,7 @@ impl Settings {
     /// Files that the settings name and that a reload reads again, without those of tokens and of clients.
     pub(super) fn side_files(&self) -> impl Iterator<Item = PathBuf> {
         let tls = self.tls.as_ref().map(Tls::files).into_iter().flatten();
-        self.guard.secret_file.iter().cloned().chain(tls)
+        let of_sinks = self.sinks.iter().flat_map(SinkSettings::files);
+        self.guard.secret_file.iter().cloned().chain(tls).chain(of_sinks)
     }
 }

@@ -209,6 +209,11 @@ fn effect_without(file: SideFile, settings: &Settings) -> Option<Problem> {
             true,
             "without a certificate no DoT, DoH or DoQ connection is accepted, unless one was loaded before",
         ),
+        SideFile::Sinks => (
+            settings.sinks.first().map(|sink| sink.to.secret_file.clone()),
+            true,
+            "a sink whose files have errors sends nothing, unless they were read before: its events wait in the log",
+        ),
     };
     is_missing.then(|| Problem::of_file(path.unwrap_or_default(), Severity::Warning, message.to_owned()))
 }

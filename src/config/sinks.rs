@@ -11,7 +11,7 @@ use url::Url;
 
 use crate::config::keys::{KeyKind as _, check_name, duration, integer, keys, text};
 use crate::source::{
-    At, ManualSection, Problems, did_you_mean,
+    At, ManualSection, Problems, SideFile, did_you_mean,
     files::{self, absolute, path_of},
     reason,
 };
@@ -111,12 +111,12 @@ fn sink(keys: SinkKeys, base: &Path, problems: &mut Problems) -> Option<SinkSett
     let name = keys.name.value.clone();
     let secret_file = keys.secret_file.map(|written| {
         let shown = path_of(&written, base);
-        secrets::check(&written, &shown, problems);
+        problems.in_side_file(SideFile::Sinks, |problems| secrets::check(&written, &shown, problems));
         absolute(&shown)
     });
     let ca = keys.ca.map(|written| {
         let shown = path_of(&written, base);
-        check_authorities(&written, &shown, problems);
+        problems.in_side_file(SideFile::Sinks, |problems| check_authorities(&written, &shown, problems));
         absolute(&shown)
     });
     let to = WebhookSettings { url: keys.url?.value, secret_file: secret_file?, ca };

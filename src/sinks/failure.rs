@@ -2,6 +2,8 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
+use crate::printable::escaped;
+
 /// What a failure means for the next tries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FailureKind {
@@ -22,7 +24,7 @@ pub struct SendFailure {
     pub kind: FailureKind,
     /// When the receiver wants the next try: the value of `Retry-After`.
     pub retry_after: Option<Duration>,
-    /// What happened, in a line.
+    /// What happened, in a printable line.
     pub why: String,
     /// What to do about it.
     pub hint: &'static str,
@@ -30,8 +32,9 @@ pub struct SendFailure {
 
 impl SendFailure {
     /// The receiver can't be reached.
-    pub fn away(why: impl Into<String>, hint: &'static str) -> SendFailure {
-        SendFailure { kind: FailureKind::Away, retry_after: None, why: why.into(), hint }
+    pub fn away(why: impl AsRef<str>, hint: &'static str) -> SendFailure {
+        let why = escaped(why.as_ref()).into_owned();
+        SendFailure { kind: FailureKind::Away, retry_after: None, why, hint }
     }
 
     /// The failure of a response with this status; `None`: the event was taken. `detail` is the beginning of the body,
@@ -48,7 +51,7 @@ impl SendFailure {
             _ => (FailureKind::Broken, "the log of the receiver has the reason"),
         };
         let detail = if detail.is_empty() { String::new() } else { format!(": {detail}") };
-        Some(SendFailure { kind, retry_after, why: format!("HTTP status {status}{detail}"), hint })
+        Some(SendFailure { kind, retry_after, why: format!("HTTP status {status}{}", escaped(&detail)), hint })
     }
 }
 
@@ -103,6 +106,13 @@ mod tests {
         }
         let failure = SendFailure::of_status(422, None, "no such field").unwrap();
         assert_eq!(failure.to_string(), "HTTP status 422: no such field (the log of the receiver has the reason)");
+    }
+
+    #[test]
+    fn what_a_receiver_sends_is_shown_in_printable_form() {
+        let failure = SendFailure::of_status(500, None, "no\u{9b}2J\u{202e}").unwrap();
+        assert_eq!(failure.why, "HTTP status 500: no\\u{9b}2J\\u{202e}");
+        assert_eq!(SendFailure::away("a\nb", "").why, "a\\nb");
     }
 
     #[test]

@@ -237,11 +237,14 @@ pub(crate) enum SideFile {
     Tokens,
     /// The secrets of DNS cookies.
     CookieSecrets,
+    /// The secrets and the authorities of sinks.
+    Sinks,
 }
 
 impl SideFile {
     /// All of them.
-    pub(crate) const ALL: [SideFile; 3] = [SideFile::Certificate, SideFile::Tokens, SideFile::CookieSecrets];
+    pub(crate) const ALL: [SideFile; 4] =
+        [SideFile::Certificate, SideFile::Tokens, SideFile::CookieSecrets, SideFile::Sinks];
 }
 
 impl Problems {

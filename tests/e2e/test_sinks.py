@@ -163,3 +163,35 @@ def test_replies_mean_what_they_mean_and_all_is_shown(dir):
         wait_until(lambda: sink(node)["behind"] > 400, BOUND)
         assert len(gone.received) <= 16, "nothing is sent but what was under way"
         assert node.addresses("www.svc.example.") == ["192.0.2.0"]
+
+
+def test_a_secret_that_breaks_is_in_the_status_until_it_is_repaired_and_the_sink_goes_on(dir):
+    with Receiver(lambda event: (204, {})) as receiver, start(dir, receiver.url) as node:
+        secret = node.dir / "webhook.secret"
+        problems = lambda: [problem["message"] for problem in node.status()["reload"]["problems"]]
+        for text, part in (("whsec_!\n", "not base64"), ("", "no secret in this file"), ("whsec_YWJjZA==\n", "at least 24 octets")):
+            secret.write_text(text)
+            wait_until(lambda: any(part in problem for problem in problems()), BOUND)
+            assert node.status()["reload"]["ok"] is False
+        assert any("sends nothing, unless they were read before" in problem for problem in problems()), problems()
+        node.write("svc.example.zone", MASTER + "\nnew IN A 198.51.100.7\n")
+        wait_until(lambda: node.addresses("new.svc.example.") == ["198.51.100.7"], BOUND)
+        secret.write_text(SECRET + "\n")
+        wait_until(lambda: node.status()["reload"]["ok"] is True and problems() == [], BOUND)
+        turn(node, [0])
+        wait_until(lambda: sink(node)["state"] == "ok" and sink(node)["behind"] == 0, BOUND)
+
+
+def test_a_steady_failure_of_one_endpoint_is_one_line(dir):
+    def reply(event):
+        return (500, {}) if event["event"].get("subject") == "e1" else (204, {})
+
+    with Receiver(reply) as receiver, start(dir, receiver.url, "tries = 100") as node:
+        of_e1 = lambda: sum(1 for event in receiver.received if event["event"].get("subject") == "e1")
+        for number in range(4):
+            turn(node, [number])
+            wait_until(lambda: of_e1() > number and sink(node)["behind"] == number + 1, BOUND)
+            assert sink(node)["state"] in ("waiting", "retrying"), sink(node)
+        assert sink(node)["waiting"][0]["subject"] == "e1" and sink(node)["waiting"][0]["events"] == 4, sink(node)
+        lines = [line for line in node.child.err().splitlines() if "takes no events" in line or "takes events again" in line]
+        assert len(lines) == 1, lines

@@ -10,6 +10,7 @@ const ORDER: &[&str] = &[
     "printable",
     "wire",
     "model",
+    "repeats",
     "placing",
     "source",
     "masterfile",
@@ -40,6 +41,7 @@ const PURE: &[&str] = &[
     "printable",
     "wire",
     "model",
+    "repeats",
     "placing",
     "steering",
     "health/blindness",
@@ -96,6 +98,7 @@ const PURE: &[&str] = &[
     "sinks/backoff",
     "sinks/delivery",
     "sinks/failure",
+    "sinks/notices",
     "sinks/webhook/signature",
 ];
 

@@ -18,9 +18,8 @@ const PREFIX: &[u8] = b"whsec_";
 const MAX_FILE: u64 = 64 << 10;
 /// Most secrets (judgment: a new one and an old one while it is replaced; each makes a signature of each event).
 const MAX_SECRETS: usize = 4;
-/// A secret with fewer octets can be guessed (Standard Webhooks: 24 to 64).
-const GOOD_LENGTH: usize = 24;
-/// Longest secret in octets (HMAC replaces longer keys by their digest, RFC 2104, 2).
+/// Length of a secret in octets (Standard Webhooks, "Signature scheme": 24 to 64).
+const MIN_LENGTH: usize = 24;
 const MAX_LENGTH: usize = 64;
 
 /// What to do about a missing key.
@@ -101,7 +100,8 @@ fn secret(line: &[u8]) -> Result<Secret, &'static str> {
     let secret = Zeroizing::new(decoded.map_err(|_| "what follows `whsec_` is not base64")?);
     match secret.len() {
         0 => Err("nothing follows `whsec_`"),
-        1..=MAX_LENGTH => Ok(secret),
+        1..MIN_LENGTH => Err("a secret has at least 24 octets: a shorter one can be guessed"),
+        MIN_LENGTH..=MAX_LENGTH => Ok(secret),
         _ => Err("a secret has at most 64 octets"),
     }
 }
@@ -125,13 +125,8 @@ pub(super) fn check(written: &At<String>, shown: &Path, problems: &mut Problems)
     }
     let lines = parse(text);
     for (at, line) in &lines {
-        match line {
-            Ok(secret) if secret.len() < GOOD_LENGTH => {
-                let message = format!("a secret of less than {GOOD_LENGTH} octets can be guessed");
-                problems.warning(&source.place(*at), message).hint(LINE);
-            }
-            Ok(_) => {}
-            Err(why) => problems.error(&source.place(*at), *why).hint(LINE),
+        if let Err(why) = line {
+            problems.error(&source.place(*at), *why).hint(LINE);
         }
     }
     if lines.is_empty() {
@@ -156,12 +151,20 @@ mod tests {
         let secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
         assert_eq!(read(secret), Ok(1));
         assert_eq!(read(&format!("# new\n  {secret}\r\n\n{secret}\n")), Ok(2));
-        assert_eq!(read("whsec_YWJjZA"), Ok(1), "without padding");
+        assert_eq!(read(&format!("whsec_{}", BASE64_NOPAD.encode(&[7; 32]))), Ok(1), "without padding");
+        for length in [24, 64] {
+            assert_eq!(read(&format!("whsec_{}", BASE64.encode(&vec![7; length]))), Ok(1), "{length}");
+        }
         for (text, why) in [
             ("", "there is no secret in this file"),
             ("# none\n", "there is no secret in this file"),
             ("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "a secret begins with `whsec_`"),
             ("whsec_", "nothing follows `whsec_`"),
+            ("whsec_YWJjZA", "a secret has at least 24 octets: a shorter one can be guessed"),
+            (
+                &*format!("whsec_{}", BASE64.encode(&[7; 23])),
+                "a secret has at least 24 octets: a shorter one can be guessed",
+            ),
             ("whsec_!!", "what follows `whsec_` is not base64"),
             (&*format!("whsec_{}", BASE64.encode(&[7; 65])), "a secret has at most 64 octets"),
             (&*format!("{secret}\n").repeat(5), "there are more than 4 secrets"),

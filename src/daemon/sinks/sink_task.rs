@@ -20,7 +20,7 @@ use crate::model::Moment;
 use crate::printable;
 use crate::sinks::{
     DeadLetter, Delivery, DeliveryLimits, EndedTry, FailureKind, LostNumbers, LostRange, OutgoingEvent, SendFailure,
-    SinkBoard, SinkError, SinkPosition, SinkState, WaitingEvents, Webhook,
+    SinkBoard, SinkError, SinkNotice, SinkNotices, SinkPosition, SinkState, SinkSummary, WaitingEvents, Webhook,
 };
 
 /// Most events that are taken from the log in one step, so that the others get their turn.
@@ -46,8 +46,9 @@ pub(super) struct SinkTask {
     board: Arc<SinkBoard>,
     webhook: Arc<Webhook>,
     dead_letters: Vec<DeadLetter>,
-    /// The last state that was reported in the log.
-    is_failing: bool,
+    notices: SinkNotices,
+    /// Why a try failed last.
+    failed: Option<SendFailure>,
 }
 
 impl SinkTask {
@@ -66,7 +67,8 @@ impl SinkTask {
             board,
             webhook: Arc::new(Webhook::new(to, *timeout, *concurrency)),
             dead_letters: Vec::new(),
-            is_failing: false,
+            notices: SinkNotices::default(),
+            failed: None,
         }
     }
 
@@ -113,6 +115,7 @@ impl SinkTask {
                 // The journal lives as long as this task.
                 _ = shown.changed() => {}
                 () = pass(delivery.wake()) => {}
+                () = pass(self.notices.next()) => self.sum_up(&delivery),
                 () = pass(save_at) => {
                     self.save(&position);
                     (saved, save_at) = (position, None);
@@ -175,9 +178,11 @@ impl SinkTask {
     fn ended(&mut self, delivery: &mut Delivery, number: u64, result: Result<(), SendFailure>) {
         let (now, random) = (clock::now(), clock::entropy());
         let ended = delivery.ended(number, result.as_ref().copied(), now, random);
+        let state = state_of(delivery);
+        let notice = self.notices.tried(result.is_ok(), state, now);
         let Err(failure) = result else {
             self.board.update(self.at, |report| report.delivered += 1);
-            if !delivery.is_failing() && std::mem::take(&mut self.is_failing) {
+            if notice == Some(SinkNotice::Recovers) {
                 tracing::info!(sink = %self.name, behind = self.behind(delivery), "the sink takes events again");
             }
             return;
@@ -187,7 +192,7 @@ impl SinkTask {
             report.failed += 1;
             report.last_error = Some(SinkError { at, why: failure.why.clone(), hint: failure.hint.to_owned() });
         });
-        let sink = &*self.name;
+        let (sink, tries) = (&*self.name, self.limits.tries);
         match ended {
             EndedTry::Delivered | EndedTry::Again => {}
             EndedTry::Lost => self.lost(LostNumbers { first: number, last: number, count: 1 }),
@@ -196,20 +201,44 @@ impl SinkTask {
             }
             EndedTry::DeadLetter => {
                 let id = format!("{}/{number}", self.journal.node());
-                tracing::error!(sink, event = id, why, "the sink refused this event too often: it is given up");
+                if self.notices.refused(now) {
+                    tracing::error!(sink, event = id, why, "the sink refused this event too often: it is given up");
+                }
                 self.dead_letters.push(DeadLetter { id, at, why: failure.why.clone() });
                 let extra = self.dead_letters.len().saturating_sub(MAX_DEAD_LETTERS);
                 self.dead_letters.drain(..extra);
                 self.board.update(self.at, |report| report.dead_letters += 1);
             }
         }
-        if delivery.is_failing() && !delivery.is_off() && !std::mem::replace(&mut self.is_failing, true) {
-            let (sink, tries) = (&*self.name, self.limits.tries);
-            if failure.kind == FailureKind::Refused {
+        let sink = &*self.name;
+        match (notice, failure.kind) {
+            (Some(SinkNotice::Fails), FailureKind::Refused) => {
                 tracing::warn!(sink, why, tries, "the sink refuses events: each is given up after so many tries");
-            } else {
+            }
+            (Some(SinkNotice::Fails), FailureKind::Broken | FailureKind::Away | FailureKind::Gone) => {
                 tracing::warn!(sink, why, "the sink takes no events: they stay in the log, and are sent again");
             }
+            (Some(SinkNotice::Recovers) | None, _) => {}
+        }
+        self.failed = Some(failure);
+    }
+
+    /// Logs what repeated and had no line of its own.
+    fn sum_up(&mut self, delivery: &Delivery) {
+        let Some(summary) = self.notices.sum_up(clock::now()) else { return };
+        let SinkSummary { within, failures, recoveries, dead_letters, is_failing } = summary;
+        let (sink, behind, waiting_endpoints) = (&*self.name, self.behind(delivery), delivery.held_up_keys());
+        let why = self.failed.as_ref().map_or_else(String::new, SendFailure::to_string);
+        let within = humantime::format_duration(within);
+        if is_failing || dead_letters > 0 {
+            tracing::warn!(
+                sink, %within, failures, recoveries, dead_letters, waiting_endpoints, behind, why,
+                "more tries of the sink failed"
+            );
+        } else {
+            tracing::info!(
+                sink, %within, failures, recoveries, behind, why, "more tries of the sink failed, and it works now"
+            );
         }
     }
 
@@ -229,12 +258,7 @@ impl SinkTask {
 
     fn report(&self, delivery: &Delivery) {
         let waiting_endpoints = delivery.held_up_keys() as u64;
-        let state = match (delivery.is_off(), delivery.is_failing()) {
-            (true, _) => SinkState::Off,
-            (false, true) => SinkState::Retrying,
-            (false, false) if waiting_endpoints > 0 => SinkState::Waiting,
-            (false, false) => SinkState::Ok,
-        };
+        let state = state_of(delivery);
         let (now, unix_now) = (clock::now(), clock::unix_seconds());
         let time_of = |at: Moment| unix_now + at.since(now).as_secs_f64() - now.since(at).as_secs_f64();
         let next_try = match state {
@@ -280,6 +304,16 @@ impl SinkTask {
     fn save(&self, position: &SinkPosition) {
         let SinkPosition { last, open } = position.clone();
         self.positions.put(&self.name, SavedSink { last, open, dead_letters: self.dead_letters.clone() });
+    }
+}
+
+/// What the sink does.
+fn state_of(delivery: &Delivery) -> SinkState {
+    match (delivery.is_off(), delivery.is_failing()) {
+        (true, _) => SinkState::Off,
+        (false, true) => SinkState::Retrying,
+        (false, false) if delivery.held_up_keys() > 0 => SinkState::Waiting,
+        (false, false) => SinkState::Ok,
     }
 }
 
