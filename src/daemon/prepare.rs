@@ -139,7 +139,8 @@ impl Prepared {
         Ok(prepared)
     }
 
-    /// The files that are used later: those that a reload reads, the programs of exec monitors, and the hook.
+    /// The files that are used later: those that a reload reads, the secrets of sinks and sources, the programs of exec
+    /// monitors, and the hook.
     fn needs(&self) -> Vec<FileNeed> {
         let read = self.watched.all_read().into_iter().map(|path| FileNeed { path, want: Want::Read });
         let kinds = self.model.checks.iter().map(|check| &check.key.monitor.kind);
@@ -152,7 +153,10 @@ impl Prepared {
         let allowed = allowed.map(|path| FileNeed { path: path.into(), want: Want::Run });
         let of_sinks = self.settings.sinks.iter().flat_map(SinkSettings::files);
         let of_sinks = of_sinks.map(|path| FileNeed { path, want: Want::Read });
-        read.chain(trust_stores()).chain(programs).chain(of_fleet).chain(of_sinks).chain(allowed).collect()
+        let of_sources = self.model.sources.iter().flat_map(|source| source.files());
+        let of_sources = of_sources.map(|path| FileNeed { path: path.clone(), want: Want::Read });
+        let named = of_fleet.chain(of_sinks).chain(of_sources);
+        read.chain(trust_stores()).chain(programs).chain(named).chain(allowed).collect()
     }
 
     /// A node from files that were loaded. Keeps all rights of the process.

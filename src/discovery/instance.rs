@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::model::Mappings;
+use crate::printable::{cut, escaped};
 
 /// Longest text of an instance, in octets: longer than every valid one (a domain name has 253).
 pub const MAX_INSTANCE_TEXT: usize = 256;
@@ -12,7 +13,8 @@ const MAX_ADDRESSES: usize = 3;
 /// Most refusals that are named one by one; further ones are counted (judgment: a screen of a status page).
 pub const MAX_NAMED_REFUSALS: usize = 5;
 
-/// One instance of a service, as its source lists it. Texts are as the source has them: no driver checks them.
+/// One instance of a service, as its source lists it. Texts are as the source has them, with escapes for what must not
+/// be printed: no driver checks them.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Instance {
@@ -79,10 +81,10 @@ impl Instance {
     }
 }
 
-/// The beginning of a text, up to [`MAX_INSTANCE_TEXT`] octets.
+/// The beginning of a text, up to [`MAX_INSTANCE_TEXT`] octets, with escapes for what must not be printed.
 pub fn bounded(text: &str) -> String {
-    let end = (0..=text.len().min(MAX_INSTANCE_TEXT)).rev().find(|end| text.is_char_boundary(*end));
-    text[..end.unwrap_or_default()].to_owned()
+    // An escape has more octets than its character, never fewer.
+    cut(&escaped(cut(text, MAX_INSTANCE_TEXT)), MAX_INSTANCE_TEXT).to_owned()
 }
 
 /// The port of a text: digits only, 1 to 65535; an error says what was found.

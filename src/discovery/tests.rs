@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use crate::clock;
 use crate::discovery::endpoints::endpoints_of;
-use crate::discovery::{Instance, InstanceChanges, InstanceList, SourceSet, SourceState, Trouble, Update, set::SUDDEN};
+use crate::discovery::{
+    Instance, InstanceChanges, InstanceList, RefusedInstances, SourceSet, SourceState, Trouble, Update, set::SUDDEN,
+};
 use crate::model::{DiscoveredPool, DnsSource, HealthRule, Mappings, Moment, SourceSpec};
 use crate::wire::Name;
 
@@ -39,6 +41,19 @@ fn keys(set: &SourceSet) -> String {
         .into_iter()
         .collect::<Vec<_>>()
         .join(" ")
+}
+
+#[test]
+fn what_a_source_writes_is_printable_from_here_on() {
+    let (bad, safe) = ("w\u{9b}\u{202e}\u{1b}", "w\\u{9b}\\u{202e}\\u{1b}");
+    let of = Instance::new(bad, [bad.to_owned()], None).named(bad).down(bad);
+    assert_eq!([&*of.key, &of.name, &of.addresses[0], of.why.as_deref().unwrap()], [safe; 4]);
+    let mut refused = RefusedInstances::default();
+    refused.add(bad, bad);
+    assert_eq!(refused.shown(), Some(format!("`{safe}`: {safe}")));
+    assert_eq!(Trouble::bad(bad).at("server").problem, format!("server: {safe}"));
+    let long = Instance::new(&"\u{9b}".repeat(1000), [], None);
+    assert!(long.key.len() <= 256 && long.key.starts_with("\\u{9b}"), "{}", long.key);
 }
 
 #[test]

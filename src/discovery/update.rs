@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::Notify;
 
 use crate::discovery::instance::{Instance, InstanceList, RefusedInstances};
+use crate::printable::escaped;
 
 /// What a driver has learned. A resume point (an index, a revision) is the driver's own.
 #[derive(Debug, Clone, PartialEq)]
@@ -46,7 +47,7 @@ impl InstanceChanges {
 pub struct Trouble {
     /// Whether the source answers.
     pub state: TroubleState,
-    /// What was expected, what was found, and what to do: one line.
+    /// What was expected, what was found, and what to do: one line, printable.
     pub problem: String,
 }
 
@@ -61,13 +62,23 @@ pub enum TroubleState {
 
 impl Trouble {
     /// It does not answer.
-    pub fn away(problem: impl Into<String>) -> Trouble {
-        Trouble { state: TroubleState::Away, problem: problem.into() }
+    pub fn away(problem: impl AsRef<str>) -> Trouble {
+        Trouble::of(TroubleState::Away, problem.as_ref())
     }
 
     /// It answers with something that can't be used.
-    pub fn bad(problem: impl Into<String>) -> Trouble {
-        Trouble { state: TroubleState::Bad, problem: problem.into() }
+    pub fn bad(problem: impl AsRef<str>) -> Trouble {
+        Trouble::of(TroubleState::Bad, problem.as_ref())
+    }
+
+    /// The same, at a server that `of` names.
+    pub fn at(self, of: &str) -> Trouble {
+        Trouble::of(self.state, &format!("{of}: {}", self.problem))
+    }
+
+    /// A part of the text may be that of a stranger.
+    fn of(state: TroubleState, problem: &str) -> Trouble {
+        Trouble { state, problem: escaped(problem).into_owned() }
     }
 }
 

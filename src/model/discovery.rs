@@ -38,6 +38,23 @@ pub struct DiscoveredPool {
 }
 
 impl DiscoveredPool {
+    /// The files that its driver reads whenever it connects.
+    pub fn files(&self) -> impl Iterator<Item = &PathBuf> {
+        let (secret, tls) = match &self.source {
+            SourceSpec::Consul(of) => (of.token_file.as_ref(), Some(&of.tls)),
+            SourceSpec::Etcd(of) => (of.password_file.as_ref(), Some(&of.tls)),
+            SourceSpec::Http(of) => (of.token_file.as_ref(), Some(&of.tls)),
+            SourceSpec::Dns(_) => (None, None),
+        };
+        let of_tls = tls.into_iter().flat_map(|tls| [&tls.ca, &tls.cert, &tls.key]).flatten();
+        secret.into_iter().chain(of_tls)
+    }
+
+    /// Whether it reads the same as `other`, and makes the same of it. Only their names differ.
+    pub fn is_renamed(&self, other: &DiscoveredPool) -> bool {
+        self.name != other.name && DiscoveredPool { name: other.name.clone(), ..self.clone() } == *other
+    }
+
     /// What it is called in the API, the log and events: `discover.web`.
     pub fn shown(&self) -> String {
         format!("discover.{}", self.name)

@@ -84,6 +84,21 @@ def followed(child):
     return [id for id in (json.loads(line)["id"] for line in child.out()) if id.startswith("ns1/")]
 
 
+def test_the_last_transitions_are_there_after_a_crash(dir):
+    with start(dir) as node:
+        toggle(node, 3)
+        wait_until(lambda: len(events(node)) == 3, 30)
+        before = node.json("/v1/transitions")
+        assert [event["id"] for event in before] == ["ns1/3", "ns1/2", "ns1/1"], before
+        node.child.signal(signal.SIGKILL)
+        node.child.process.wait(60)
+    with again(node) as node:
+        assert node.json("/v1/transitions") == before
+        assert "turn 2" in node.command("status").stdout
+        toggle(node)
+        wait_until(lambda: [event["id"] for event in node.json("/v1/transitions")][:2] == ["ns1/4", "ns1/3"], 30)
+
+
 def test_every_kind_is_a_cloud_event_and_since_is_exact(dir):
     with start(dir) as node:
         toggle(node, 2)

@@ -246,6 +246,35 @@ def test_where_no_user_can_use_all_files_it_is_the_default_user_and_names_them(d
         wait_until(lambda: node.ask("www.svc.example.").answer[0].ttl == 7, 15)
 
 
+def test_secrets_of_sinks_and_sources_are_named_with_the_other_files(dir):
+    zones = dir / "node/zones"
+    zones.mkdir(parents=True)
+    secrets = {name: zones / name for name in ("webhook.secret", "token", "password", "client.key", "client.pem")}
+    for path in secrets.values():
+        path.write_text("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\n")
+        path.chmod(0o600)
+    own(secrets["token"], "5454")
+    policy = POLICY + f'''
+[discover.http]
+type = "http"
+url = "https://127.0.0.1:1/"
+pool = "web"
+token_file = "token"
+tls = {{ cert = "client.pem", key = "client.key" }}
+[discover.etcd]
+type = "etcd"
+endpoints = ["http://127.0.0.1:1"]
+overrides = "/{{target}}"
+user = "portolan"
+password_file = "password"
+'''
+    sink = f'[sink.audit]\ntype = "webhook"\nurl = "http://127.0.0.1:1/"\nsecret_file = "{secrets["webhook.secret"]}"\n'
+    with Node(dir, zones=files(policy), settings=SETTINGS + sink) as node:
+        warning = next(line for line in node.child.err().splitlines() if "runs as " in line)
+        assert "WARN" in warning, warning
+        assert all(str(path) in warning for path in secrets.values()), warning
+
+
 def test_the_authorities_of_the_system_are_not_given_away(dir):
     store = dir / "ca.pem"
     store.write_text("")

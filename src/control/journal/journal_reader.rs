@@ -84,14 +84,14 @@ impl Journal {
         }
     }
 
-    /// The last events of endpoints and names since the start, newest first; at most [`RECENT_TRANSITIONS`]. Those that
-    /// wait for the file of the log are among them, those that have no number yet have no id.
+    /// The last events of endpoints and names, newest first; at most [`RECENT_TRANSITIONS`]. Those of before the start
+    /// are among them, as far as the log has them, and those that wait for its file. Those that have no number yet have
+    /// no id.
     pub(in crate::control) fn newest_first(&self) -> Vec<Arc<JournalEvent>> {
         let recent = self.recent();
         let held = recent.held.iter().flatten().rev().cloned().map(Arc::new);
-        let begun = recent.begun;
         let numbered = recent.unwritten.iter().rev().chain(recent.visible.iter().rev());
-        let numbered = numbered.take_while(|event| event.number > begun).map(|event| event.event.clone());
+        let numbered = numbered.map(|event| event.event.clone());
         let of_endpoints = held.chain(numbered).filter(|event| event.kind != EventKind::Reload);
         of_endpoints.take(RECENT_TRANSITIONS).collect()
     }

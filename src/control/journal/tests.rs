@@ -52,7 +52,7 @@ fn what_the_log_has_from_before_the_start_is_sent_and_what_it_has_not_is_known()
     assert_eq!((followed.lost, ids(&followed.missed)), (None, vec!["ns1/7", "ns1/8"]));
     let followed = after(&journal, "ns1/3");
     assert_eq!((followed.lost, ids(&followed.missed)), (Some((4, 5)), vec!["ns1/6", "ns1/7", "ns1/8"]));
-    assert_eq!(ids(&journal.newest_first()), ["ns1/8"], "the last transitions are those since the start");
+    assert_eq!(ids(&journal.newest_first()), ["ns1/8", "ns1/7", "ns1/6"], "a restart forgets none that the log has");
     let journal = Journal::new("ns1", 4, 7);
     journal.append(event());
     assert_eq!(after(&journal, "ns1/5").lost, Some((6, 7)));

@@ -200,6 +200,6 @@ impl DatacenterReader {
     /// The trouble with the server and the datacenter that has it.
     fn named(&self, trouble: Trouble) -> Trouble {
         let of = self.name.as_ref().map_or(String::new(), |name| format!(", datacenter {name}"));
-        Trouble { problem: format!("{}{of}: {}", self.wanted.base, trouble.problem), ..trouble }
+        trouble.at(&format!("{}{of}", self.wanted.base))
     }
 }

@@ -251,13 +251,13 @@ impl Follower {
     fn failed(&mut self, trouble: Trouble) {
         (self.watch, self.server) = (None, None);
         let server = &self.servers[self.at % self.servers.len()];
-        let problem = format!("{server}: {}", trouble.problem);
+        let trouble = trouble.at(&server.to_string());
         self.at = (self.at + 1) % self.servers.len();
         self.failures += 1;
         if self.failures >= self.servers.len() {
             self.is_away = true;
             self.pause = self.backoff.failed(clock::entropy());
-            self.news.push_back(KeyNews::Failed(Trouble { problem, ..trouble }));
+            self.news.push_back(KeyNews::Failed(trouble));
         }
     }
 }

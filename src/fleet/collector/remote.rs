@@ -1,5 +1,6 @@
 //! One remote vantage: the order of its messages, what it may send, and which checks it observes.
 
+use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,6 +14,7 @@ use crate::fleet::{Report, Vantage};
 use crate::health::Observation;
 use crate::model::quorum::{MIN_STALE_AFTER, STALE_AFTER};
 use crate::model::{CheckKey, Moment};
+use crate::printable::escaped;
 
 /// Messages that a vantage may send a second, in the long run. A vantage of 100,000 checks in an outage sends 20.
 const MAX_MESSAGES_A_SEC: u64 = 32;
@@ -299,6 +301,7 @@ impl RemoteVantage {
         now: Moment,
     ) -> Report {
         let ReportMessage { number, blind, texts, slice, changes, .. } = message;
+        let (blind, texts) = (blind.map(printable), texts.into_iter().map(printable).collect());
         let size = changes.len() + slice.as_ref().map_or(0, |slice| slice.observations.len());
         let mut part =
             Part { texts, now, observations: Vec::with_capacity(size.min(known.len())), removed: Vec::new() };
@@ -373,6 +376,14 @@ impl RemoteVantage {
             set(&mut self.observed, at, false);
             part.removed.push(Arc::clone(key));
         }
+    }
+}
+
+/// A text of another node as it can be shown everywhere.
+fn printable(text: Arc<str>) -> Arc<str> {
+    match escaped(&text) {
+        Cow::Borrowed(_) => text,
+        Cow::Owned(safe) => safe.into(),
     }
 }
 

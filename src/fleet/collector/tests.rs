@@ -69,7 +69,7 @@ fn a_message_becomes_a_report_with_times_of_this_process() {
     let mut collector = knowing(3);
     let mut message = changes(4, [1], Health::Down);
     message.blind = Some("nothing answers".into());
-    message.texts = vec!["refused".into()];
+    message.texts = vec!["refused\u{9b}2J\u{202e}".into()];
     message.changes[0].observed = Some(Observed { why: Some(0), ..observed(Health::Down) });
     let report = collector.receive(&vantage("fra"), &message.encode(), at(70_000)).unwrap().unwrap();
     assert_eq!(
@@ -79,7 +79,7 @@ fn a_message_becomes_a_report_with_times_of_this_process() {
     let [seen] = &report.observations[..] else { panic!("one observation") };
     assert_eq!((&seen.key, seen.health, seen.srtt), (&key(1), Health::Down, Some(12 * MS)));
     assert_eq!((seen.probed_at, seen.may_change_in), (Some(at(69_600)), 2000 * MS));
-    assert_eq!(seen.why.as_deref(), Some("refused"));
+    assert_eq!(seen.why.as_deref(), Some("refused\\u{9b}2J\\u{202e}"), "it is printable");
     assert!(report.removed.is_empty());
     let (name, remote) = collector.vantages().next().unwrap();
     assert_eq!((&**name, remote.region(), remote.received_at()), ("fra", "eu-west", at(70_000)));

@@ -1,6 +1,7 @@
 //! An event as a CloudEvent 1.0 in JSON (<https://github.com/cloudevents/spec>): the form in the stream of the fleet,
 //! and that of `portolan events --format json`. What comes from the stream is checked here.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -9,7 +10,7 @@ use utoipa::ToSchema;
 
 use crate::fleet::nats::token;
 use crate::model::MAX_NODE_NAME;
-use crate::printable::{self, cut};
+use crate::printable::{self, cut, escaped};
 
 /// The version of the specification.
 const SPEC_VERSION: &str = "1.0";
@@ -156,6 +157,17 @@ pub struct EventData {
 }
 
 impl EventData {
+    /// Makes texts printable: those of another node may be anything.
+    fn make_printable(&mut self) {
+        let EventData { endpoint, zone, from, to, why, who, generation: _, monitor, relayed: _ } = self;
+        let optional = [endpoint, zone, who, monitor].into_iter().flatten();
+        for text in [from, to, why].into_iter().chain(optional) {
+            if let Cow::Owned(safe) = escaped(text) {
+                *text = safe;
+            }
+        }
+    }
+
     /// Cuts texts that no reader would accept.
     fn shorten(&mut self) {
         let EventData { endpoint, zone, from, to, why, who, generation: _, monitor, relayed: _ } = self;
@@ -283,8 +295,15 @@ pub fn events_of(payload: &[u8], node: &str, most: usize) -> Result<Vec<CheckedE
     match events.len() {
         0 => Err(EventRefusal::Malformed),
         count if count > most => Err(EventRefusal::TooLarge),
-        _ => Ok(events.into_iter().map(|event| event.check(node).map(|id| (id, event))).collect()),
+        _ => Ok(events.into_iter().map(|event| checked(event, node)).collect()),
     }
+}
+
+fn checked(mut event: CloudEvent, node: &str) -> CheckedEvent {
+    let id = event.check(node)?;
+    event.data.make_printable();
+    event.subject = event.subject.map(|subject| escaped(&subject).into_owned());
+    Ok((id, event))
 }
 
 /// A time in Unix seconds as RFC 3339 in UTC, with milliseconds.
@@ -340,6 +359,14 @@ mod tests {
         for payload in ["", "{}", "[]", "7", "[[]]", "\"\"", "{\"id\":\"ns1/1\"}", "[1]"] {
             assert_eq!(events_of(payload.as_bytes(), "ns1", 9), Err(EventRefusal::Malformed), "{payload}");
         }
+    }
+
+    #[test]
+    fn texts_of_another_node_become_printable() {
+        let mut hostile = event("ns1/1");
+        (hostile.data.why, hostile.subject) = ("a\u{9b}b\u{202e}".into(), Some("e\u{1b}[2J".into()));
+        let read = events_of(&message_of(&[hostile]).0, "ns1", 1).unwrap()[0].clone().unwrap().1;
+        assert_eq!((&*read.data.why, read.subject.as_deref()), ("a\\u{9b}b\\u{202e}", Some("e\\u{1b}[2J")));
     }
 
     #[test]

@@ -8,6 +8,7 @@ use crate::health::observation::{CheckState, Observation, RetainedCheck};
 use crate::health::probe::{Failure, Measurement};
 use crate::health::{Injection, Rtt};
 use crate::model::{CheckKey, Doubt, Health, Moment};
+use crate::printable::escaped;
 
 /// One check that is probed.
 #[derive(Clone)]
@@ -83,7 +84,7 @@ impl ProbedCheck {
                 return (self.detector.deadline(), false);
             }
             Err(failure) => {
-                let text = failure.to_string();
+                let text = escaped(&failure.to_string()).into_owned();
                 if self.why.as_deref() != Some(&*text) {
                     self.why = Some(text.into());
                 }
