@@ -43,8 +43,8 @@ const MAX_SHOWN: usize = 200;
 /// A file of secrets is read again when so much time has passed (judgment: "within seconds", and a read costs little).
 const READ_AGAIN: Duration = Duration::from_secs(5);
 
-const SECRET_HINT: &str = "the secret file has a line of `whsec_` and what `openssl rand -base64 32` prints, readable for \
-                           the user of the server";
+const SECRET_HINT: &str =
+    "the secret file has `whsec_` and what `openssl rand -base64 32` prints, readable for the user of the server";
 
 /// An event as it is sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
