@@ -10,6 +10,7 @@ use crate::config::classes::{self, LoadedZones};
 use crate::config::clients;
 use crate::config::log::LogFormat;
 use crate::config::settings::{self, Flags, Settings};
+use crate::config::sinks::SinkSettings;
 use crate::config::zones::{Disappearance, VersionStatus, ZoneHistory, ZoneState};
 use crate::model::{DiscoveredSets, Model};
 use crate::source::{Place, Problem, Problems, Severity, SideFile};
@@ -210,7 +211,7 @@ fn effect_without(file: SideFile, settings: &Settings) -> Option<Problem> {
             "without a certificate no DoT, DoH or DoQ connection is accepted, unless one was loaded before",
         ),
         SideFile::Sinks => (
-            settings.sinks.first().map(|sink| sink.to.secret_file.clone()),
+            settings.sinks.iter().find_map(SinkSettings::secret_file),
             true,
             "a sink whose files have errors sends nothing, unless they were read before: its events wait in the log",
         ),

@@ -31,7 +31,7 @@ use crate::source::{
 };
 
 pub(super) use fleet::FleetKeys;
-pub use fleet::{FleetSettings, FleetTls};
+pub use fleet::FleetSettings;
 pub use layers::Flags;
 pub(super) use layers::environment;
 pub use listen::Listen;
@@ -187,6 +187,7 @@ fn settings(keys: SettingsKeys, shown: &Path, has_file: bool, problems: &mut Pro
     });
     let (control, exec) = value(keys.vantage).map_or_else(Default::default, |keys| listen::vantage(keys, problems));
     let mut run = value(keys.run);
+    let has_fleet = keys.fleet.is_some();
     let fleet = keys.fleet.and_then(|at| fleet::fleet(at.value, base, problems));
     Settings {
         node: value(keys.node).unwrap_or_else(host),
@@ -203,7 +204,7 @@ fn settings(keys: SettingsKeys, shown: &Path, has_file: bool, problems: &mut Pro
         operators,
         limits: value(keys.limits).map_or_else(Limits::default, Limits::from),
         dnstap: keys.dnstap.and_then(|at| dnstap::read(at, base, problems)),
-        sinks: sinks::read(value(keys.sink).unwrap_or_default(), base, problems),
+        sinks: sinks::read(value(keys.sink).unwrap_or_default(), has_fleet, base, problems),
         user: run.as_mut().and_then(|keys| value(keys.user.take())),
         has_file_rules: run.is_none_or(|keys| keys.file_rules.value),
         log: value(keys.log).and_then(|keys| value(keys.format)),

@@ -1,20 +1,24 @@
-//! `[sink.NAME]` of `portolan.toml`: where events are sent, and the file with the secret that signs them.
+//! `[sink.NAME]` of `portolan.toml`: where events are sent, by which way, and the bounds of the tries.
 
 mod secrets;
+mod webhook;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
+use serde_json::{Value as Json, json};
 use url::Url;
 
-use crate::config::keys::{KeyKind as _, check_name, duration, integer, keys, text};
+use crate::config::keys::{
+    KeyGroup as _, KeyKind as _, Table, check_name, duration, inline, integer, keys, object, text, texts,
+};
+use crate::config::nats::{self, MAX_SERVERS, MAX_SUBJECT, NatsServers, NatsTlsKeys};
 use crate::source::{
     At, ManualSection, Problems, SideFile, did_you_mean,
-    files::{self, absolute, path_of},
-    reason,
+    files::{absolute, path_of},
+    listed,
 };
+use webhook::{MAX_URL, check_authorities, url};
 
 pub use secrets::SigningSecrets;
 
@@ -30,7 +34,16 @@ pub struct SinkSettings {
     /// Most events under way at a time; at least 1.
     pub concurrency: usize,
     /// The receiver.
-    pub to: WebhookSettings,
+    pub to: SinkReceiver,
+}
+
+/// What receives the events of a sink.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SinkReceiver {
+    /// An HTTP server.
+    Webhook(WebhookSettings),
+    /// A stream of JetStream.
+    Nats(NatsSinkSettings),
 }
 
 /// A receiver of webhooks.
@@ -44,17 +57,45 @@ pub struct WebhookSettings {
     pub ca: Option<PathBuf>,
 }
 
+/// A subject of NATS that a stream of JetStream stores.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NatsSinkSettings {
+    /// The NATS servers; `None`: those of `[fleet]`, which is there.
+    pub servers: Option<NatsServers>,
+    /// The subject, without wildcards.
+    pub subject: String,
+}
+
 impl SinkSettings {
-    /// The files that a sink reads while the server runs.
-    pub fn files(&self) -> impl Iterator<Item = PathBuf> {
-        std::iter::once(self.to.secret_file.clone()).chain(self.to.ca.clone())
+    /// The files that a sink reads while the server runs, apart from those of `[fleet]`.
+    pub fn files(&self) -> Vec<PathBuf> {
+        match &self.to {
+            SinkReceiver::Webhook(webhook) => {
+                std::iter::once(webhook.secret_file.clone()).chain(webhook.ca.clone()).collect()
+            }
+            SinkReceiver::Nats(nats) => nats.servers.iter().flat_map(NatsServers::files).collect(),
+        }
+    }
+
+    /// The file with the secrets of a webhook.
+    pub(super) fn secret_file(&self) -> Option<PathBuf> {
+        match &self.to {
+            SinkReceiver::Webhook(webhook) => Some(webhook.secret_file.clone()),
+            SinkReceiver::Nats(_) => None,
+        }
+    }
+
+    /// The most connections that it has.
+    pub fn connections(&self) -> usize {
+        match &self.to {
+            SinkReceiver::Webhook(_) => self.concurrency,
+            SinkReceiver::Nats(_) => 1,
+        }
     }
 }
 
 /// Most sinks (judgment: each has a task and connections of its own).
 const MAX_SINKS: usize = 16;
-/// Longest URL in octets (RFC 9110, 4.1: servers should support 8,000 at least).
-const MAX_URL: usize = 2048;
 /// Bounds and default of `timeout` (judgment: receivers should reply within seconds, and a slow one holds up only the
 /// events of one endpoint for each try).
 const TIMEOUTS: std::ops::RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(60);
@@ -65,27 +106,52 @@ const TRIES: u32 = 8;
 /// Most `concurrency`, and the default (judgment: over a path of 100 ms, 8 at a time are 80 events a second).
 const MAX_CONCURRENCY: i64 = 64;
 const CONCURRENCY: usize = 8;
-/// Largest file of certificates (judgment: the system's store of all authorities has 200 KiB).
-const MAX_PEM: u64 = 1 << 20;
-/// What a sink may be, and what is built in.
-const TYPES: [(&str, bool); 3] = [("webhook", true), ("nats", false), ("kafka", false)];
+
+/// The types, in the order of the manual.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum SinkType {
+    Webhook,
+    Nats,
+}
+
+const TYPES: [(&str, SinkType); 2] = [("webhook", SinkType::Webhook), ("nats", SinkType::Nats)];
+
+/// The keys that only one type has.
+const OWN_KEYS: [(&str, SinkType); 7] = [
+    ("url", SinkType::Webhook),
+    ("secret_file", SinkType::Webhook),
+    ("ca", SinkType::Webhook),
+    ("servers", SinkType::Nats),
+    ("subject", SinkType::Nats),
+    ("credentials", SinkType::Nats),
+    ("tls", SinkType::Nats),
+];
 
 keys! {
     /// `[sink.NAME]`.
-    SinkKeys in Sinks {
+    SinkKeys {
         /// `"webhook"`: each event is an HTTP POST, signed as [Standard Webhooks](https://www.standardwebhooks.com) has
-        /// it
-        "type" of: String = text("\"webhook\"").then(sink_type), required "write `type = \"webhook\"`";
-        /// where to send: `"https://hooks.example/portolan"` or `"http://127.0.0.1:9000/events"`. Redirects are not
-        /// followed
-        url: Url = text("\"https://hooks.example/portolan\"").sized(1..=MAX_URL).then(url),
-            required "write `url = \"https://hooks.example/portolan\"`";
-        /// the file with the secret that signs: a line `whsec_BASE64`. While a secret is replaced, write the new one
-        /// and the old one, a line each: each event is signed with both. A changed file is used within seconds
-        secret_file: String = text("\"webhook.secret\""),
-            required secrets::HINT;
-        /// PEM: the certificates of the authorities that sign that of the receiver, instead of those of the system
+        /// it · `"nats"`: each event is a message in a stream of JetStream
+        "type" of: SinkType = text("\"webhook\"").then(sink_type).with_schema(type_schema),
+            required "write `type = \"webhook\"`, or `type = \"nats\"`";
+        /// webhook: where to send: `"https://hooks.example/portolan"` or `"http://127.0.0.1:9000/events"`. Redirects
+        /// are not followed
+        url: Url = text("\"https://hooks.example/portolan\"").sized(1..=MAX_URL).then(url);
+        /// webhook: the file with the secret that signs: a line `whsec_BASE64`. While a secret is replaced, write the
+        /// new one and the old one, a line each: each event is signed with both. A changed file is used within seconds
+        secret_file: String = text("\"webhook.secret\"");
+        /// webhook: PEM: the certificates of the authorities that sign that of the receiver, instead of those of the
+        /// system
         ca: String = text("\"ca.pem\"");
+        /// nats: the NATS servers, as in `[fleet]`: `["nats://10.0.0.1:4222", "tls://nats2.example"]`, up to 16
+        servers: Vec<At<String>> = texts("[\"nats://127.0.0.1:4222\"]").sized(1..=MAX_SERVERS),
+            note "those of `[fleet]`";
+        /// nats: the subject that events are published on. A stream of JetStream must have it
+        subject: String = text("\"portolan.events\"").sized(1..=MAX_SUBJECT).then(subject);
+        /// nats: the file with the credentials for `servers`, as in `[fleet]`
+        credentials: String = text("\"sink.creds\"");
+        /// nats: `{ ca = "ca.pem", cert = "node.pem", key = "node.key" }`: TLS to `servers`, as in `[fleet]`
+        tls: NatsTlsKeys = inline("{ ca = \"ca.pem\" }");
         /// how long one try may take, 100 ms to 1 min
         timeout: Duration = duration(TIMEOUTS, "\"10s\""), default TIMEOUT;
         /// an event that the receiver has refused so often is given up, 1 to 100. A receiver that is away, busy or
@@ -96,19 +162,64 @@ keys! {
     }
 }
 
-/// Reads the sinks. Their paths are relative to `base` unless a flag names them.
-pub(super) fn read(declared: Vec<SinkKeys>, base: &Path, problems: &mut Problems) -> Vec<SinkSettings> {
+impl Table for SinkKeys {
+    const SECTION: Option<ManualSection> = Some(ManualSection::Sinks);
+
+    fn check(&mut self, _: bool, problems: &mut Problems) -> bool {
+        check_name(&self.head.name, "a sink", problems);
+        let Some(of) = self.of.as_ref().map(|at| at.value) else { return true };
+        for (key, owner) in OWN_KEYS.iter().filter(|(_, owner)| *owner != of) {
+            let Some(place) = self.place_of(key) else { continue };
+            let message = format!("`{key}` is not a key of a sink of type {}", word(of));
+            problems.error(place, message).hint(format!("it belongs to {}: leave it out", listed(&[word(*owner)])));
+        }
+        let needed: &[(&str, &str)] = match of {
+            SinkType::Webhook => {
+                &[("url", "write `url = \"https://hooks.example/portolan\"`"), ("secret_file", secrets::HINT)]
+            }
+            SinkType::Nats => &[("subject", "write `subject = \"portolan.events\"`, a subject that a stream has")],
+        };
+        for (key, hint) in needed.iter().filter(|(key, _)| self.lacks(key)) {
+            problems.error(&self.head.name.place, format!("{} has no `{key}`", self.what())).hint(*hint);
+        }
+        for key in ["credentials", "tls"] {
+            if of == SinkType::Nats
+                && self.lacks("servers")
+                && let Some(place) = self.place_of(key)
+            {
+                let problem = problems.error(place, format!("`{key}` is for `servers`, and there are none"));
+                problem.hint("write `servers` too, or leave it out for the connection of `[fleet]`");
+            }
+        }
+        true
+    }
+
+    fn schema() -> Json {
+        object(&Self::keys())
+    }
+}
+
+/// Reads the sinks. Their paths are relative to `base` unless a flag names them. `has_fleet`: there is `[fleet]`.
+pub(super) fn read(
+    declared: Vec<SinkKeys>,
+    has_fleet: bool,
+    base: &Path,
+    problems: &mut Problems,
+) -> Vec<SinkSettings> {
     problems.about(ManualSection::Sinks, |problems| {
         if let Some(keys) = declared.get(MAX_SINKS) {
-            problems.error(&keys.name.place, format!("more than {MAX_SINKS} sinks")).hint("remove some of them");
+            problems.error(&keys.head.name.place, format!("more than {MAX_SINKS} sinks")).hint("remove some of them");
         }
-        declared.into_iter().take(MAX_SINKS).filter_map(|keys| sink(keys, base, problems)).collect()
+        let sinks = declared.into_iter().take(MAX_SINKS);
+        sinks.filter_map(|keys| sink(keys, has_fleet, base, problems)).collect()
     })
 }
 
-fn sink(keys: SinkKeys, base: &Path, problems: &mut Problems) -> Option<SinkSettings> {
-    check_name(&keys.name, "a sink", problems);
-    let name = keys.name.value.clone();
+fn sink(keys: SinkKeys, has_fleet: bool, base: &Path, problems: &mut Problems) -> Option<SinkSettings> {
+    let name = keys.head.name.clone();
+    let what = keys.what();
+    let (timeout, tries, concurrency) = (keys.timeout.value, keys.tries.value, keys.concurrency.value);
+    // The files are checked whatever else is wrong.
     let secret_file = keys.secret_file.map(|written| {
         let shown = path_of(&written, base);
         problems.in_side_file(SideFile::Sinks, |problems| secrets::check(&written, &shown, problems));
@@ -119,94 +230,56 @@ fn sink(keys: SinkKeys, base: &Path, problems: &mut Problems) -> Option<SinkSett
         problems.in_side_file(SideFile::Sinks, |problems| check_authorities(&written, &shown, problems));
         absolute(&shown)
     });
-    let to = WebhookSettings { url: keys.url?.value, secret_file: secret_file?, ca };
-    keys.of?;
-    let (timeout, tries, concurrency) = (keys.timeout.value, keys.tries.value, keys.concurrency.value);
-    Some(SinkSettings { name, timeout, tries, concurrency, to })
+    let to = match keys.of?.value {
+        SinkType::Webhook => {
+            SinkReceiver::Webhook(WebhookSettings { url: keys.url?.value, secret_file: secret_file?, ca })
+        }
+        SinkType::Nats => {
+            let own = keys.servers.is_some();
+            let servers = nats::servers("servers", keys.servers, (keys.credentials, keys.tls), base, problems);
+            if !own && !has_fleet {
+                let problem =
+                    problems.error(&name.place, format!("{what} has no `servers`, and there is no `[fleet]`"));
+                problem.hint("write `servers = [\"nats://127.0.0.1:4222\"]`");
+            }
+            if own && servers.is_none() {
+                return None;
+            }
+            SinkReceiver::Nats(NatsSinkSettings { servers, subject: keys.subject?.value })
+        }
+    };
+    Some(SinkSettings { name: name.value, timeout, tries, concurrency, to })
 }
 
-fn sink_type(At { value, place }: At<String>, problems: &mut Problems) -> Option<String> {
-    match TYPES.into_iter().find(|(name, _)| *name == value) {
-        Some((_, true)) => return Some(value),
-        Some((_, false)) => {
-            let problem = problems.error(&place, format!("sinks of type `{value}` are not in this program"));
-            problem.hint("write `type = \"webhook\"`");
-        }
-        None => {
-            let problem = problems.error(&place, format!("`{value}` is not a type of sink"));
-            let known = TYPES.into_iter().filter(|(_, is_there)| *is_there).map(|(name, _)| name);
-            let hint = did_you_mean(&value, known);
-            problem.hint(hint.unwrap_or_else(|| "write `type = \"webhook\"`".to_owned()));
-        }
+fn word(of: SinkType) -> &'static str {
+    TYPES.iter().find(|(_, other)| *other == of).map_or("", |(word, _)| *word)
+}
+
+fn sink_type(At { value, place }: At<String>, problems: &mut Problems) -> Option<SinkType> {
+    if let Some((_, of)) = TYPES.into_iter().find(|(name, _)| *name == value) {
+        return Some(of);
     }
+    let hint = "write `type = \"webhook\"`, or `type = \"nats\"`";
+    if value == "kafka" {
+        problems.error(&place, "sinks of type `kafka` are not in this program").hint(hint);
+        return None;
+    }
+    let problem = problems.error(&place, format!("`{value}` is not a type of sink"));
+    let known = TYPES.into_iter().map(|(name, _)| name);
+    problem.hint(did_you_mean(&value, known).unwrap_or_else(|| hint.to_owned()));
     None
 }
 
-fn url(At { value, place }: At<String>, problems: &mut Problems) -> Option<Url> {
-    match url_of(&value) {
-        Ok(url) => Some(url),
+fn type_schema() -> Json {
+    json!({ "type": "string", "enum": TYPES.map(|(word, _)| word) })
+}
+
+fn subject(At { value, place }: At<String>, problems: &mut Problems) -> Option<String> {
+    match nats::check_subject(&value, false) {
+        Ok(()) => Some(value),
         Err(why) => {
-            // The text may have a secret, so the message does not repeat it.
-            problems.error(&place, format!("`url`: {why}")).hint("write `url = \"https://hooks.example/portolan\"`");
+            problems.error(&place, format!("`subject`: {why}")).hint("write `subject = \"portolan.events\"`");
             None
         }
-    }
-}
-
-fn url_of(written: &str) -> Result<Url, String> {
-    if written.len() > MAX_URL {
-        return Err(format!("it has {} octets: at most {MAX_URL} are possible", written.len()));
-    }
-    let url = Url::parse(written).map_err(|error| format!("not a URL: {error}"))?;
-    if !["http", "https"].contains(&url.scheme()) {
-        return Err(format!("`{}` is not http or https", url.scheme()));
-    }
-    if !url.username().is_empty() || url.password().is_some() {
-        return Err("a user or a password in it would not be sent: the signature shows who sends".to_owned());
-    }
-    if url.fragment().is_some() {
-        return Err("what follows `#` would not be sent".to_owned());
-    }
-    if url.host_str().is_none_or(str::is_empty) || url.port() == Some(0) {
-        return Err("it needs a host, and a port that is not 0".to_owned());
-    }
-    Ok(url)
-}
-
-/// An error where no certificate can be read: without one no receiver would be trusted.
-fn check_authorities(written: &At<String>, shown: &Path, problems: &mut Problems) {
-    let message = match files::read(shown, MAX_PEM) {
-        Ok(text) if CertificateDer::pem_slice_iter(&text).next().is_some_and(|first| first.is_ok()) => return,
-        Ok(_) => format!("{}: no certificate in the form of PEM", shown.display()),
-        Err(error) => format!("can't read {}: {}", shown.display(), reason(&error)),
-    };
-    let problem = problems.error(&written.place, message);
-    problem.hint("name a file with the authority's certificate: it begins with -----BEGIN CERTIFICATE-----");
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn urls_are_those_that_can_be_sent_to() {
-        for good in ["http://127.0.0.1:9000/events", "https://hooks.example/a?b=c", "http://[::1]:1/", "https://x"] {
-            assert!(url_of(good).is_ok(), "{good}");
-        }
-        for wrong in [
-            "",
-            "hooks.example/portolan",
-            "ftp://hooks.example/",
-            "https://user@hooks.example/",
-            "https://:secret@hooks.example/",
-            "https://hooks.example/#part",
-            "https://hooks.example:0/",
-            "https://hooks.example:99999/",
-            "http://",
-            &format!("https://hooks.example/{}", "x".repeat(MAX_URL)),
-        ] {
-            assert!(url_of(wrong).is_err(), "{wrong}");
-        }
-        assert!(!url_of("https://user:geheim@x/").unwrap_err().contains("geheim"));
     }
 }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use signal_hook::consts::{SIGHUP, SIGXFSZ};
 
 use crate::clock;
-use crate::config::{self, Dnstap, Flags, FleetSettings, LoadOptions, Loaded, Settings, SinkSettings, ZoneState};
+use crate::config::{self, Dnstap, Flags, LoadOptions, Loaded, Settings, SinkSettings, ZoneState};
 use crate::daemon::changes::WatchedFiles;
 use crate::daemon::clocks::Now;
 use crate::daemon::discovery::{self, DiscoveryFile};
@@ -147,7 +147,8 @@ impl Prepared {
         let programs = kinds.filter_map(ProbeKind::program);
         let programs = programs.map(|path| FileNeed { path: path.into(), want: Want::Run });
         let fleet = self.settings.fleet.iter();
-        let of_fleet = fleet.clone().flat_map(FleetSettings::files).map(|path| FileNeed { path, want: Want::Read });
+        let of_fleet =
+            fleet.clone().flat_map(|fleet| fleet.nats.files()).map(|path| FileNeed { path, want: Want::Read });
         let hooks = fleet.filter_map(|fleet| fleet.on_promote.first());
         let allowed = self.settings.exec.iter().chain(hooks);
         let allowed = allowed.map(|path| FileNeed { path: path.into(), want: Want::Run });

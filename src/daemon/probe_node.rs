@@ -77,7 +77,7 @@ impl PreparedVantage {
 
 /// The files that are used later.
 fn needs(settings: &Settings, fleet: &FleetSettings, settings_file: PathBuf) -> Vec<FileNeed> {
-    let read = fleet.files().chain([settings_file]).map(|path| FileNeed { path, want: Want::Read });
+    let read = fleet.nats.files().chain([settings_file]).map(|path| FileNeed { path, want: Want::Read });
     let programs = settings.exec.iter().map(|path| FileNeed { path: path.into(), want: Want::Run });
     read.chain(trust_stores()).chain(programs).collect()
 }

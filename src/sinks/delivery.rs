@@ -316,6 +316,11 @@ impl Delivery {
         }
     }
 
+    /// The sink is known to be there again: it is tried at once.
+    pub fn note_back(&mut self) {
+        self.paused_until = None;
+    }
+
     /// When [`Delivery::next`] may give an event that it does not give now; `None`: not without news.
     pub fn wake(&self) -> Option<Moment> {
         let most = if self.failures > 0 { 1 } else { self.limits.at_a_time };

@@ -37,10 +37,10 @@ impl SinkState {
 pub struct SinkReport {
     /// Its name in the settings.
     pub name: String,
-    /// `webhook`.
+    /// `webhook` or `nats`.
     #[serde(rename = "type")]
     pub kind: String,
-    /// Where it sends: the URL without its query.
+    /// Where it sends: the URL without its query, or `SUBJECT on SERVERS`.
     pub to: String,
     /// What it does.
     pub state: SinkState,

@@ -1,31 +1,20 @@
 //! `[fleet]`: the NATS servers through which the servers and vantages of a fleet work together, who this node is there,
 //! and the programs that run before an exclusive name moves.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
-use url::Url;
-
 use crate::config::keys::{KeyKind as _, Table, duration, inline, integer, keys, text, texts};
-use crate::source::{
-    At, ManualSection, Problems,
-    files::{self, absolute, path_of},
-    reason,
-};
+use crate::config::nats::{self, MAX_SERVERS, NatsServers, NatsTlsKeys};
+use crate::source::{At, ManualSection, Problems};
 
 /// How this node takes part in a fleet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FleetSettings {
-    /// The NATS servers, one at least: `nats://HOST:PORT` or `tls://HOST:PORT`.
-    pub nats: Vec<Url>,
+    /// The NATS servers, and who this node is there.
+    pub nats: NatsServers,
     /// The name of the fleet: the first part of its subjects and buckets.
     pub cluster: String,
-    /// The file with this node's credentials, absolute.
-    pub credentials: Option<PathBuf>,
-    /// Files for TLS; `None` if the connection uses TLS only where the NATS server requires it.
-    pub tls: Option<FleetTls>,
     /// How many NATS servers have a copy of each bucket; `None`: 3 where there are as many, else 1.
     pub replicas: Option<u32>,
     /// The program that the holder of a lease runs before an exclusive name moves, and its arguments; empty: none.
@@ -34,28 +23,6 @@ pub struct FleetSettings {
     pub hook_timeout: Duration,
 }
 
-impl FleetSettings {
-    /// The files that a connection reads.
-    pub fn files(&self) -> impl Iterator<Item = PathBuf> {
-        let tls = self
-            .tls
-            .iter()
-            .flat_map(|FleetTls { ca, own }| ca.iter().chain(own.iter().flat_map(|(cert, key)| [cert, key])));
-        self.credentials.iter().chain(tls).cloned()
-    }
-}
-
-/// Files for TLS to the NATS servers. They are read at each connection.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct FleetTls {
-    /// Certificates of the authorities that sign the NATS servers' certificates; `None`: those of the system.
-    pub ca: Option<PathBuf>,
-    /// This node's own certificate chain and its key.
-    pub own: Option<(PathBuf, PathBuf)>,
-}
-
-/// Most NATS servers (judgment: a client tries them one after another).
-const MAX_NATS: usize = 16;
 /// Longest name of a fleet: it is in every subject (judgment).
 const MAX_CLUSTER: usize = 32;
 /// Most copies of a bucket (NATS: 5).
@@ -64,8 +31,6 @@ const MAX_REPLICAS: i64 = 5;
 const MAX_ARGS: usize = 64;
 /// Longest argument in octets (as for exec monitors).
 const MAX_ARG: usize = 4096;
-/// Largest file of certificates (judgment: the system's store of all authorities has 200 KiB).
-const MAX_PEM: u64 = 1 << 20;
 /// Default of `hook_timeout` (judgment: a database is promoted in seconds).
 const HOOK_TIMEOUT: Duration = Duration::from_secs(30);
 /// Bounds of `hook_timeout`: a program needs a moment to start, and nobody answers for the name while it runs.
@@ -80,7 +45,7 @@ keys! {
         /// connects to the first one that it reaches: write the nearest first, so that a node does not lose the fleet
         /// with another region. One that is reached gives the addresses of the others. A user and a password may be in
         /// the address, or in `credentials`
-        nats: Vec<At<String>> = texts("[\"nats://127.0.0.1:4222\"]").sized(1..=MAX_NATS),
+        nats: Vec<At<String>> = texts("[\"nats://127.0.0.1:4222\"]").sized(1..=MAX_SERVERS),
             required "write `nats = [\"nats://127.0.0.1:4222\"]`";
         /// the name of the fleet, the same on all of its nodes: letters, digits, `-` and `_`, up to 32. Several fleets
         /// can use the same NATS servers
@@ -92,7 +57,7 @@ keys! {
         /// `{ ca = "ca.pem", cert = "node.pem", key = "node.key" }`: connect with TLS. Without `ca`, the system's
         /// authorities are trusted; `cert` and `key` are for NATS servers that verify their clients. The files are read
         /// at each connection
-        tls: FleetTlsKeys = inline("{ ca = \"ca.pem\" }");
+        tls: NatsTlsKeys = inline("{ ca = \"ca.pem\" }");
         /// how many NATS servers have a copy of each bucket, 1 to 5. By default 3 where there are at least three NATS
         /// servers, else 1
         replicas: u32 = integer(1..=MAX_REPLICAS), note "3 or 1";
@@ -109,20 +74,6 @@ impl Table for FleetKeys {
 }
 
 keys! {
-    /// `tls` of `[fleet]`.
-    FleetTlsKeys {
-        /// PEM: certificates of the authorities that sign those of the NATS servers
-        ca: String = text("\"ca.pem\"");
-        /// PEM: this node's own certificate chain
-        cert: String = text("\"node.pem\"");
-        /// PEM: its key
-        key: String = text("\"node.key\"");
-    }
-}
-
-impl Table for FleetTlsKeys {}
-
-keys! {
     /// `hooks` of `[fleet]`.
     HookKeys {
         /// a program, as an absolute path, and its arguments
@@ -136,62 +87,16 @@ impl Table for HookKeys {}
 /// nothing can be connected.
 pub(super) fn fleet(keys: FleetKeys, base: &Path, problems: &mut Problems) -> Option<FleetSettings> {
     problems.about(ManualSection::Fleet, |problems| {
-        let nats = keys.nats.map(|list| urls(list, problems)).unwrap_or_default();
-        let credentials = keys.credentials.map(|written| {
-            let shown = path_of(&written, base);
-            check_readable(&written, &shown, "credentials", problems);
-            absolute(&shown)
-        });
-        let tls = keys.tls.map(|At { value, place: _ }| tls(value, base, problems));
+        let nats = nats::servers("nats", keys.nats, (keys.credentials, keys.tls), base, problems);
         let on_promote = keys.hooks.and_then(|hooks| hooks.value.on_promote).map(|program| program.value);
         Some(FleetSettings {
             cluster: keys.cluster?.value,
-            nats: if nats.is_empty() { return None } else { nats },
-            credentials,
-            tls,
+            nats: nats?,
             replicas: keys.replicas.map(|replicas| replicas.value),
             on_promote: on_promote.unwrap_or_default().into_iter().map(|word| word.value).collect(),
             hook_timeout: keys.hook_timeout.value,
         })
     })
-}
-
-fn urls(list: At<Vec<At<String>>>, problems: &mut Problems) -> Vec<Url> {
-    if list.value.is_empty() || list.value.len() > MAX_NATS {
-        let problem = problems.error(&list.place, format!("`nats` must list 1 to {MAX_NATS} servers"));
-        problem.hint("write [\"nats://127.0.0.1:4222\"]");
-    }
-    let mut urls: Vec<Url> = Vec::new();
-    for written in list.value.into_iter().take(MAX_NATS) {
-        match url_of(&written.value) {
-            Ok(url) if urls.contains(&url) => {
-                problems.error(&written.place, "this NATS server is listed twice").hint("leave one of them out");
-            }
-            Ok(url) => urls.push(url),
-            Err(why) => {
-                // The text may have a password, so the message does not repeat it.
-                let problem = problems.error(&written.place, format!("`nats`: {why}"));
-                problem.hint("write \"nats://HOST:4222\", or \"tls://HOST:4222\"");
-            }
-        }
-    }
-    urls
-}
-
-/// `HOST`, `HOST:PORT`, or one of them with `nats://` or `tls://` before it.
-fn url_of(written: &str) -> Result<Url, String> {
-    let whole = if written.contains("://") { written.to_owned() } else { format!("nats://{written}") };
-    let url = Url::parse(&whole).map_err(|error| format!("not an address of a NATS server: {error}"))?;
-    if !["nats", "tls"].contains(&url.scheme()) {
-        return Err(format!("`{}` is not a scheme of NATS servers here", url.scheme()));
-    }
-    if url.host_str().is_none_or(str::is_empty) || url.port() == Some(0) {
-        return Err("an address of a NATS server has a host and a port".to_owned());
-    }
-    if !matches!(url.path(), "" | "/") || url.query().is_some() || url.fragment().is_some() {
-        return Err("nothing may follow the port of a NATS server".to_owned());
-    }
-    Ok(url)
 }
 
 fn cluster_name(At { value, place }: At<String>, problems: &mut Problems) -> Option<String> {
@@ -203,52 +108,6 @@ fn cluster_name(At { value, place }: At<String>, problems: &mut Problems) -> Opt
         return None;
     }
     Some(value)
-}
-
-fn tls(keys: FleetTlsKeys, base: &Path, problems: &mut Problems) -> FleetTls {
-    let mut path = |written: Option<&At<String>>, key: &str, is_certificate: bool| {
-        let written = written?;
-        let shown = path_of(written, base);
-        if is_certificate {
-            check_certificates(written, &shown, problems);
-        } else {
-            check_readable(written, &shown, key, problems);
-        }
-        Some(absolute(&shown))
-    };
-    let ca = path(keys.ca.as_ref(), "ca", true);
-    let (cert, key) = (path(keys.cert.as_ref(), "cert", true), path(keys.key.as_ref(), "key", false));
-    for (have, written, lacks) in [("cert", &keys.cert, keys.key.is_none()), ("key", &keys.key, keys.cert.is_none())] {
-        if let Some(written) = written.as_ref().filter(|_| lacks) {
-            let other = if have == "cert" { "key" } else { "cert" };
-            let problem = problems.error(&written.place, format!("`{have}` needs `{other}`"));
-            problem.hint("write both, or neither: tls = { ca = \"ca.pem\", cert = \"node.pem\", key = \"node.key\" }");
-        }
-    }
-    FleetTls { ca, own: cert.zip(key) }
-}
-
-fn check_readable(written: &At<String>, shown: &Path, key: &str, problems: &mut Problems) {
-    if let Err(error) = files::open(shown) {
-        let message = format!("`{key}`: can't read {}: {}", shown.display(), reason(&error));
-        problems.error(&written.place, message).hint("name a file that exists and that this user may read");
-    }
-}
-
-/// Warns where no certificate can be read: without one no NATS server would be trusted.
-fn check_certificates(written: &At<String>, shown: &Path, problems: &mut Problems) {
-    let found = match files::read(shown, MAX_PEM) {
-        Ok(text) => CertificateDer::pem_slice_iter(&text).next().map(|first| first.is_ok()),
-        Err(error) => {
-            let message = format!("can't read {}: {}", shown.display(), reason(&error));
-            problems.error(&written.place, message).hint("name a file that exists and that this user may read");
-            return;
-        }
-    };
-    if found != Some(true) {
-        let message = format!("{}: no certificate in the form of PEM", shown.display());
-        problems.error(&written.place, message).hint("it begins with -----BEGIN CERTIFICATE-----");
-    }
 }
 
 fn program(list: At<Vec<At<String>>>, problems: &mut Problems) -> Option<Vec<At<String>>> {

@@ -250,7 +250,7 @@ impl Fleet {
 
 /// The state of the connections. That for reports counts where it is worse.
 fn report(nats: &Nats, feed: Option<&Nats>) -> NatsReport {
-    let (control, feed) = (nats.status(), feed.map(Nats::status));
+    let (control, feed) = (nats.status(), feed.map(|feed| feed.status()));
     let missed = control.missed + feed.as_ref().map_or(0, |feed| feed.missed);
     let status = match feed {
         Some(feed) if control.is_connected && !feed.is_connected => feed,

@@ -14,11 +14,12 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{Settings, SinkSettings};
+use crate::config::{NatsServers, NatsSinkSettings, Settings, SinkReceiver, SinkSettings, WebhookSettings};
 use crate::control::Journal;
 use crate::daemon::runtimes::{OwnRuntime, sink_threads};
 use crate::daemon::state::StateDir;
-use crate::sinks::{SinkBoard, SinkReport};
+use crate::fleet::nats::{NatsUse, Subjects, own_inbox};
+use crate::sinks::{NatsRoute, Outlet, SinkBoard, SinkReport};
 
 use positions::SinkPositions;
 pub(crate) use positions::{SinksFile, load};
@@ -44,7 +45,7 @@ pub(crate) struct Sinks {
 
 /// How many connections the sinks may have.
 pub(crate) fn connections(settings: &Settings) -> u64 {
-    settings.sinks.iter().map(|sink| sink.concurrency as u64).sum()
+    settings.sinks.iter().map(|sink| sink.connections() as u64).sum()
 }
 
 impl Sinks {
@@ -61,8 +62,11 @@ impl Sinks {
         let threads = OwnRuntime::start(sink_threads(settings.sinks.len()))?;
         let names: Vec<&str> = settings.sinks.iter().map(|sink| sink.name.as_str()).collect();
         let positions = SinkPositions::of(state.clone(), loaded, &names);
-        let board = Arc::new(SinkBoard::of(settings.sinks.iter().map(report_of)));
-        let task = |(at, sink)| SinkTask::new(sink, at, (journal.clone(), positions.clone(), board.clone()));
+        let board = Arc::new(SinkBoard::of(settings.sinks.iter().map(|sink| report_of(sink, settings))));
+        let task = |(at, sink): (usize, &SinkSettings)| {
+            let outlet = Outlet::new(sink, |to| route_of(&sink.name, to, settings));
+            SinkTask::new(sink, outlet, at, (journal.clone(), positions.clone(), board.clone()))
+        };
         let prepared = settings.sinks.iter().enumerate().map(task).collect();
         let ((held, _), (resting, _)) = (watch::channel(false), watch::channel(0));
         let stop = CancellationToken::new();
@@ -107,9 +111,33 @@ impl Sinks {
     }
 }
 
-fn report_of(sink: &SinkSettings) -> SinkReport {
-    let url = &sink.to.url;
-    // The query may have a secret.
-    let to = format!("{}{}", url.origin().ascii_serialization(), url.path());
-    SinkReport { name: sink.name.clone(), kind: "webhook".to_owned(), to, ..SinkReport::default() }
+/// The way to a subject of NATS. Without servers of its own, a sink has the rights of the node in its fleet.
+fn route_of(sink: &str, to: &NatsSinkSettings, settings: &Settings) -> NatsRoute {
+    let (node, subject) = (&settings.node, to.subject.clone());
+    let name = format!("{} {sink}", NatsUse::Sink.name(node));
+    match (&to.servers, &settings.fleet) {
+        (None, Some(fleet)) => {
+            let inbox = Subjects::of(&fleet.cluster).inbox(node);
+            NatsRoute { servers: fleet.nats.clone(), subject, name, inbox }
+        }
+        (servers, _) => {
+            let none = NatsServers { urls: Vec::new(), credentials: None, tls: None };
+            let (servers, inbox) = (servers.clone().unwrap_or(none), own_inbox(node));
+            NatsRoute { servers, subject, name, inbox }
+        }
+    }
+}
+
+fn report_of(sink: &SinkSettings, settings: &Settings) -> SinkReport {
+    let (kind, to) = match &sink.to {
+        SinkReceiver::Webhook(WebhookSettings { url, .. }) => {
+            // The query may have a secret.
+            ("webhook", format!("{}{}", url.origin().ascii_serialization(), url.path()))
+        }
+        SinkReceiver::Nats(to) => {
+            let servers = &route_of(&sink.name, to, settings).servers;
+            ("nats", format!("{} on {}", to.subject, servers.shown()))
+        }
+    };
+    SinkReport { name: sink.name.clone(), kind: kind.to_owned(), to, ..SinkReport::default() }
 }

@@ -19,8 +19,8 @@ use crate::fleet::nats::token;
 use crate::model::Moment;
 use crate::printable;
 use crate::sinks::{
-    DeadLetter, Delivery, DeliveryLimits, EndedTry, FailureKind, LostNumbers, LostRange, OutgoingEvent, SendFailure,
-    SinkBoard, SinkError, SinkNotice, SinkNotices, SinkPosition, SinkState, SinkSummary, WaitingEvents, Webhook,
+    DeadLetter, Delivery, DeliveryLimits, EndedTry, FailureKind, LostNumbers, LostRange, OutgoingEvent, Outlet,
+    SendFailure, SinkBoard, SinkError, SinkNotice, SinkNotices, SinkPosition, SinkState, SinkSummary, WaitingEvents,
 };
 
 /// Most events that are taken from the log in one step, so that the others get their turn.
@@ -44,7 +44,7 @@ pub(super) struct SinkTask {
     journal: Arc<Journal>,
     positions: Arc<SinkPositions>,
     board: Arc<SinkBoard>,
-    webhook: Arc<Webhook>,
+    outlet: Arc<Outlet>,
     dead_letters: Vec<DeadLetter>,
     notices: SinkNotices,
     /// Why a try failed last.
@@ -54,10 +54,11 @@ pub(super) struct SinkTask {
 impl SinkTask {
     pub(super) fn new(
         settings: &SinkSettings,
+        outlet: Outlet,
         at: usize,
         (journal, positions, board): (Arc<Journal>, Arc<SinkPositions>, Arc<SinkBoard>),
     ) -> SinkTask {
-        let SinkSettings { name, timeout, tries, concurrency, to } = settings;
+        let SinkSettings { name, timeout: _, tries, concurrency, to: _ } = settings;
         SinkTask {
             name: name.as_str().into(),
             at,
@@ -65,7 +66,7 @@ impl SinkTask {
             journal,
             positions,
             board,
-            webhook: Arc::new(Webhook::new(to, *timeout, *concurrency)),
+            outlet: Arc::new(outlet),
             dead_letters: Vec::new(),
             notices: SinkNotices::default(),
             failed: None,
@@ -115,6 +116,7 @@ impl SinkTask {
                 // The journal lives as long as this task.
                 _ = shown.changed() => {}
                 () = pass(delivery.wake()) => {}
+                () = self.outlet.is_back(), if delivery.is_failing() => delivery.note_back(),
                 () = pass(self.notices.next()) => self.sum_up(&delivery),
                 () = pass(save_at) => {
                     self.save(&position);
@@ -169,8 +171,8 @@ impl SinkTask {
                 }
                 continue;
             };
-            let webhook = self.webhook.clone();
-            tries.push(Box::pin(async move { (number, webhook.send(&event).await) }));
+            let outlet = self.outlet.clone();
+            tries.push(Box::pin(async move { (number, outlet.send(&event).await) }));
         }
     }
 
@@ -321,7 +323,8 @@ fn state_of(delivery: &Delivery) -> SinkState {
 fn outgoing(event: &JournalEvent) -> Option<OutgoingEvent> {
     let id = EventId::parse(&event.id)?;
     let body = printable::json(&event.to_cloud_event()?).into();
-    Some(OutgoingEvent { id: format!("{}/{}", token(&id.node), id.number), body })
+    let at_millis = (event.at * 1000.0) as u64;
+    Some(OutgoingEvent { id: format!("{}/{}", token(&id.node), id.number), at_millis, body })
 }
 
 /// Waits until it has this value; `false`: the other end has gone.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use crate::config::{Settings, SinkSettings};
+use crate::config::{Settings, SinkReceiver, SinkSettings};
 use crate::control::test_world::transition;
 use crate::control::{Journal, JournalEvent, MAX_EVENTS};
 use crate::daemon::sinks::{Sinks, load};
@@ -25,7 +25,7 @@ fn settings(receiver: &TestReceiver, dir: &Path, tries: u32) -> Settings {
     let path = dir.join("portolan.toml");
     std::fs::write(&path, "region = \"here\"\n[zones]\ndir = \".\"\n").unwrap();
     let loaded = crate::config::load(Some(&path), &Default::default()).unwrap();
-    let to = webhook_to(&format!("http://{}/", receiver.address), dir);
+    let to = SinkReceiver::Webhook(webhook_to(&format!("http://{}/", receiver.address), dir));
     let sink = SinkSettings { name: "audit".into(), timeout: Duration::from_secs(20), tries, concurrency: 4, to };
     Settings { sinks: vec![sink], ..loaded.settings }
 }

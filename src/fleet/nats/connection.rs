@@ -1,94 +1,32 @@
-//! The connection to the NATS servers. It is made in the background and made again for ever, so that neither the start
-//! nor anything else waits for it. What changes is logged once, and is in [`Nats::status`].
-//!
-//! Publishing never waits: while there is no connection a message is dropped and counted. A report that waited would be
-//! old when it arrives, and the next one makes up for it.
+//! The connection of a node to the NATS servers of its fleet: a [`NatsLink`], with the names of the fleet.
 
+use std::ops::Deref;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
-use async_nats::{AuthError, Client, ConnectOptions, HeaderMap, Message, ServerAddr, StatusCode};
-use bytes::Bytes;
-use futures_util::{FutureExt as _, StreamExt as _};
 use tokio::sync::watch;
 
-use crate::clock;
-use crate::config::{FleetSettings, FleetTls};
-use crate::fleet::nats::status::{NatsUse, bounded, compare, note, note_credentials};
-use crate::fleet::nats::{ConnectionStatus, Credentials, Subjects};
-
-/// How long one NATS server has for a connection with TLS (judgment: ten round trips around the world).
-const CONNECT_WITHIN: Duration = Duration::from_secs(5);
-/// After two pings without a reply the connection is made again: so a silent cut is noticed within 6 s, and reports
-/// arrive again before those of the other nodes are stale (10 s by default).
-const PING_EVERY: Duration = Duration::from_secs(2);
-/// How long a request waits for its reply (judgment: a quorum over continents takes half a second).
-const REPLY_WITHIN: Duration = Duration::from_secs(3);
-/// How long it may take with the wait until it is written (judgment: a connection is noticed to be lost in that time).
-const REQUEST_WITHIN: Duration = Duration::from_secs(6);
-/// How long all replies of a request may take (judgment: a read of 8 MiB over a slow line).
-const REPLIES_WITHIN: Duration = Duration::from_secs(12);
-/// The first delay between two attempts to connect; it doubles with each.
-const FIRST_DELAY: Duration = Duration::from_millis(100);
-/// The longest one (judgment: a node is back within seconds of its NATS server).
-const MAX_DELAY: Duration = Duration::from_secs(5);
-/// Most messages that wait to be written (judgment: some seconds of a busy server).
-const MAX_OUTGOING: usize = 2048;
+use crate::config::FleetSettings;
+use crate::fleet::nats::link::{ConnectError, LinkSettings, NatsLink};
+use crate::fleet::nats::{NatsUse, Subjects};
 
 /// A connection to the NATS servers of a fleet. Clones share it.
 #[derive(Clone)]
 pub struct Nats {
-    client: Client,
+    link: NatsLink,
     node: Arc<str>,
     subjects: Arc<Subjects>,
     replicas: Option<u32>,
     servers: usize,
-    state: watch::Receiver<ConnectionStatus>,
     /// Counts the writes of this node into buckets.
     written: Arc<watch::Sender<u64>>,
-    lost: Arc<AtomicU64>,
 }
 
-/// Why no connection is even tried.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ConnectError(String);
+impl Deref for Nats {
+    type Target = NatsLink;
 
-impl std::fmt::Display for ConnectError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "[fleet]: {}", self.0)
-    }
-}
-
-impl std::error::Error for ConnectError {}
-
-/// A message of a subscription.
-#[derive(Debug, Clone)]
-pub struct NatsMessage {
-    /// The subject that it was published on.
-    pub subject: String,
-    /// Its content.
-    pub payload: Bytes,
-}
-
-impl From<Message> for NatsMessage {
-    fn from(message: Message) -> NatsMessage {
-        let Message { subject, payload, .. } = message;
-        NatsMessage { subject: subject.to_string(), payload }
-    }
-}
-
-/// The messages of a subject, or of several with `*` and `>`. It lasts over reconnections. Unsubscribes when dropped.
-pub struct NatsSubscription(async_nats::Subscriber);
-
-impl NatsSubscription {
-    /// The next message; `None` after the end of the connection.
-    pub async fn next(&mut self) -> Option<NatsMessage> {
-        self.0.next().await.map(NatsMessage::from)
-    }
-
-    pub(super) fn into_inner(self) -> async_nats::Subscriber {
-        self.0
+    /// The connection itself.
+    fn deref(&self) -> &NatsLink {
+        &self.link
     }
 }
 
@@ -96,66 +34,16 @@ impl Nats {
     /// Begins to connect. Must be called within a tokio runtime, on whose threads the connection runs. An error is one
     /// of the settings.
     pub async fn connect(settings: &FleetSettings, node: &str, for_what: NatsUse) -> Result<Nats, ConnectError> {
-        let start = ConnectionStatus {
-            for_what,
-            is_connected: false,
-            since: clock::now(),
-            connections: 0,
-            problem: None,
-            missed: 0,
-        };
-        let (status, state) = watch::channel(start);
-        let status = Arc::new(status);
         let subjects = Subjects::of(&settings.cluster);
-        let credentials = Credentials::of(settings.credentials.clone(), &settings.nats);
-        let has_tls = settings.tls.is_some() || settings.nats.iter().any(|url| url.scheme() == "tls");
-        let answer = {
-            let status = Arc::clone(&status);
-            move |nonce| {
-                let (status, credentials) = (Arc::clone(&status), credentials.clone());
-                async move {
-                    let answer = credentials.answer(nonce).await;
-                    answer.inspect_err(|why| note_credentials(&status, why)).map_err(AuthError::new)
-                }
-            }
-        };
-        let options = ConnectOptions::with_auth_callback(answer)
-            .name(for_what.name(node))
-            .custom_inbox_prefix(subjects.inbox(node))
-            .retry_on_initial_connect()
-            // A node knows what it published itself, and when.
-            .no_echo()
-            .max_reconnects(None)
-            // The nearest NATS server first: behind one that is far away, a node loses the fleet with that region.
-            .retain_servers_order()
-            .connection_timeout(CONNECT_WITHIN)
-            .request_timeout(Some(REPLY_WITHIN))
-            .ping_interval(PING_EVERY)
-            .client_capacity(MAX_OUTGOING)
-            .subscription_capacity(for_what.max_incoming())
-            .reconnect_delay_callback(|attempts| delay(attempts, clock::entropy()))
-            .event_callback({
-                let status = Arc::clone(&status);
-                move |event| {
-                    let status = Arc::clone(&status);
-                    async move { note(&status, &event, has_tls) }
-                }
-            });
-        let options = with_tls(options, settings.tls.as_ref());
-        let servers = settings.nats.iter().map(|url| ServerAddr::from_url(without_user(url)));
-        let servers: Vec<ServerAddr> =
-            servers.collect::<Result<_, _>>().map_err(|error| ConnectError(error.to_string()))?;
-        let client = options.connect(servers).await.map_err(|error| ConnectError(error.to_string()))?;
-        tokio::spawn(compare(client.clone(), status));
+        let (servers, name, inbox) = (&settings.nats, for_what.name(node), subjects.inbox(node));
+        let link = NatsLink::open(LinkSettings { servers, name, inbox, for_what }).await;
         Ok(Nats {
-            client,
+            link: link.map_err(|ConnectError(why)| ConnectError(format!("[fleet]: {why}")))?,
             node: node.into(),
             subjects: Arc::new(subjects),
             replicas: settings.replicas,
-            servers: settings.nats.len(),
-            state,
+            servers: settings.nats.urls.len(),
             written: Arc::new(watch::channel(0).0),
-            lost: Arc::default(),
         })
     }
 
@@ -186,167 +74,6 @@ impl Nats {
     /// How many NATS servers there are as far as it is known: those of the settings, or those that the connected one
     /// names.
     pub(super) fn known_servers(&self) -> usize {
-        let named = self.client.try_server_info().map_or(0, |info| info.connect_urls.len());
-        named.max(self.servers)
-    }
-
-    /// Whether there is a connection, and why not.
-    pub fn status(&self) -> ConnectionStatus {
-        self.state.borrow().clone()
-    }
-
-    /// The same, for a reader that waits for changes.
-    pub fn changes(&self) -> watch::Receiver<ConnectionStatus> {
-        self.state.clone()
-    }
-
-    /// Waits until the connection is made again; `seen`: how often it had been made. `None`: it has ended. A message
-    /// that NATS refuses changes the status too, and is not reported here.
-    pub async fn connected_again(status: &mut watch::Receiver<ConnectionStatus>, seen: &mut u64) -> Option<()> {
-        loop {
-            status.changed().await.ok()?;
-            let now = status.borrow_and_update().clone();
-            if now.is_connected && now.connections != *seen {
-                *seen = now.connections;
-                return Some(());
-            }
-        }
-    }
-
-    /// The NATS server that this node is connected to: its name or `HOST:PORT`.
-    pub fn server(&self) -> Option<String> {
-        let info = self.client.try_server_info().filter(|_| self.state.borrow().is_connected)?;
-        let name = if info.server_name.is_empty() || info.server_name == info.server_id {
-            format!("{}:{}", info.host, info.port)
-        } else {
-            info.server_name
-        };
-        Some(bounded(&name).to_string())
-    }
-
-    /// Messages that were dropped because there was no connection, or it was too slow.
-    pub fn dropped(&self) -> u64 {
-        self.lost.load(Ordering::Relaxed)
-    }
-
-    /// Publishes a message, without waiting. `false`: it was dropped and counted.
-    pub fn publish(&self, subject: String, payload: Bytes) -> bool {
-        let sent = self.state.borrow().is_connected
-            && matches!(self.client.publish(subject, payload).now_or_never(), Some(Ok(())));
-        if !sent {
-            self.lost.fetch_add(1, Ordering::Relaxed);
-        }
-        sent
-    }
-
-    /// Subscribes to a subject. `None` after the end of the connection.
-    pub async fn subscribe(&self, subject: String) -> Option<NatsSubscription> {
-        self.client.subscribe(subject).await.ok().map(NatsSubscription)
-    }
-
-    /// Sends a request and waits for its reply: three seconds from when it is written, six in all.
-    pub(super) async fn request(
-        &self,
-        subject: String,
-        headers: Option<HeaderMap>,
-        payload: Bytes,
-    ) -> Result<Bytes, String> {
-        if !self.state.borrow().is_connected {
-            return Err("no connection to NATS".to_owned());
-        }
-        let request = async_nats::Request::new().payload(payload).timeout(Some(REPLY_WITHIN));
-        let request = match headers {
-            Some(headers) => request.headers(headers),
-            None => request,
-        };
-        let sent = self.client.send_request(subject, request);
-        // The time-out of the request begins when it is written, which waits for the connection.
-        match tokio::time::timeout(REQUEST_WITHIN, sent).await {
-            Ok(Ok(reply)) => match reply.status {
-                None | Some(StatusCode::OK) => Ok(reply.payload),
-                Some(status) => Err(format!("status {status}")),
-            },
-            Ok(Err(error)) => Err(match error.kind() {
-                async_nats::RequestErrorKind::TimedOut => "no reply from JetStream, or no permission".to_owned(),
-                async_nats::RequestErrorKind::NoResponders => "no JetStream there".to_owned(),
-                _ => error.to_string(),
-            }),
-            Err(_) => Err("no reply".to_owned()),
-        }
-    }
-
-    /// Sends a request that has several replies. `take` gets each, and returns whether another one follows.
-    pub(super) async fn request_many(
-        &self,
-        subject: String,
-        payload: Bytes,
-        mut take: impl FnMut(Message) -> bool,
-    ) -> Result<(), String> {
-        if !self.state.borrow().is_connected {
-            return Err("no connection to NATS".to_owned());
-        }
-        let inbox = self.client.new_inbox();
-        let exchange = async {
-            let mut replies = self.client.subscribe(inbox.clone()).await.map_err(|error| error.to_string())?;
-            let sent = self.client.publish_with_reply(subject, inbox, payload).await;
-            sent.map_err(|error| error.to_string())?;
-            loop {
-                match tokio::time::timeout(REPLY_WITHIN, replies.next()).await {
-                    Ok(Some(reply)) if take(reply.clone()) => {}
-                    Ok(Some(_)) => return Ok(()),
-                    Ok(None) => return Err("the connection ended".to_owned()),
-                    Err(_) => return Err("no reply from JetStream, or no permission".to_owned()),
-                }
-            }
-        };
-        tokio::time::timeout(REPLIES_WITHIN, exchange).await.unwrap_or_else(|_| Err("the reply is too slow".to_owned()))
-    }
-}
-
-/// The user and the password are sent by [`Credentials`], and an address may be logged.
-fn without_user(url: &url::Url) -> url::Url {
-    let mut url = url.clone();
-    // They fail for addresses without a host, which the settings refuse.
-    let _ = url.set_username("");
-    let _ = url.set_password(None);
-    url
-}
-
-fn with_tls(options: ConnectOptions, tls: Option<&FleetTls>) -> ConnectOptions {
-    let Some(FleetTls { ca, own }) = tls else { return options };
-    let options = options.require_tls(true);
-    let options = match ca {
-        Some(ca) => options.add_root_certificates(ca.clone()),
-        None => options,
-    };
-    match own {
-        Some((cert, key)) => options.add_client_certificate(cert.clone(), key.clone()),
-        None => options,
-    }
-}
-
-/// The delay before an attempt to connect, `attempts` from 1: between half and the whole of a time that doubles; before
-/// the first attempt half of it at most. Chance spreads the nodes of a fleet that all lost the same NATS server.
-fn delay(attempts: usize, chance: u64) -> Duration {
-    let doublings = u32::try_from(attempts.saturating_sub(1)).unwrap_or(u32::MAX).min(16);
-    let whole = FIRST_DELAY.saturating_mul(1 << doublings).min(MAX_DELAY);
-    let share = 0.5 + 0.5 * (chance >> 11) as f64 / (1u64 << 53) as f64;
-    if attempts <= 1 { whole.mul_f64(share - 0.5) } else { whole.mul_f64(share) }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn attempts_come_soon_at_first_and_never_rarer_than_every_five_seconds() {
-        for chance in [0, 1 << 63, u64::MAX] {
-            assert!(delay(1, chance) <= FIRST_DELAY / 2);
-            for attempts in 2..200 {
-                let wait = delay(attempts, chance);
-                assert!(wait >= FIRST_DELAY && wait <= MAX_DELAY, "attempt {attempts}: {wait:?}");
-            }
-            assert!(delay(usize::MAX, chance) >= MAX_DELAY / 2);
-        }
+        self.link.named_servers().max(self.servers)
     }
 }

@@ -4,7 +4,7 @@ use async_nats::Message;
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
 
-use crate::fleet::nats::Nats;
+use crate::fleet::nats::{Nats, NatsLink};
 
 /// Why a call of JetStream's API failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,7 +28,7 @@ const IN_USE: u64 = 10_058;
 const NOT_CLUSTERED: u64 = 10_074;
 
 /// Calls the API for a stream.
-pub(super) async fn api(nats: &Nats, stream: &str, call: &str, content: &Json) -> Result<Json, ApiError> {
+pub(super) async fn api(nats: &NatsLink, stream: &str, call: &str, content: &Json) -> Result<Json, ApiError> {
     let subject = format!("$JS.API.{call}.{stream}");
     let reply = nats.request(subject, None, content.to_string().into()).await;
     parsed(&reply.map_err(|why| ApiError { code: 0, why })?)

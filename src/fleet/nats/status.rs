@@ -23,14 +23,17 @@ pub enum NatsUse {
     Control,
     /// The reports of other vantages, in a server.
     Reports,
+    /// Events for a sink.
+    Sink,
 }
 
 impl NatsUse {
     /// The name of such a connection in the lists of a NATS server.
-    pub(super) fn name(self, node: &str) -> String {
+    pub fn name(self, node: &str) -> String {
         match self {
             NatsUse::Control => format!("portolan {node}"),
             NatsUse::Reports => format!("portolan {node} reports"),
+            NatsUse::Sink => format!("portolan {node} sink"),
         }
     }
 
@@ -41,6 +44,8 @@ impl NatsUse {
         match self {
             NatsUse::Control => 4096,
             NatsUse::Reports => 512,
+            // Replies come one by one.
+            NatsUse::Sink => 512,
         }
     }
 }
@@ -89,10 +94,13 @@ pub(super) fn note(status: &watch::Sender<ConnectionStatus>, event: &Event, has_
         (false, true) => match after.for_what {
             NatsUse::Control => tracing::info!(connections = after.connections, "connected to NATS"),
             NatsUse::Reports => tracing::info!("the connection for the reports of vantages is there"),
+            NatsUse::Sink => tracing::debug!("the connection of a sink is there"),
         },
         (true, false) => match after.for_what {
             NatsUse::Control => tracing::warn!("no connection to NATS: this node goes on alone until there is one"),
             NatsUse::Reports => tracing::warn!("the connection for the reports of vantages is lost"),
+            // The sink reports what that means.
+            NatsUse::Sink => tracing::debug!("the connection of a sink is lost"),
         },
         _ if before.problem != after.problem && after.problem.is_some() => tracing::warn!(problem, "NATS"),
         _ if after.missed > before.missed => {

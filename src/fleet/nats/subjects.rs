@@ -110,6 +110,11 @@ impl Subjects {
     }
 }
 
+/// The beginning of the subjects on which replies to a node arrive that connects for itself, and not in a fleet.
+pub fn own_inbox(node: &str) -> String {
+    format!("_INBOX.portolan-{}", token(node))
+}
+
 /// A name as one token of a subject, and as a part of a key. See the comment of this module.
 pub fn token(name: &str) -> String {
     let mut token = String::with_capacity(name.len());

@@ -20,7 +20,7 @@ use crate::clock;
 use crate::fleet::nats::bucket::{Bucket, BucketInfo, BucketKind};
 use crate::fleet::nats::bucket_event::{BucketEntry, BucketEvent, StoredTime, millis_of_stamp};
 use crate::fleet::nats::jetstream::{ApiError, BatchPart, NOT_FOUND, UNUSABLE, batch_part};
-use crate::fleet::nats::{ConnectionStatus, Nats, NatsSubscription};
+use crate::fleet::nats::{ConnectionStatus, NatsLink, NatsSubscription};
 use crate::model::Moment;
 
 /// The events of a bucket. The watch ends when this is dropped.
@@ -323,7 +323,7 @@ impl Watcher {
         tokio::select! {
             () = tokio::time::sleep(until.since(clock::now())) => Ok(Woken::Due),
             () = self.events.closed() => Err(Ended),
-            again = Nats::connected_again(connection, &mut self.connections) => match again {
+            again = NatsLink::connected_again(connection, &mut self.connections) => match again {
                 Some(()) => Ok(Woken::Connected),
                 None => Err(Ended),
             },

@@ -28,8 +28,8 @@ use crate::config::{SigningSecrets, WebhookSettings};
 use crate::fleet::events::ONE;
 use crate::model::Moment;
 use crate::printable::{cut, escaped};
-use crate::sinks::SendFailure;
 use crate::sinks::failure::retry_after;
+use crate::sinks::{OutgoingEvent, SendFailure};
 use connection::Receiver;
 use one_call::OneCall;
 
@@ -45,15 +45,6 @@ const READ_AGAIN: Duration = Duration::from_secs(5);
 
 const SECRET_HINT: &str =
     "the secret file has `whsec_` and what `openssl rand -base64 32` prints, readable for the user of the server";
-
-/// An event as it is sent.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OutgoingEvent {
-    /// What is the same for all tries, and different for all events: NODE/NUMBER without dots.
-    pub id: String,
-    /// The CloudEvent in JSON.
-    pub body: Bytes,
-}
 
 /// The connections to one receiver.
 #[derive(Debug)]

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clock;
 use crate::control::{FleetEvents, MAX_EVENTS};
 use crate::daemon::fleet::events::EventBoard;
-use crate::fleet::nats::{EventStream, Nats, NatsSubscription, StreamInfo};
+use crate::fleet::nats::{EventStream, Nats, NatsLink, NatsSubscription, StreamInfo};
 use crate::model::Moment;
 
 /// How often the stream is read when nothing announces a message (judgment).
@@ -73,7 +73,7 @@ impl ReadEvents {
                     Some(_) => self.look_soon(&stream, &mut place, &mut announced).await,
                     None => return,
                 },
-                again = Nats::connected_again(&mut connection, &mut seen) => match again {
+                again = NatsLink::connected_again(&mut connection, &mut seen) => match again {
                     // What is there now may be another stream.
                     Some(()) => place.looked_at = None,
                     None => return,
