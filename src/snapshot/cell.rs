@@ -16,9 +16,9 @@ use std::sync::Arc;
 
 use rdata::Rdata;
 
-use crate::model::{Facet, MAX_ANSWERS, Model, Policy};
+use crate::model::{MAX_ANSWERS, Model, Policy};
 use crate::placing::SplitMix;
-use crate::steering::{AnswerSource, Decision, Distribution, NameKind};
+use crate::steering::{AnswerSource, Decision, Distribution};
 use crate::wire::PREPARED_HEAD;
 
 /// The kind of answer in a cell.
@@ -146,7 +146,7 @@ impl Cell {
             content: CellContent::Nodata,
             draws: 0,
             limit: 0,
-            is_whole: decision.facet == Facet::Srv && decision.kind != Some(NameKind::ByNet),
+            is_whole: decision.is_whole(),
             has_blanks: false,
             has_twins: false,
             is_plain: false,

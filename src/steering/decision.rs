@@ -92,7 +92,7 @@ pub enum AnswerSource {
 
 /// How endpoints are drawn: from the first tier, by weight and without replacement; from the next tier only when the
 /// tier before is used up and draws are left. An alias is alone in a reply: as the first draw it ends the reply, as a
-/// later one it is skipped. An SRV reply is not drawn: it has all of them, in this order.
+/// later one it is skipped. An SRV reply that can have all of them has all, in this order: nothing is drawn.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Distribution {
     /// Best first; no endpoint is in two tiers; no tier is empty.
@@ -105,6 +105,20 @@ pub struct Distribution {
     /// With [`NameKind::ByNet`]: endpoints that are drawn although they have no record of this type. Such a draw is
     /// skipped; if it is the first, the reply has addresses and no CNAME.
     pub blanks: Vec<EndpointId>,
+}
+
+impl Decision {
+    /// Whether every reply has all of it, in its order: SRV records, among which the client chooses.
+    pub fn is_whole(&self) -> bool {
+        matches!(&self.source, AnswerSource::Endpoints(distribution) if self.facet == Facet::Srv && distribution.fits())
+    }
+}
+
+impl Distribution {
+    /// Whether a reply can have all endpoints, and blanks leave none out.
+    pub fn fits(&self) -> bool {
+        self.blanks.is_empty() && self.tiers.iter().flat_map(Tier::endpoints).count() <= self.draws.min(self.limit)
+    }
 }
 
 /// Shares of one rank, among which weights decide.

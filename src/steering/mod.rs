@@ -258,7 +258,7 @@ impl<'a> Scene<'a> {
     fn close(&self, decision: &mut Decision) {
         let AnswerSource::Endpoints(distribution) = &mut decision.source else { return };
         match self.facet {
-            Facet::Srv if distribution.blanks.is_empty() => {
+            Facet::Srv if service::is_whole(self, distribution) => {
                 decision.stages.extend(service::all_of(self, distribution));
             }
             Facet::V4 | Facet::V6 | Facet::Alias | Facet::Srv | Facet::Https | Facet::Svcb => {

@@ -1,15 +1,27 @@
 //! What is different for services. An SRV reply has all records, and the client chooses (RFC 2782), so nothing is
-//! drawn. HTTPS and SVCB are drawn as addresses are, and have the addresses that are up as hints (RFC 9460, 7.3).
+//! drawn, unless the name limits the records to fewer. HTTPS and SVCB are drawn as addresses are, and have the
+//! addresses that are up as hints (RFC 9460, 7.3).
 
 use std::net::IpAddr;
 
 use crate::model::{AnswerRdata, EndpointId, Facet};
-use crate::steering::{Distribution, Note, Reason, Scene, Share, Stage, StageName, Tier, Why};
+use crate::steering::{Distribution, Note, Reason, Scene, Stage, StageName, Tier, Why};
 
-/// `pick` and `limit` where nothing is picked. Cuts `distribution` to what a reply holds: the best tiers, in listed
-/// order, so that every reply is the same.
+/// Most SRV records of a reply.
+fn limit(scene: &Scene, distribution: &Distribution) -> usize {
+    scene.policy.answers.unwrap_or(distribution.limit)
+}
+
+/// Whether each SRV reply has all of it. Otherwise it is drawn as addresses are: the first records in listed order
+/// would give the others nothing.
+pub(super) fn is_whole(scene: &Scene, distribution: &Distribution) -> bool {
+    let limit = limit(scene, distribution);
+    Distribution { draws: limit, limit, ..distribution.clone() }.fits()
+}
+
+/// `pick` and `limit` where nothing is picked: every reply has all of `distribution`.
 pub(super) fn all_of(scene: &Scene, distribution: &mut Distribution) -> [Stage; 2] {
-    let limit = scene.policy.answers.unwrap_or(distribution.limit);
+    let limit = limit(scene, distribution);
     let mut pick = Stage::new(StageName::Pick, distribution.tiers.iter().flat_map(Tier::endpoints).count(), Vec::new());
     for (at, tier) in distribution.tiers.iter().enumerate() {
         let total: f64 = tier.shares.iter().map(|share| share.weight).sum();
@@ -19,21 +31,9 @@ pub(super) fn all_of(scene: &Scene, distribution: &mut Distribution) -> [Stage; 
         }
     }
     pick.note = Some(Note::NotPicked);
-    let mut dropped = Vec::new();
-    let mut room = limit;
-    for tier in &mut distribution.tiers {
-        for share in &mut tier.shares {
-            let over = share.endpoints.split_off(room.min(share.endpoints.len()));
-            room -= share.endpoints.len();
-            dropped.extend(over.into_iter().map(|endpoint| Reason::new(endpoint, Why::ReplyFull)));
-        }
-        tier.shares.retain(|share: &Share| !share.endpoints.is_empty());
-    }
-    distribution.tiers.retain(|tier| !tier.shares.is_empty());
-    let given = pick.left - dropped.len();
-    (distribution.draws, distribution.limit) = (given, given);
+    (distribution.draws, distribution.limit) = (pick.left, pick.left);
     let note = Some(Note::Limit(limit));
-    let limit = Stage { note, ..Stage::new(StageName::Limit, pick.left, dropped) };
+    let limit = Stage { note, ..Stage::new(StageName::Limit, pick.left, Vec::new()) };
     [pick, limit]
 }
 
@@ -83,7 +83,9 @@ mod tests {
         let hints: String = decision.hints.iter().map(hint).collect();
         assert_eq!(format!("{}{hints}", world.render(&decision)), expected, "{sentence}");
         assert_eq!(world.flaw(&decision), None, "{sentence}");
-        if let (Facet::Srv, AnswerSource::Endpoints(given)) = (facet, &decision.source) {
+        if let (Facet::Srv, AnswerSource::Endpoints(given)) = (facet, &decision.source)
+            && given.fits()
+        {
             let odds = given.probabilities(|_| false);
             assert!(odds.iter().all(|(_, odd)| *odd == 1.0), "{sentence}: all of it is in every reply: {odds:?}");
         }
@@ -100,8 +102,6 @@ mod tests {
         check("one address is enough", web(Weighted).down_in("a", Facet::V4), Srv, "a=70 b=30");
         check("none isn't", web(Weighted).down("a"), Srv, "b");
         check("a standby when all are out", web(Weighted).down("a b"), Srv, "c");
-        check("answers cuts the end", web(Nearest).answers(1), Srv, "a");
-        check("and groups", web(All).answers(1), Srv, "a");
         check("on_empty as ever", web(Weighted).down("a b c").on_empty(OnEmpty::Nodata), Srv, "nodata");
         let mixed = SteeringWorld::new()
             .endpoint("a", "eu")
@@ -110,6 +110,30 @@ mod tests {
             .answers(2)
             .types(&[Srv]);
         check("an alias is a target like any other", mixed, Srv, "a=50 z=50");
+    }
+
+    #[test]
+    fn fewer_srv_records_than_endpoints_are_drawn_as_addresses_are() {
+        use Steering::{Affinity, All, Nearest, Weighted};
+        for (what, steering, answers) in [
+            ("by weight", Weighted, 1),
+            ("the best tier first", Nearest, 1),
+            ("any of a group", All, 1),
+            ("by the client's net", Affinity, 1),
+            ("two of three", Nearest, 2),
+        ] {
+            let world = web(steering).answers(answers);
+            let [srv, addresses] = [Facet::Srv, Facet::V4].map(|facet| world.decide("eu", facet, None));
+            let (AnswerSource::Endpoints(srv_given), AnswerSource::Endpoints(given)) = (&srv.source, &addresses.source)
+            else {
+                panic!("{what}: nothing is given");
+            };
+            assert_eq!(srv_given, given, "{what}");
+            assert_eq!((srv.affinity, srv.stages.last()), (addresses.affinity, addresses.stages.last()), "{what}");
+        }
+        let both = web(Weighted).answers(2).decide("eu", Facet::Srv, None);
+        let AnswerSource::Endpoints(given) = &both.source else { panic!("nothing is given") };
+        assert!(given.fits(), "a and b, for c is a standby");
     }
 
     #[test]

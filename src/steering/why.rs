@@ -122,8 +122,6 @@ pub enum Why {
         /// Why.
         because: Undrawn,
     },
-    /// `limit`: the reply is full before it.
-    ReplyFull,
 }
 
 /// Who took an endpoint out of service.

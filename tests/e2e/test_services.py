@@ -1,5 +1,6 @@
 """SRV, HTTPS and SVCB of the real server: as dig and kdig print them, during a failover, and for HAProxy, which finds its
 servers by these SRV records and has no health checks of its own."""
+import contextlib
 import http.client
 import json
 import shutil
@@ -249,3 +250,91 @@ def test_haproxy_follows_a_failover_by_srv(dir, node, figure):
         wait_until(lambda: set(haproxy.servers("both")) == set(both), 20)
         wait_until(lambda: {haproxy.get("both") for _ in range(16)} == {"fra1", "ams1"}, 20)
         shown("fra1 started again", haproxy)
+
+
+SHARES = """
+zone = "svc.example."
+
+[endpoint.a]
+addresses = ["192.0.2.1"]
+
+[endpoint.b]
+addresses = ["192.0.2.2"]
+
+[pool.weighted]
+members = ["a", { to = "b", weight = 3 }]
+
+[pool.by_net]
+members = ["a", "b"]
+steer = "affinity"
+
+[name."_few._tcp"]
+pool = "weighted"
+types = ["SRV"]
+answers = 1
+port = 443
+
+[name."_net._tcp"]
+pool = "by_net"
+types = ["SRV"]
+answers = 1
+port = 443
+"""
+
+
+def services(node, name, subnet=None):
+    """(port, first label of the target) of each SRV record."""
+    reply = node.ask(name, "SRV", subnet=subnet)
+    return sorted((record.port, record.target.labels[0].decode()) for rrset in reply.answer for record in rrset)
+
+
+def test_fewer_srv_records_than_endpoints_are_drawn_by_weight_and_by_the_clients_net(dir):
+    with Node(dir, {"svc.example.policy.toml": SHARES, "svc.example.zone": MASTER}) as node:
+        drawn = [services(node, "_few._tcp.svc.example.") for _ in range(200)]
+        assert all(len(records) == 1 for records in drawn)
+        # b has three quarters: half or less, or all, of 200 draws has a chance of 1 in 10^13.
+        assert 100 < drawn.count([(443, "b")]) < 200
+        of_net = lambda net: services(node, "_net._tcp.svc.example.", subnet=f"10.0.{net}.0/24")
+        of_nets = {net: of_net(net) for net in range(60)}
+        assert {records[0][1] for records in of_nets.values()} == {"a", "b"}
+        assert all(of_net(net) == records for net, records in of_nets.items())
+
+
+OWN_MONITOR = """
+zone = "svc.example."
+
+[monitor.web]
+type = "tcp"
+port = WEB
+
+[monitor.api]
+type = "tcp"
+port = API
+
+[endpoint.a]
+addresses = ["127.0.0.1"]
+monitor = "web"
+
+[endpoint.b]
+addresses = ["192.0.2.2"]
+probe = "127.0.0.1:PROBE"
+
+[pool.both]
+members = ["a", "b"]
+
+[name."_api._tcp"]
+pool = "both"
+types = ["SRV"]
+monitor = "api"
+"""
+
+
+def test_an_srv_record_has_the_port_that_is_probed_for_its_name(dir):
+    with contextlib.ExitStack() as stack:
+        listening = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(2)]
+        closed = stack.enter_context(socket.socket())
+        closed.bind(("127.0.0.1", 0))
+        web, api, probe = (each.getsockname()[1] for each in [closed, *listening])
+        policy = OWN_MONITOR.replace("WEB", str(web)).replace("API", str(api)).replace("PROBE", str(probe))
+        with Node(dir, {"svc.example.policy.toml": policy, "svc.example.zone": MASTER}) as node:
+            assert services(node, "_api._tcp.svc.example.") == sorted([(api, "a"), (probe, "b")])

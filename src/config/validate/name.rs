@@ -95,7 +95,7 @@ impl Policies<'_, '_> {
             context.check_records(problems);
         }
         context.check_aliases(problems);
-        let service = problems.about(ManualSection::Services, |problems| context.service(problems));
+        let service = problems.about(ManualSection::Services, |problems| context.service(&own, problems));
         let on_empty = on_empty?;
         if on_empty.contains(&OnEmpty::Static) {
             context.check_static(problems);

@@ -1,8 +1,10 @@
 //! Service records (SRV, HTTPS, SVCB): the port and the target of each endpoint. The targets are names
 //! `ENDPOINT.endpoints.ZONE`, which are added to the zone.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::net::IpAddr;
+
+use foldhash::fast::FixedState;
 
 use crate::config::monitor::{MonitorSpec, PortRule};
 use crate::config::spec::{EndpointSpec, PolicySpec};
@@ -17,8 +19,8 @@ use crate::wire::{Name, NameError};
 const BELOW: &str = "endpoints";
 
 impl NameContext<'_> {
-    /// The content of its service records.
-    pub(super) fn service(&self, problems: &mut Problems) -> Service {
+    /// The content of its service records. `own` are the endpoints of its pool, which its own monitor checks.
+    pub(super) fn service(&self, own: &HashSet<EndpointId, FixedState>, problems: &mut Problems) -> Service {
         let is_service = self.facets.iter().any(|facet| facet.is_service());
         let written = &self.name.service;
         if let Some(port) = written.port.as_ref().filter(|_| !is_service) {
@@ -36,12 +38,14 @@ impl NameContext<'_> {
         }
         let target = |id: &EndpointId| {
             let endpoint = self.endpoint_spec(*id);
+            let monitor = self.name.monitor.as_ref().filter(|_| own.contains(id)).or(endpoint.monitor.as_ref());
+            let probed = || probed_port(endpoint, &monitor?.value, self.spec);
             let target = match &endpoint.cname {
                 Some(target) => target.value.clone(),
                 // An impossible name is a problem where the zone gets it.
                 None => own_name(endpoint, self.spec).unwrap_or_else(|_| Name::root()).as_wire().into(),
             };
-            ServiceTarget { name: target, port: port.or_else(|| probed_port(endpoint, self.spec)).unwrap_or(0) }
+            ServiceTarget { name: target, port: port.or_else(probed).unwrap_or(0) }
         };
         let targets: Vec<ServiceTarget> = self.endpoints.iter().map(target).collect();
         let portless = self.endpoints().zip(&targets).find(|(_, target)| target.port == 0);
@@ -184,10 +188,9 @@ fn own_name(endpoint: &EndpointSpec, spec: &PolicySpec) -> Result<Name, NameErro
     Name::parse_under(&format!("{}.{BELOW}", endpoint.name.value), &spec.zone.value)
 }
 
-/// The probed port of the endpoint.
-fn probed_port(endpoint: &EndpointSpec, spec: &PolicySpec) -> Option<u16> {
-    let At { value: name, .. } = endpoint.monitor.as_ref()?;
-    let monitor = spec.monitor(name)?;
+/// The port of an endpoint that a monitor probes.
+fn probed_port(endpoint: &EndpointSpec, monitor: &str, spec: &PolicySpec) -> Option<u16> {
+    let monitor = spec.monitor(monitor)?;
     let leaves = leaves(monitor, spec);
     let is_whole = monitor.composite().is_some();
     leaves.iter().find_map(|leaf| port_of(leaf.monitor, endpoint, is_whole))

@@ -101,7 +101,6 @@ impl Renderer<'_> {
                 format!("tier {tier}: weight {} of {}", plain(*weight), plain(*total))
             }
             Why::NotDrawn { tier, because } => format!("tier {tier}: {}", self.undrawn(*because)),
-            Why::ReplyFull => "the reply is full".to_owned(),
         }
     }
 

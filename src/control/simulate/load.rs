@@ -6,7 +6,7 @@ use std::collections::{HashMap, HashSet};
 use crate::control::simulate::weights::{NameAt, Weights, queried_facets};
 use crate::model::{Answerable, EndpointId, Facet, Model, OverrideState, PolicyId, ZoneId};
 use crate::snapshot::{LocalClass, Snapshot};
-use crate::steering::{AnswerSource, Decision, Share};
+use crate::steering::{AnswerSource, Decision, Distribution, Share};
 use crate::wire::Name;
 
 /// How much each endpoint is answered with, in the unit of the weights.
@@ -25,11 +25,16 @@ pub(super) struct Load {
 }
 
 /// The part of each endpoint in a decision, 0 to 1. The parts add up to 1; the list is empty if the decision has no
-/// endpoint. Of SRV records a client uses those of the first priority, in proportion to weight (RFC 2782).
+/// endpoint. Of SRV records a client uses those of the first priority, in proportion to weight (RFC 2782). Where a
+/// reply has fewer than these, each that is drawn counts for an equal part.
 pub(in crate::control) fn parts(model: &Model, decision: &Decision) -> Vec<(EndpointId, f64)> {
     let AnswerSource::Endpoints(distribution) = &decision.source else { return Vec::new() };
     match (decision.facet, distribution.tiers.first()) {
         (Facet::Srv, Some(tier)) => {
+            let first = Distribution { tiers: vec![tier.clone()], ..distribution.clone() };
+            if !first.fits() {
+                return first.parts(|_| false);
+            }
             let total: f64 = tier.shares.iter().map(|share| share.weight).sum();
             let of_share = |share: &Share| {
                 let each = share.weight / total / share.endpoints.len() as f64;

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::*;
-use crate::model::{AnswerRdata, Answerable, Endpoint, EndpointId, MAX_ENDPOINTS, MemberRef, ZoneId};
+use crate::model::{AnswerRdata, Answerable, Endpoint, EndpointId, Facet, MAX_ENDPOINTS, MemberRef, ZoneId};
 use crate::steering::{Share, Tier};
 use crate::wire::code::rtype;
 
