@@ -198,7 +198,8 @@ pub struct Pool {
     pub members: Vec<Member>,
     /// Which RTTs count as equal, where it steers by latency and has a `band`.
     pub band: Option<Band>,
-    /// The pool counts as down for its parent while less than this share of its members' weight is up, 0 to 1.
+    /// The pool counts as down for its parent while less than this share of its members' weight is up, 0 to 1. The
+    /// parent uses it all the same when it has nothing better.
     pub min_up: f64,
 }
 

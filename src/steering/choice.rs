@@ -21,6 +21,8 @@ pub(super) struct PoolsChoice {
     ranks: Vec<Reason>,
     /// Why endpoints are not given.
     unused: Vec<Reason>,
+    /// What is given although its pool has too little up.
+    thin: Vec<Reason>,
     /// The ramps that have an effect on weights.
     ramps: RampEffects,
 }
@@ -40,6 +42,7 @@ pub(super) fn choose(scene: &Scene, root: MemberRef, sieved: &Sieved) -> PoolsCh
         dues: chooser.dues,
         ranks: chooser.ranks,
         unused: chooser.unused,
+        thin: chooser.thin,
         ramps: chooser.ramps,
     }
 }
@@ -94,6 +97,7 @@ impl PoolsChoice {
         let unused = eligible.iter().filter(|endpoint| used.binary_search(endpoint).is_err());
         let dropped = unused.map(|endpoint| self.why_unused(*endpoint)).collect();
         let mut tiers = Stage::new(StageName::Tiers, eligible.len(), dropped);
+        tiers.passed.extend(self.thin.iter().filter(|reason| used.binary_search(&reason.endpoint).is_ok()).cloned());
         for (at, tier) in self.tiers.iter().enumerate() {
             tiers.passed.extend(tier.shares.iter().flat_map(|share| self.why_used(scene, at, share)));
         }

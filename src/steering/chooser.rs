@@ -22,6 +22,15 @@ impl Offer {
     }
 }
 
+/// How much of a pool has to be up so that it counts as up for its parent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Threshold {
+    /// Its `min_up`, and that of each pool below it.
+    MinUp,
+    /// Anything: the parent has no member that reaches its `min_up`.
+    Anything,
+}
+
 /// The state of one walk: what is known of the members so far, and the reasons noted for them.
 pub(super) struct Chooser<'a> {
     pub(super) scene: Scene<'a>,
@@ -31,7 +40,7 @@ pub(super) struct Chooser<'a> {
     /// Sorted by id.
     pub(super) eligible: Vec<EndpointId>,
     /// Whether each pool is up, and whether the client was read to find that out.
-    pub(super) known_up: HashMap<PoolId, (bool, bool)>,
+    pub(super) known_up: HashMap<(PoolId, Threshold), (bool, bool)>,
     /// Pools that are down with their reason noted.
     pub(super) explained: HashSet<PoolId>,
     pub(super) known_tiers: HashMap<PoolId, Rc<Vec<Tier>>>,
@@ -39,6 +48,8 @@ pub(super) struct Chooser<'a> {
     pub(super) dues: Vec<(Moment, PoolId)>,
     pub(super) ranks: Vec<Reason>,
     pub(super) unused: Vec<Reason>,
+    /// What is given although its pool has too little up.
+    pub(super) thin: Vec<Reason>,
     pub(super) growths: Growths,
     pub(super) ramps: RampEffects,
 }
@@ -64,6 +75,7 @@ impl<'a> Chooser<'a> {
             dues: Vec::new(),
             ranks: Vec::new(),
             unused: Vec::new(),
+            thin: Vec::new(),
             ramps: RampEffects::default(),
         }
     }

@@ -146,7 +146,7 @@ impl Empty<'_> {
         let (passed, dropped): (Vec<_>, Vec<_>) = inside.partition(|endpoint| given.contains(endpoint));
         let entered = passed.len() + dropped.len();
         let why_given = |endpoint: EndpointId| match self.sieved.eligible.contains(&endpoint) {
-            true => Why::GivenThoughPoolIsOut,
+            true => Why::GivenThoughForOthers,
             false => Why::GivenThoughIneligible,
         };
         let why_not = |endpoint| Reason::new(endpoint, self.unused(endpoint, allowed));

@@ -4,7 +4,7 @@
 use std::rc::Rc;
 
 use crate::model::{Failback, MemberRef, PoolId};
-use crate::steering::chooser::{Chooser, Offer};
+use crate::steering::chooser::{Chooser, Offer, Threshold};
 use crate::steering::tiers::{blend, distinct};
 use crate::steering::{Share, Tier, Why, kinds};
 
@@ -33,28 +33,31 @@ impl Chooser<'_> {
     /// The members to choose among: those that are up; standbys (weight 0) only when there is no other.
     pub(super) fn offers(&mut self, id: PoolId) -> Vec<Offer> {
         let pool = self.pool(id);
+        let threshold = self.threshold_of(pool);
         for standby in [false, true] {
             let mut offers: Vec<Offer> = Vec::with_capacity(pool.members.len());
             for member in pool.members.iter().filter(|member| (member.weight == 0) == standby) {
-                if self.is_up(member.to) {
+                if self.is_up(member.to, threshold) {
                     let tiers = self.member(member.to);
+                    self.explain_thin(member.to, &tiers, threshold);
                     offers.push(Offer { to: member.to, tiers, weight: f64::from(member.weight.max(1)) });
                 } else {
-                    self.explain_down(member.to);
+                    self.explain_down(member.to, threshold);
                 }
             }
             if !offers.is_empty() {
                 let spare = pool.members.iter().filter(|member| !standby && member.weight == 0);
-                spare.for_each(|member| self.explain_unused(member.to, Some(Why::Standby(id))));
+                spare.for_each(|member| self.explain_unused(member.to, Some(Why::Standby(id)), threshold));
                 return offers;
             }
         }
         Vec::new()
     }
 
-    /// What a pool gives if it gives only the member `to`.
-    pub(super) fn alone(&mut self, id: PoolId, to: MemberRef) -> Vec<Tier> {
+    /// What a pool gives if it gives only the member `to`, which reaches `threshold`.
+    pub(super) fn alone(&mut self, id: PoolId, to: MemberRef, threshold: Threshold) -> Vec<Tier> {
         let offer = Offer { to, tiers: self.member(to), weight: 1.0 };
+        self.explain_thin(to, &offer.tiers, threshold);
         blend(&self.scene, self.pool(id), [&offer], |_, _| 1.0)
     }
 

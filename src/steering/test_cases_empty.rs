@@ -71,7 +71,9 @@ fn a_member_named_by_on_empty_is_given_up_or_not() {
     let ranked = abc().endpoint("d", "eu").pool("s", Latency, "c d").pool("p", Weighted, "a b").or_else("s");
     eu("by its ranks", ranked.rtt("c", "eu", 9).rtt("d", "eu", 5).down("a b c d"), "d | c");
     let least = abc().endpoint("d", "us").pool("s", Weighted, "c d").pool("q", Failover, "s").pool("p", Weighted, "a");
-    eu("whatever its min_up", least.min_up("s", 1.0).or_else("q").down("a c"), "c=50 d=50");
+    let least = least.min_up("s", 1.0).or_else("q");
+    eu("whatever its min_up: what is up", least.clone().down("a c"), "d");
+    eu("and with nothing up all of it", least.down("a c d"), "c=50 d=50");
     let reason = why(&primary(), &primary().decide("eu", V4, None), "on_empty");
     assert!(reason.ends_with("nothing is eligible; on_empty = \"a\", up or not"), "{reason}");
 }
@@ -93,9 +95,9 @@ fn entries_are_taken_in_order() {
     let fixed = fixed.fence("f", "held", "a b").down("a");
     check("static gives nothing behind a fence: the next", fixed.clone(), "eu+held", "b");
     check("elsewhere it does", fixed, "eu", "static");
-    let all = || abc().pool("x", Weighted, "a b").pool("p", Failover, "x").min_up("x", 1.0);
-    eu("all while something of it is up", all().on_empty(OnEmpty::All).then("c").down("a"), "a=50 b=50");
-    eu("and not when nothing is", all().on_empty(OnEmpty::All).then("c").down("a b"), "c");
+    let all = || abc().selector("lab", "NO").pool("p", Geo, "a@lab b").on_empty(OnEmpty::All).then("c").down("b");
+    eu("all while something of it is up, for whichever clients", all(), "a=50 b=50");
+    eu("and not when nothing is", all().down("a"), "c");
     let second = two().down("a b");
     let reason = why(&second, &second.decide("eu", V4, None), "on_empty");
     assert!(reason.contains("on_empty = \"b\", of which nothing is up; then \"c\""), "{reason}");

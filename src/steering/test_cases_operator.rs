@@ -6,7 +6,8 @@ use super::test_world::SteeringWorld;
 use crate::model::AdminState::{Disabled, Drain as DrainInFile};
 use crate::model::OverrideState::{Down, Drain, Up};
 use crate::model::Steering::{Failover, Geo, Latency, Weighted};
-use crate::model::{Facet, OnEmpty};
+use crate::model::{Facet, Failback, OnEmpty};
+use crate::steering::{Memory, Standing};
 
 fn reason_of(world: &SteeringWorld, stage: &str) -> String {
     why(world, &world.decide("eu", Facet::V4, None), stage)
@@ -113,21 +114,81 @@ fn a_pool_with_too_little_up_is_out_for_its_parent() {
     check("half of the weight above is enough", nested.min_up("x", 0.6).min_up("y", 0.5).down("a"), "c");
     let ranked = halves(0.5).rtt("a", "eu", 5).rtt("d", "eu", 50).pool("q", Latency, "eu us");
     check("in a ranking it isn't there", ranked.pool("p2", Weighted, "q").down("b c").root("p2"), "d");
-    check(
-        "all too low: on_empty",
-        halves(0.5).min_up("us", 0.5).down("b c d").on_empty(OnEmpty::All),
-        "a=40 b=30 c=30",
-    );
+    check("all too low: what is up, before on_empty", halves(0.5).min_up("us", 0.5).down("b c d"), "a");
     check("no IPv6 is no failure", halves(0.5).only("b", Facet::V6).only("c", Facet::V6), "a");
     let geo = abc().selector("north", "NO").pool("x", Weighted, "a b").pool("p", Geo, "x@north c").min_up("x", 0.6);
     super::test_cases::check("a geo pool goes to the next match", geo.down("b"), "eu+north", "c");
 }
 
 #[test]
+fn what_is_up_of_a_pool_with_too_little_goes_before_all_that_is_down() {
+    let check = |sentence, world, expected| check(sentence, world, "eu", expected);
+    let thin = || halves(0.5).down("b c d");
+    for on_empty in [OnEmpty::LastGood, OnEmpty::All, OnEmpty::Nodata] {
+        check("whatever on_empty says", thin().on_empty(on_empty), "a");
+    }
+    check("before what is drained", halves(0.5).down("b c").overridden("d", Drain), "a");
+    check("what is drained goes before what is down", thin().down("a").up("d").overridden("d", Drain), "d");
+    check("forced up is up", halves(0.5).down("a b c d").overridden("a", Up), "a");
+    check(
+        "the first of two thin pools, in listed order",
+        {
+            let two = abc().endpoint("d", "us").pool("x", Weighted, "a b").pool("y", Weighted, "c d");
+            two.pool("p", Failover, "x y").min_up("x", 0.6).min_up("y", 0.6).down("a c")
+        },
+        "b",
+    );
+    let nested = abc().endpoint("d", "us").pool("x", Weighted, "a b").pool("in", Failover, "x c");
+    let nested = nested.pool("p", Failover, "in d").min_up("x", 0.6);
+    check("a whole member goes before a thin one, below too", nested.clone().down("a"), "c");
+    check("a whole pool above goes before a thin one below", nested.clone().down("a c"), "d");
+    check("and the thin one before nothing", nested.down("a c d"), "b");
+    let thick = abc().endpoint("d", "us").endpoint("e", "us").pool("x", Weighted, "a b").pool("in", Failover, "x c");
+    let thick = thick.pool("y", Weighted, "in d").pool("p", Failover, "y e").min_up("x", 0.6).min_up("y", 0.6);
+    check("a thin pool chooses as ever among what is below it", thick.down("a d e"), "c");
+    let standby =
+        abc().pool("x", Weighted, "a b").pool("y", Weighted, "x c:0").pool("p", Weighted, "y").min_up("x", 0.6);
+    check("a standby goes before a thin pool", standby.clone().down("a"), "c");
+    check("the thin pool before nothing", standby.down("a c"), "b");
+    let near = abc().endpoint("d", "us").pool("x", Weighted, "a b").pool("y", Weighted, "c d");
+    let near = near.pool("p", Latency, "x y").min_up("x", 0.6).min_up("y", 0.6).down("a c");
+    check("by latency among thin pools", near.rtt("b", "eu", 50).rtt("d", "eu", 5), "d | b");
+    let geo = abc().selector("north", "NO").pool("x", Weighted, "a b").pool("p", Geo, "x@north c").min_up("x", 0.6);
+    let geo = geo.down("a c");
+    super::test_cases::check("a geo pool", geo.clone(), "eu+north", "b");
+    super::test_cases::check("others don't get what is not for them", geo.on_empty(OnEmpty::Nodata), "eu", "nodata");
+    let fence = abc().selector("held", "DE").pool("x", Weighted, "a b").pool("p", Failover, "x c").min_up("x", 0.6);
+    let fence = fence.fence("f", "held", "a c").on_empty(OnEmpty::Nodata);
+    super::test_cases::check("a fence holds", fence.down("a c"), "eu+held", "nodata");
+    let other = abc().endpoint("d", "us").pool("s", Weighted, "c d").pool("q", Failover, "s").pool("p", Weighted, "a");
+    check("in a pool of on_empty too", other.min_up("s", 0.6).or_else("q").then("nodata").down("a c"), "d");
+}
+
+#[test]
+fn a_failback_stays_on_a_thin_pool_only_until_another_is_whole() {
+    let world = abc().endpoint("d", "us").pool("x", Weighted, "a b").pool("y", Weighted, "c d");
+    let world = world.pool("p", Failover, "x y").min_up("x", 0.6).min_up("y", 0.6).failback(Failback::Manual);
+    let step = |world: SteeringWorld, before: &[Standing]| {
+        let decision = world.decide_after("eu", Facet::V4, Memory { last_good: None, standings: before });
+        (world.render(&decision), decision.standings)
+    };
+    let (on_y, standings) = step(world.clone().down("a"), &[]);
+    let (thin, standings) = step(world.clone().down("a c"), &standings);
+    assert_eq!((on_y.as_str(), thin.as_str()), ("c=50 d=50", "d"), "it stays on the thin pool that it was on");
+    let (moved, standings) = step(world.clone().down("a c d"), &standings);
+    assert_eq!(moved, "b");
+    let (back, standings) = step(world.clone().down("a c"), &standings);
+    assert_eq!(back, "b", "and does not go back to another thin pool");
+    let (whole, _) = step(world.down("a"), &standings);
+    assert_eq!(whole, "c=50 d=50", "but goes to one that is whole");
+}
+
+#[test]
 fn min_up_says_why() {
     let why = "pool \"eu\" has 40 % of its weight up, under min_up 50 %: out for its parent; tier 1, weight 1";
     assert_eq!(reason_of(&halves(0.5).down("b c"), "tiers"), why);
-    let nothing = halves(0.5).min_up("us", 0.5).down("b c d").on_empty(OnEmpty::All);
-    assert!(reason_of(&nothing, "on_empty").contains("given though its pool counts as out"));
-    assert!(reason_of(&nothing, "on_empty").contains("no pool gives what is eligible"));
+    let last = halves(0.5).min_up("us", 0.5).down("b c d").on_empty(OnEmpty::All);
+    let why = "pool \"eu\" has 40 % of its weight up, under min_up 50 %; given because nothing better is left";
+    assert_eq!(reason_of(&last, "tiers"), format!("{why}; tier 1, weight 1"));
+    assert_eq!(reason_of(&last, "on_empty"), "");
 }

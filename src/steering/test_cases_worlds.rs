@@ -7,7 +7,9 @@ use super::test_cases::notes;
 use super::test_world::SteeringWorld;
 use super::{AnswerSource, Decision, Distribution, Memory, interest};
 use crate::model::AdminState::{Disabled, Drain};
-use crate::model::{EndpointId, Facet, Failback, Model, OnEmpty, OverrideState, PolicyId, Steering, WorldView};
+use crate::model::{
+    EndpointId, Facet, Failback, Member, MemberRef, Model, OnEmpty, OverrideState, PolicyId, Pool, Steering, WorldView,
+};
 
 /// Region, state, RTT, whether it is an alias, override, and the ramp of one that came up at the start.
 type AnyEndpoint = (usize, u8, Option<u64>, bool, Option<OverrideState>, Option<u64>);
@@ -150,6 +152,29 @@ fn without_texts(world: &SteeringWorld, decision: &Decision) -> String {
     format!("{} {ttl} {looks} {affinity:?} {standings:?} {:?}", world.render(decision), stages.collect::<Vec<_>>())
 }
 
+/// Whether anything of the name's own pool is up, in service, inside the fence and in a branch for this client.
+fn is_any_living(world: &SteeringWorld, client: &str, facet: Facet) -> bool {
+    let (model, class) = (world.whole_model(), world.class(client));
+    let policy = model.policy(PolicyId(0));
+    let is_open = |pool: &Pool, member: &Member| pool.selector(member).is_none_or(|when| class.is_selected(when));
+    let is_living = |id: EndpointId| {
+        let endpoint = model.endpoint(id);
+        let answers = |facet: &Facet| endpoint.answerables.iter().any(|side| facet.is_answered_by(side.facet));
+        let requested = if policy.is_mixed { policy.facets.as_slice() } else { &[facet] };
+        let by = world.view.override_of(id).map(|by| by.state);
+        let is_up = endpoint.answerables.iter().any(|side| world.view.check(side.check.unwrap()).is_eligible());
+        let fence = policy.fence.map(|fence| model.fence(fence));
+        requested.iter().any(answers)
+            && fence.is_none_or(|fence| !class.is_selected(fence.clients) || fence.holds(id))
+            && match (endpoint.state, by) {
+                (Disabled, _) | (_, Some(OverrideState::Drain | OverrideState::Down)) | (Drain, None) => false,
+                (_, Some(OverrideState::Up)) => true,
+                (_, None) => is_up,
+            }
+    };
+    model.below_where([policy.root], is_open).filter_map(MemberRef::endpoint).any(is_living)
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -170,6 +195,28 @@ proptest! {
                 if !decision.looks_at_client {
                     prop_assert_eq!(decision, &decisions[0]);
                 }
+            }
+            memory = Some(decisions[step % CLIENTS.len()].clone());
+        }
+    }
+
+    #[test]
+    fn what_is_up_goes_before_on_empty(world in any_world(), facet in any_facet(), story in any_story()) {
+        let mut world = world;
+        let mut memory: Option<Decision> = None;
+        let is_mixed = world.whole_model().policy(PolicyId(0)).is_mixed;
+        let facet = if is_mixed { Facet::Alias } else { facet };
+        for (step, event) in std::iter::once(None).chain(story.into_iter().map(Some)).enumerate() {
+            world = if let Some(event) = event { change(world, event) } else { world }.at(3 * step as u64);
+            let handed_down = Memory {
+                last_good: memory.as_ref().and_then(last_good),
+                standings: memory.as_ref().map_or(&[], |decision| &decision.standings),
+            };
+            let decisions = CLIENTS.map(|client| world.decide_after(client, facet, handed_down));
+            for (client, decision) in CLIENTS.iter().zip(&decisions) {
+                let is_living = is_any_living(&world, client, facet);
+                prop_assert!(!(is_living && decision.is_on_empty()), "{}: {}", client, world.render(decision));
+                prop_assert!(!is_living || decision.is_good, "{}: {}", client, world.render(decision));
             }
             memory = Some(decisions[step % CLIENTS.len()].clone());
         }

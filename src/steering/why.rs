@@ -92,10 +92,17 @@ pub enum Why {
         /// The share that is up, 0 to 1.
         up: f64,
     },
+    /// `tiers`: its pool has less of its weight up than `min_up`, and nothing better is left.
+    UnderMinUpButGiven {
+        /// The pool.
+        pool: PoolId,
+        /// The share that is up, 0 to 1.
+        up: f64,
+    },
     /// `tiers`: it is behind the first tier of a member of a pool that steers `all`.
     BehindFirstTier,
-    /// `on_empty`: it is given though its pool counts as down.
-    GivenThoughPoolIsOut,
+    /// `on_empty`: it is up and given, though the pools have it for other clients.
+    GivenThoughForOthers,
     /// `on_empty`: it is given though it is not eligible.
     GivenThoughIneligible,
     /// `on_empty`: no pool has it for these clients.
@@ -270,7 +277,7 @@ pub enum Note {
     OwnMonitor,
     /// `on_empty`: what is given.
     OnEmpty {
-        /// Whether something is eligible that no pool gives.
+        /// Whether something is eligible, for other clients.
         some_eligible: bool,
         /// How many entries of the policy's `on_empty` come before, of which nothing is up.
         skipped: usize,

@@ -41,7 +41,7 @@ impl Renderer<'_> {
     }
 
     fn on_empty(&self, some_eligible: bool, skipped: usize, gives: Fallback) -> String {
-        let what = if some_eligible { "no pool gives what is eligible" } else { "nothing is eligible" };
+        let what = if some_eligible { "what is eligible is for other clients" } else { "nothing is eligible" };
         let skipped = self.policy.on_empty.iter().take(skipped);
         let skipped: String =
             skipped.map(|entry| format!("{}, of which nothing is up; then ", self.entry(*entry))).collect();

@@ -82,13 +82,12 @@ impl Renderer<'_> {
                 format!("standby: \"{}\" comes first in \"{}\" and is up", self.name(*first), self.pool(*pool))
             }
             Why::BeforeIncumbent { pool, incumbent } => self.before_incumbent(*pool, *incumbent),
-            Why::UnderMinUp { pool, up } => {
-                let (up, least) = (plain(up * 100.0), plain(self.model.pool(*pool).min_up * 100.0));
-                let pool = self.pool(*pool);
-                format!("pool \"{pool}\" has {up} % of its weight up, under min_up {least} %: out for its parent")
+            Why::UnderMinUp { pool, up } => format!("{}: out for its parent", self.under_min_up(*pool, *up)),
+            Why::UnderMinUpButGiven { pool, up } => {
+                format!("{}; given because nothing better is left", self.under_min_up(*pool, *up))
             }
             Why::BehindFirstTier => "behind the first tier of a member of a pool that steers all".to_owned(),
-            Why::GivenThoughPoolIsOut => "given though its pool counts as out".to_owned(),
+            Why::GivenThoughForOthers => "given though it is for other clients".to_owned(),
             Why::GivenThoughIneligible => "given though it is not eligible".to_owned(),
             Why::NotForClient => "not for this client".to_owned(),
             Why::DrainedForOthers => "drained: something else is given".to_owned(),
@@ -125,6 +124,11 @@ impl Renderer<'_> {
     /// ` in "eu"`; empty for the policy's own pool.
     fn within(&self, pool: Option<PoolId>) -> String {
         pool.map_or_else(String::new, |pool| format!(" in \"{}\"", self.pool(pool)))
+    }
+
+    fn under_min_up(&self, id: PoolId, up: f64) -> String {
+        let (up, least) = (plain(up * 100.0), plain(self.model.pool(id).min_up * 100.0));
+        format!("pool \"{}\" has {up} % of its weight up, under min_up {least} %", self.pool(id))
     }
 
     /// What an endpoint lacks that has no record of this type.

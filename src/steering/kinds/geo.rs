@@ -6,7 +6,8 @@ use crate::steering::{Tier, Why};
 
 pub(super) fn choose(chooser: &mut Chooser<'_>, id: PoolId) -> Vec<Tier> {
     let pool = chooser.pool(id);
-    let first = chooser.first_match(pool);
+    let threshold = chooser.threshold_of(pool);
+    let first = chooser.first_match(pool, threshold);
     let mut is_behind_all = false;
     for member in pool.in_order() {
         if let Some(first) = first.filter(|first| first.to == member.to) {
@@ -20,11 +21,11 @@ pub(super) fn choose(chooser: &mut Chooser<'_>, id: PoolId) -> Vec<Tier> {
             Some(when) => Some(Why::NotSelected(when)),
             None => first.map(|first| Why::BehindMatch(first.to)),
         };
-        chooser.explain_unused(member.to, why);
+        chooser.explain_unused(member.to, why, threshold);
     }
     let Some(first) = first else { return Vec::new() };
     let why = Why::FirstMatch { pool: chooser.within(id), member: first.to, when: first.when };
     let tiers = chooser.member(first.to);
     chooser.explain_rank(&tiers, &why);
-    chooser.alone(id, first.to)
+    chooser.alone(id, first.to, threshold)
 }
