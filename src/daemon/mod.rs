@@ -15,6 +15,7 @@ mod fleet;
 mod health_file;
 mod history;
 mod identity;
+mod last_good;
 mod limits;
 mod node;
 mod overrides;

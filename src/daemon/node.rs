@@ -34,6 +34,7 @@ use crate::daemon::fleet::{Fleet, PlanMerge, ServerSide, VantageSide};
 use crate::daemon::health_file::write_reports;
 use crate::daemon::history;
 use crate::daemon::identity::Identities;
+use crate::daemon::last_good::write_last_good;
 use crate::daemon::overrides::Sharing;
 use crate::daemon::prepare::{NodeSpec, Prepared, SavedState};
 use crate::daemon::runtimes::Runtimes;
@@ -304,7 +305,7 @@ impl RunningNode {
             state_dir: state_dir.clone(),
             reloads: Reloads::default(),
             drafting: Drafting::on(runtimes.control.handle().clone()),
-            drills: Drills::new(drill_board, counters.clone()),
+            drills: Drills::new(drill_board.clone(), counters.clone()),
             discovery,
             low,
         };
@@ -313,6 +314,8 @@ impl RunningNode {
         if state_dir.is_there() {
             let (reports, state) = (reports.clone(), state_dir.clone());
             tasks.push(runtimes.low.spawn(write_reports(reports, state, metrics.clone(), stop.clone())));
+            let writing = write_last_good(snapshots.clone(), drill_board, state_dir.clone(), stop.clone());
+            tasks.push(runtimes.low.spawn(writing));
             let writing = event_number::write_changes(journal.clone(), state_dir.clone(), last_event, stop.clone());
             tasks.push(runtimes.low.spawn(writing));
             tasks.push(runtimes.low.spawn(write_events(journal.clone(), state_dir.clone(), events, stop.clone())));

@@ -1,6 +1,6 @@
-//! What a restart restores of steering, in two files of the state directory: `standings.json` has the choices that
-//! resist change, `ramps.json` the recoveries whose ramp is under way. Both are written when they change. At the
-//! start the publisher restores them.
+//! What a restart restores of steering, in files of the state directory: `standings.json` has the choices that resist
+//! change, `ramps.json` the recoveries whose ramp is under way. Both are written when they change. The last good
+//! answers are in [`last_good`]. At the start the publisher restores all of them.
 
 use std::time::Duration;
 
@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::daemon::StartError;
 use crate::daemon::clocks::Now;
+use crate::daemon::last_good;
 use crate::daemon::state::{Durability, FileInfo, StateDir, StateFile, WriteOutcome};
 use crate::model::Moment;
 use crate::snapshot::{NamedRecovery, NamedStanding, Snapshot, SteeringState};
@@ -82,7 +83,8 @@ impl SteeringFiles {
             Some(NamedRecovery { zone, endpoint, rtype, monitor, since: now.moment_of(since)? })
         };
         let recoveries = rows.into_iter().filter_map(recovery).collect();
-        Ok(SteeringFiles { retained: SteeringState { standings, recoveries }, ramps_checked_at: None })
+        let answers = last_good::load(state, warnings);
+        Ok(SteeringFiles { retained: SteeringState { standings, answers, recoveries }, ramps_checked_at: None })
     }
 
     /// What the publisher restores at the start.
@@ -187,7 +189,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let state = StateDir::begun(Some(dir.path().into())).unwrap();
         let recoveries = vec![recovered("fra1", 30), recovered("fra2", 0)];
-        let retained = SteeringState { standings: vec![standing()], recoveries };
+        let retained = SteeringState { standings: vec![standing()], recoveries, ..SteeringState::default() };
         let files = SteeringFiles { retained, ramps_checked_at: None };
         drop(state.put(&STANDINGS, &files.standings_file()));
         drop(state.put(&RAMPS, &files.ramps_file(NOW)));

@@ -11,7 +11,7 @@ use crate::snapshot::postponed::Postponed;
 use crate::snapshot::remap::{PolicySet, Remap};
 use crate::snapshot::restore::{CellMemory, ModelMemory, of_cell};
 use crate::snapshot::touched::{Dependencies, Resisting, Touched, standings, touched};
-use crate::snapshot::{Cell, Identity, LocalClass, NamedStanding, Snapshot, TallyRun, TallyTable, ZoneTable};
+use crate::snapshot::{Cell, Identity, LocalClass, Snapshot, SteeringState, TallyRun, TallyTable, ZoneTable};
 use crate::steering;
 
 /// Compiles a whole model. It takes over the counter ids of `previous`, the snapshot that it replaces, its last good
@@ -48,17 +48,17 @@ pub(super) fn compile_next(
 }
 
 /// Compiles a whole model as [`compile`] does without a snapshot before it, and restores the choices that resist
-/// change as [`Snapshot::standings_by_name`] gave them before a restart. A name that the model doesn't have is left
-/// out.
+/// change as [`Snapshot::standings_by_name`] gave them before a restart, and the last good answers as
+/// [`Snapshot::last_good_by_name`] did. A name that the model doesn't have is left out.
 pub fn restore(
     model: Arc<Model>,
     view: Arc<WorldView>,
     identity: Arc<Identity>,
     generation: u64,
-    standings: &[NamedStanding],
+    retained: &SteeringState,
 ) -> Snapshot {
     let classes = PolicyClasses::of(&model);
-    let restored = ModelMemory::from_file(standings, &model);
+    let restored = ModelMemory::from_files(&retained.standings, &retained.answers, &model);
     compile_after(&restored, classes, Arc::default(), &model, view, identity, generation)
 }
 

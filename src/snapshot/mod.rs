@@ -2,6 +2,7 @@
 //! that a change does not affect are shared with the previous snapshot. [`compile`] makes it, [`publish`] publishes it;
 //! [`coming`] is the next generation before it is served.
 
+mod answers;
 pub mod cell;
 mod classes;
 mod coming;
@@ -20,6 +21,7 @@ mod tests;
 mod touched;
 mod transition;
 
+pub use answers::{NamedAnswer, NamedShare, NamedStep};
 pub use cell::{Cell, CellContent, Picks, PreparedRecord};
 pub use classes::{ClassGroup, LocalClass};
 pub use coming::ComingSnapshot;

@@ -80,6 +80,12 @@ impl PolicyTable {
         changed
     }
 
+    /// Whether `before`, a table of the same model, has the same cells, and not merely equal ones.
+    pub(crate) fn is_same(&self, before: &PolicyTable) -> bool {
+        let mut pairs = self.chunks.iter().zip(&before.chunks);
+        self.chunks.len() == before.chunks.len() && pairs.all(|(new, old)| Arc::ptr_eq(new, old))
+    }
+
     /// All, in the order of their ids.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<PolicyCells>> {
         self.chunks.iter().flat_map(|chunk| &**chunk)

@@ -50,7 +50,7 @@ impl Publisher {
         let old = self.current.load_full();
         recovery::restore(&old.model, &mut view, &retained.recoveries);
         let (model, identity) = (old.model.clone(), old.identity.clone());
-        let first = restore(model, Arc::new(view), identity, old.generation, &retained.standings);
+        let first = restore(model, Arc::new(view), identity, old.generation, retained);
         self.current.store(Arc::new(first));
     }
 

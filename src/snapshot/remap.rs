@@ -14,6 +14,9 @@ use crate::wire::Name;
 /// Keys are from our own files, so a fast hash without a secret is enough.
 pub(crate) type Map<K, V> = HashMap<K, V, FixedState>;
 
+/// The class of what holds for every client.
+pub(crate) const ANY: &str = "any";
+
 /// Policies of a model.
 #[derive(Debug)]
 pub(crate) enum PolicySet {
@@ -66,10 +69,16 @@ impl<'m> Names<'m> {
         Names { zones, policies, pools: pools_by_name(model, wanted) }
     }
 
+    /// The apex of a zone, and the policy of a name in it.
+    pub(crate) fn policy(&self, zone: &str, name: &str) -> Option<(&'m Name, PolicyId)> {
+        let apex = *self.zones.get(zone)?;
+        Some((apex, *self.policies.get(&(apex, name))?))
+    }
+
     /// The policy of a name, and one of the pools of its zone.
     pub(crate) fn policy_and_pool(&self, zone: &str, name: &str, pool: &str) -> Option<(PolicyId, PoolId)> {
-        let apex = *self.zones.get(zone)?;
-        Some((*self.policies.get(&(apex, name))?, *self.pools.get(&(apex, pool))?))
+        let (apex, policy) = self.policy(zone, name)?;
+        Some((policy, *self.pools.get(&(apex, pool))?))
     }
 }
 

@@ -2,17 +2,18 @@
 //!
 //! - Within a generation both are in the cell that is decided again ([`of_cell`]).
 //! - Over a reload the choices come from the snapshot before by name, and the last good answer by [`Remap`].
-//! - After a restart the choices come from the state directory by name; there is no last good answer.
+//! - After a restart both come from the state directory by name.
 
 use std::borrow::Cow;
 
 use crate::model::{Facet, Model, PolicyId, PoolId};
+use crate::snapshot::answers::{self, NamedAnswer, last_good};
 use crate::snapshot::classes::LocalClasses;
 use crate::snapshot::policies::PolicyCells;
-use crate::snapshot::remap::{Map, Names, PolicySet, Remap};
-use crate::snapshot::retained::{ANY, NamedChoice};
+use crate::snapshot::remap::{ANY, Map, Names, PolicySet, Remap};
+use crate::snapshot::retained::NamedChoice;
 use crate::snapshot::{LocalClass, NamedStanding, Snapshot};
-use crate::steering::{AnswerSource, Decision, Distribution, Memory, Standing};
+use crate::steering::{Distribution, Memory, Standing};
 
 /// What one policy, facet and class gets from the decision before.
 #[derive(Default)]
@@ -44,26 +45,26 @@ pub(crate) fn of_cell(cells: &PolicyCells, facet: Facet, class: LocalClass) -> C
     cell.map(|cell| of(cell.decision())).unwrap_or_default()
 }
 
-fn last_good(decision: &Decision) -> Option<&Distribution> {
-    match &decision.source {
-        AnswerSource::Endpoints(distribution) if decision.is_good => Some(distribution),
-        AnswerSource::Endpoints(_) | AnswerSource::Static | AnswerSource::Nodata => decision.last_good.as_ref(),
-    }
-}
-
 /// What a new model starts with, in its ids. What it no longer has is left out.
 #[derive(Default)]
 pub(crate) struct ModelMemory<'a> {
     /// With the words of the class that each choice is for.
     standings: Map<(PolicyId, Facet), Vec<(String, Standing)>>,
+    /// After a restart: the last good answers, with the words of the class that each is for.
+    answers: Map<(PolicyId, Facet), Vec<(String, Distribution)>>,
     before: Option<(&'a Snapshot, &'a Remap)>,
 }
 
 impl<'a> ModelMemory<'a> {
     /// After a restart.
-    pub(crate) fn from_file(standings: &[NamedStanding], model: &Model) -> ModelMemory<'static> {
+    pub(crate) fn from_files(
+        standings: &[NamedStanding],
+        answers: &[NamedAnswer],
+        model: &Model,
+    ) -> ModelMemory<'static> {
         let choices = standings.iter().map(|standing| NamedChoice::from(standing.clone())).collect();
-        ModelMemory { standings: in_ids(choices, model, &PolicySet::All), before: None }
+        let (standings, answers) = (in_ids(choices, model, &PolicySet::All), answers::in_ids(answers, model));
+        ModelMemory { standings, answers, before: None }
     }
 
     /// Over a reload: what all policies start with.
@@ -80,7 +81,7 @@ impl<'a> ModelMemory<'a> {
         [old, new]: [&PolicySet; 2],
     ) -> ModelMemory<'a> {
         let standings = in_ids(before.choices_by_name(old), model, new);
-        ModelMemory { standings, before: Some((before, remap)) }
+        ModelMemory { standings, answers: Map::default(), before: Some((before, remap)) }
     }
 
     /// What one cell of the new model starts with.
@@ -95,7 +96,13 @@ impl<'a> ModelMemory<'a> {
             let old = last_good(remap.decision(before, policy, facet, class)?)?;
             remap.distribution(old)
         });
-        let standings = self.standings(policy, facet, &locals.labels[usize::from(class.0)]);
+        let label = &locals.labels[usize::from(class.0)];
+        let of_file = || {
+            let mut answers = self.answers.get(&(policy, facet))?.iter();
+            answers.find(|(of, _)| **of == **label || of == ANY).map(|(_, good)| good.clone())
+        };
+        let last_good = last_good.or_else(of_file);
+        let standings = self.standings(policy, facet, label);
         CellMemory { last_good: last_good.map(Cow::Owned), standings: Cow::Owned(standings) }
     }
 

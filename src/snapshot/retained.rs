@@ -5,12 +5,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::model::{MemberRef, Model, Moment, PoolId, SteeredName};
-use crate::snapshot::remap::PolicySet;
-use crate::snapshot::{NamedRecovery, Snapshot};
+use crate::snapshot::remap::{ANY, PolicySet};
+use crate::snapshot::{NamedAnswer, NamedRecovery, Snapshot};
 use crate::steering::{Challenger, Standing};
-
-/// The class of a choice that holds for every client.
-pub(crate) const ANY: &str = "any";
 
 /// What outlives a restart of the server. It is made from a [`Snapshot`] or read from the state directory, and
 /// [`Publisher::begin`](super::Publisher::begin) restores it.
@@ -18,6 +15,8 @@ pub(crate) const ANY: &str = "any";
 pub struct SteeringState {
     /// Choices that resist change, in no order of meaning.
     pub standings: Vec<NamedStanding>,
+    /// The last good answers, for names of which nothing is up.
+    pub answers: Vec<NamedAnswer>,
     /// Endpoints that recovered and are not at their full weight yet.
     pub recoveries: Vec<NamedRecovery>,
 }

@@ -180,6 +180,29 @@ def test_an_endpoint_that_returned_in_the_meantime_is_found_up(dir, endpoints, p
         wait_until(lambda: again.node.addresses("db.svc.example.") == [ONE], 10)
 
 
+@pytest.mark.parametrize("is_crash", [False, True])
+def test_the_last_good_answer_of_an_outage_outlives_a_restart(dir, endpoints, port, is_crash):
+    one, two = endpoints("one"), endpoints("two")
+    zones = files(one, two)
+
+    def of_db(node):
+        last_good = node.dir / "state" / "last_good.json"
+        found = json.loads(last_good.read_text())["answers"] if last_good.exists() else []
+        return [answer["tiers"][0][0]["endpoints"] for answer in found if answer["name"] == "db"]
+
+    with node_of(dir, zones, port) as node:
+        one.kill()
+        node.wait_health("one", "down")
+        two.kill()
+        node.wait_health("two", "down")
+        assert node.addresses("db.svc.example.") == node.addresses("www.svc.example.") == [TWO]
+        wait_until(lambda: of_db(node) == [["two"]], 20)
+        kill(node) if is_crash else node.child.end()
+    with node_of(dir, zones, port) as node:
+        assert node.addresses("db.svc.example.") == [TWO], "and not the first that is listed"
+        assert node.addresses("www.svc.example.") == [TWO]
+
+
 def test_round_trip_times_and_penalties_outlive_a_restart(dir, endpoints, port):
     one, two = endpoints("one"), endpoints("two")
     zones = files(one, two)

@@ -12,7 +12,7 @@ use crate::daemon::sinks::Sinks;
 use crate::daemon::state::StateDir;
 use crate::daemon::systemd::{Pulse, Systemd};
 use crate::daemon::takeover::{HandOver, PauseRequest, Visitor};
-use crate::daemon::{event_number, health_file};
+use crate::daemon::{event_number, health_file, last_good};
 use crate::server::{PassedSocket, SocketUse};
 
 /// How long the steering task has to pause. Judgment: its longest step takes less than a second.
@@ -134,6 +134,7 @@ impl RunningNode {
         // The outcomes are what the hold waits for.
         drop(event_number::put(self.journal.last(), &self.state_dir));
         drop(health_file::put(&self.reports.borrow(), &self.state_dir));
+        drop(last_good::put(&self.snapshots.load_full(), &self.state_dir));
         self.state_dir.hold().await
     }
 }

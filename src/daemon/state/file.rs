@@ -16,11 +16,12 @@ const MAX_FILE: u64 = 64 << 20;
 
 /// The names of all state files. Who adds one adds it here too: a state directory with an unknown file is not given to
 /// the user of the server.
-pub(crate) const OWN_FILES: [&str; 11] = [
+pub(crate) const OWN_FILES: [&str; 12] = [
     "overrides.json",
     "health.json",
     "standings.json",
     "ramps.json",
+    "last_good.json",
     "events.json",
     "leases.json",
     "sinks.json",

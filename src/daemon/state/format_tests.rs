@@ -11,7 +11,7 @@ use crate::daemon::{event_log, event_number, versions};
 use crate::health::CheckState;
 use crate::model::{Check, CheckKey, Health, HeartbeatSpec, Model, Monitor, ProbeKind, ProbeTarget};
 
-const FILES: [(&str, &str); 6] = [
+const FILES: [(&str, &str); 7] = [
     (
         "overrides.json",
         r#"{
@@ -47,6 +47,27 @@ const FILES: [(&str, &str); 6] = [
   "ramps": [
     { "zone": "svc.example.", "endpoint": "fra1", "type": "A", "since": 1763899970.5 },
     { "zone": "svc.example.", "endpoint": "fra2", "type": "AAAA", "monitor": "deep", "since": 1763899990.0 }
+  ]
+}
+"#,
+    ),
+    (
+        "last_good.json",
+        r#"{
+  "version": 1,
+  "answers": [
+    {
+      "zone": "svc.example.",
+      "name": "www",
+      "type": "A",
+      "class": "any",
+      "tiers": [
+        [
+          { "endpoints": ["fra1"], "weight": 70.0, "path": [{ "member": "00c0ffee00c0ffee", "by_net": true }] },
+          { "endpoints": ["fra2", "ams1"], "weight": 30.0 }
+        ]
+      ]
+    }
   ]
 }
 "#,
@@ -122,6 +143,8 @@ async fn files_of_the_version_before_are_read() {
     assert_eq!(overrides, [("fra1".to_owned(), Some(4e9)), ("region:us-east".to_owned(), None)]);
     let steering = SteeringFiles::load(&state, now, &mut warnings).unwrap();
     assert_eq!(steering.retained().standings[0].members, ["ams1"]);
+    let shares = &steering.retained().answers[0].tiers[0];
+    assert_eq!((shares[0].path[0].by_net, shares[1].endpoints.len()), (true, 2));
     let ramps = steering.retained().recoveries.iter().map(|of| now.moment.since(of.since).as_millis());
     assert_eq!(ramps.collect::<Vec<_>>(), [30_500, 11_000]);
     assert_eq!(event_number::load(&state, &mut warnings), 4711);

@@ -30,7 +30,7 @@ mod tests;
 use std::time::Duration;
 
 use crate::daemon::state::FileInfo;
-use crate::daemon::{event_number, exclusive, health_file, overrides, retained};
+use crate::daemon::{event_number, exclusive, health_file, last_good, overrides, retained};
 
 pub(crate) use give::{Door, HandOver, PauseRequest, Visitor};
 pub(crate) use take::Taken;
@@ -55,12 +55,13 @@ const WORK_WAIT: Duration = Duration::from_secs(20);
 const FROZEN_MOST: Duration = Duration::from_secs(30);
 
 /// The files of the state directory that both processes must know.
-fn state_files() -> [FileInfo; 6] {
+fn state_files() -> [FileInfo; 7] {
     [
         overrides::FILE.info,
         health_file::FILE.info,
         retained::STANDINGS.info,
         retained::RAMPS.info,
+        last_good::FILE.info,
         event_number::FILE.info,
         exclusive::LEASES.info,
     ]

@@ -2,6 +2,7 @@
 //! is the same for every type in all of them.
 
 use super::*;
+use crate::snapshot::SteeringState;
 use crate::snapshot::compile::restore;
 use crate::steering::NameKind;
 
@@ -38,7 +39,10 @@ fn the_choice_outlives_refresh_reload_and_restart_for_every_type() {
     let reloaded = compile(either(), seen(&[]), Arc::default(), 2, Some(&back));
     assert_eq!(kinds(&reloaded), [Some(NameKind::Alias); 3]);
     let mut standings = reloaded.standings_by_name();
-    let restarted = |standings: &[_]| restore(model.clone(), seen(&[]), Arc::default(), 1, standings);
+    let restarted = |standings: &[_]| {
+        let retained = SteeringState { standings: standings.to_vec(), ..SteeringState::default() };
+        restore(model.clone(), seen(&[]), Arc::default(), 1, &retained)
+    };
     assert_eq!(kinds(&restarted(&standings)), [Some(NameKind::Alias); 3]);
     standings.retain(|standing| standing.rtype != "CNAME");
     assert_eq!(kinds(&restarted(&standings)), [Some(NameKind::Alias); 3], "as an older version wrote it");

@@ -11,7 +11,7 @@ use crate::snapshot::policies::FacetCells;
 use crate::snapshot::remap::Remap;
 use crate::snapshot::restore::ModelMemory;
 use crate::snapshot::touched::{Resisting, touched};
-use crate::snapshot::{Cell, LocalClass, NamedStanding, Snapshot};
+use crate::snapshot::{Cell, LocalClass, NamedAnswer, NamedShare, NamedStanding, NamedStep, Snapshot, SteeringState};
 use crate::steering::{Challenger, Decision, Standing};
 
 fn at(secs: u64) -> Moment {
@@ -54,6 +54,11 @@ fn standing(members: &[&str]) -> NamedStanding {
         pool: "one".into(),
         members: members.iter().map(|name| (*name).to_owned()).collect(),
     }
+}
+
+/// A state directory with these choices alone.
+fn stands(standings: &[NamedStanding]) -> SteeringState {
+    SteeringState { standings: standings.to_vec(), ..SteeringState::default() }
 }
 
 #[test]
@@ -164,7 +169,7 @@ fn choices_outlive_a_restart_by_name() {
     let next = moved("\"new\", \"a\", \"both\"");
     let text = serde_json::to_string(&[standing(&["both", "gone"])]).unwrap();
     let rows: Vec<NamedStanding> = serde_json::from_str(&text).unwrap();
-    let restored = ModelMemory::from_file(&rows, &next);
+    let restored = ModelMemory::from_files(&rows, &[], &next);
     let classes = PolicyClasses::of(&next);
     let standings = |name: &str, facet| {
         let policy = policy(&next, name);
@@ -187,7 +192,7 @@ fn choices_of_things_that_are_gone_are_left_out() {
         standing(&[]),
     ];
     let view = Arc::new(view(&next, &[]));
-    let restored = restore(next.clone(), view.clone(), Arc::default(), 1, &broken);
+    let restored = restore(next.clone(), view.clone(), Arc::default(), 1, &stands(&broken));
     let fresh = compile(next, view, Arc::default(), 1, None);
     assert_eq!(given(&restored, "one"), given(&fresh, "one"));
     assert!(restored.decisions().eq(fresh.decisions()));
@@ -230,9 +235,9 @@ fn a_manual_failback_outlives_refresh_reload_and_restart() {
     let reloaded = compile(next.clone(), seen_at(&next, &[], at(4)), Arc::default(), 2, Some(&snapshot));
     assert_eq!(given(&reloaded, "one"), ["both"]);
     let standings = reloaded.standings_by_name();
-    let restarted = restore(model.clone(), seen_at(&model, &[], at(1)), Arc::default(), 1, &standings);
+    let restarted = restore(model.clone(), seen_at(&model, &[], at(1)), Arc::default(), 1, &stands(&standings));
     assert_eq!(given(&restarted, "one"), ["both"]);
-    let forgotten = restore(model.clone(), seen_at(&model, &[], at(1)), Arc::default(), 1, &[]);
+    let forgotten = restore(model.clone(), seen_at(&model, &[], at(1)), Arc::default(), 1, &SteeringState::default());
     assert_eq!(given(&forgotten, "one"), ["a"]);
 }
 
@@ -244,4 +249,39 @@ fn a_failback_after_a_time_happens_then_though_nothing_else_does() {
         snapshot = refresh(&snapshot, seen_at(&model, &[], at(now)));
         assert_eq!(given(&snapshot, "one"), [expected], "{now} s");
     }
+}
+
+/// The last good answers as they are in the file.
+fn filed(snapshot: &Snapshot) -> Vec<NamedAnswer> {
+    serde_json::from_str(&serde_json::to_string(&snapshot.last_good_by_name()).unwrap()).unwrap()
+}
+
+#[test]
+fn last_good_answers_outlive_a_restart_by_name() {
+    let model = two_names();
+    let good = first(&model, &["a"]);
+    assert_eq!(given(&good, "one"), ["both"]);
+    let dead = refresh(&good, Arc::new(view(&model, &["a", "both"])));
+    assert!(cell(&dead, "one").is_stale() && given(&dead, "one") == ["both"]);
+    // A crash before and after the last one went down leaves the same.
+    for before in [&good, &dead] {
+        let retained = SteeringState { answers: filed(before), ..SteeringState::default() };
+        let next = moved("\"new\", \"a\", \"both\"");
+        let all_down = Arc::new(view(&next, &["a", "both", "new"]));
+        let again = restore(next, all_down, Arc::default(), 1, &retained);
+        assert!(cell(&again, "one").is_stale());
+        assert_eq!(given(&again, "one"), ["both"], "and not every endpoint of the pool");
+    }
+    let mut broken = filed(&dead);
+    broken.retain(|answer| answer.name == "one");
+    let [answer] = &mut broken[..] else { panic!("{broken:?}") };
+    let share = answer.tiers[0][0].clone();
+    answer.tiers = vec![
+        vec![NamedShare { weight: f64::NAN, ..share.clone() }, NamedShare { weight: -1.0, ..share.clone() }],
+        vec![NamedShare { endpoints: vec!["gone".into()], ..share.clone() }],
+        vec![NamedShare { path: vec![NamedStep { member: "no hash".into(), by_net: true }], ..share }],
+    ];
+    let retained = SteeringState { answers: broken, ..SteeringState::default() };
+    let again = restore(model.clone(), Arc::new(view(&model, &["a", "both"])), Arc::default(), 1, &retained);
+    assert_eq!(given(&again, "one"), ["a", "both"], "nothing of it can be right");
 }
