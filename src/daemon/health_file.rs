@@ -173,7 +173,12 @@ impl CheckName {
 impl CheckRow {
     /// The row of an observation; `None` where nothing is known, or where it was only restored.
     fn of(observation: &Observation, now: Now) -> Option<CheckRow> {
-        let health = match observation.health {
+        // While a drill counts a check as lost, its state is what it really is, and what is reported is not.
+        let real = match observation.state? {
+            CheckState::Probed(state) => state.health,
+            CheckState::Heartbeat(state) => state.health,
+        };
+        let health = match real {
             Health::Up => RowHealth::Up,
             Health::Down => RowHealth::Down,
             Health::Unknown => return None,

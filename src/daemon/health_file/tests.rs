@@ -313,3 +313,18 @@ async fn a_disk_that_takes_nothing_is_counted_each_time() {
     writing.await.unwrap();
     assert_eq!(metrics.health_writes()[0], 0);
 }
+
+#[tokio::test]
+async fn a_check_that_a_drill_counts_as_lost_is_written_as_what_it_is() {
+    let (web, service) = (tcp(80), heartbeat("job"));
+    let beaten = beaten(&service, Sign::Alive { ttl: 5000 * MS });
+    let lost = [probed(&web, "SSS"), beaten].map(|real| {
+        assert_eq!(real.health, Health::Up);
+        Observation { health: Health::Down, why: Some("drill of alice: fra1 counts as lost".into()), ..real }
+    });
+    let (reports, _) = loaded(&text(&[report("ns1", lost.to_vec())], THEN)).await;
+    let retained = reports.of("ns1", &model(&[&web, &service]), later(1.0));
+    let known: Vec<_> =
+        retained.iter().map(|check| (check.observation.health, check.observation.why.clone())).collect();
+    assert_eq!(known, [(Health::Up, None), (Health::Up, None)]);
+}
