@@ -60,7 +60,9 @@ fn stream(
     headers: &HeaderMap,
     query: &EventsQuery,
 ) -> Result<Response, ErrorResponse> {
-    let last = headers.get(LAST_EVENT_ID).and_then(|id| id.to_str().ok());
+    // Without it events would be missed in silence.
+    let unreadable = |_| bad_request("Last-Event-ID has characters that no id has".to_owned());
+    let last = headers.get(LAST_EVENT_ID).map(|id| id.to_str().map_err(unreadable)).transpose()?;
     if !query.fleet {
         let since = query.local_start(last).map_err(bad_request)?;
         return Ok(local(state, seat(state, client)?, &since, query.follow));

@@ -5,6 +5,7 @@ use utoipa::IntoParams;
 
 use crate::control::journal::Since;
 use crate::fleet::events::EventCursor;
+use crate::printable::escaped;
 
 /// The query of `/v1/events`.
 #[derive(Debug, Clone, Deserialize, IntoParams)]
@@ -35,14 +36,13 @@ fn yes() -> bool {
 impl EventsQuery {
     /// Where a client of this node's events begins; `last` is its `Last-Event-ID`.
     pub(super) fn local_start(&self, last: Option<&str>) -> Result<Since, String> {
-        match last.map(str::trim).filter(|id| !id.is_empty()) {
-            // A browser repeats whatever it got.
-            Some(id) if id.contains('/') => Ok(Since::Id(id.to_owned())),
-            Some(_) => Ok(Since::Now),
-            None => {
-                let wrong = || format!("since is a number, NODE/NUMBER or `oldest`; found `{}`", self.since);
-                Since::parse(&self.since).ok_or_else(wrong)
-            }
+        let last = last.map(str::trim).filter(|id| !id.is_empty());
+        let (name, text) = last.map_or(("since", &*self.since), |id| ("Last-Event-ID", id));
+        match Since::parse(text) {
+            Some(since) => Ok(since),
+            // A browser repeats whatever it got, maybe from another server.
+            None if last.is_some() && text.contains('/') => Ok(Since::Id(text.to_owned())),
+            None => Err(format!("{name} is a number, NODE/NUMBER or `oldest`; found `{}`", escaped(text))),
         }
     }
 

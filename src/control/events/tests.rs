@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::Response;
 
 use crate::control::events::{EventsQuery, LAST_EVENT_ID};
@@ -74,6 +74,33 @@ async fn a_client_with_an_id_gets_the_events_after_it() {
     for (ids, expected) in ids.iter().zip(expected) {
         assert_eq!(ids.trim_end_matches("ns1/4").trim_end(), expected, "{ids:?}");
     }
+}
+
+#[tokio::test]
+async fn an_id_may_be_whatever_since_may_be_and_nothing_is_missed_in_silence() {
+    let world = world();
+    for _ in 0..3 {
+        world.journal.append(JournalEvent::from(&transition()));
+    }
+    let uri = "/v1/events?follow=false".parse().unwrap();
+    let axum::extract::Query(query) = axum::extract::Query::<EventsQuery>::try_from_uri(&uri).unwrap();
+    let ask = |id: &str| super::respond(&world.state, CLIENT, &after(id), &query);
+    for (id, expected) in [
+        ("1", vec!["ns1/2", "ns1/3"]),
+        (" 3 ", vec![]),
+        ("oldest", vec!["ns1/1", "ns1/2", "ns1/3"]),
+        ("0", vec!["ns1/1", "ns1/2", "ns1/3"]),
+    ] {
+        let (found, text) = ids(ask(id)).await;
+        assert!(found == expected && !text.contains("event: "), "{id}: {text}");
+    }
+    for id in ["999", "ns1/999", "other/x"] {
+        let (found, text) = ids(ask(id)).await;
+        assert!(found.len() == 3 && text.contains("event: unknown\ndata: {\"last\":3}"), "{id}: {text}");
+    }
+    assert_eq!(ask("zzz").status(), StatusCode::BAD_REQUEST);
+    let odd = HeaderMap::from_iter([(LAST_EVENT_ID.parse().unwrap(), HeaderValue::from_bytes(b"\xff").unwrap())]);
+    assert_eq!(super::respond(&world.state, CLIENT, &odd, &query).status(), StatusCode::BAD_REQUEST);
 }
 
 #[tokio::test]
