@@ -68,7 +68,13 @@ impl Head {
 
     /// Whether `key` is missing, and no other key looks like a misspelling of it, which is a problem of its own.
     pub(super) fn lacks(&self, key: &str) -> bool {
-        !self.has(key) && self.keys.iter().all(|written| similar(&written.value, [key]).is_none())
+        self.lacks_apart_from(key, key)
+    }
+
+    /// As [`Head::lacks`]; `other` is a key of its own, although it looks like `key`.
+    pub(super) fn lacks_apart_from(&self, key: &str, other: &str) -> bool {
+        let is_like = |written: &At<String>| written.value != other && similar(&written.value, [key]).is_some();
+        !self.has(key) && !self.keys.iter().any(is_like)
     }
 
     /// Where `key` is written, if it is.

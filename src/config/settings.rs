@@ -168,7 +168,7 @@ pub(super) fn read_alone(
 
 fn settings(keys: SettingsKeys, shown: &Path, has_file: bool, problems: &mut Problems) -> Settings {
     let base = shown.parent().unwrap_or(Path::new(""));
-    if keys.lacks("region") {
+    if keys.lacks_apart_from("region", "regions") {
         let problem = problems.error(&Place::start_of(shown), "`region` is missing: where does this node stand?");
         problem.hint("write `region = \"eu-west\"`, with a name of your own");
     }
