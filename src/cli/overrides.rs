@@ -8,7 +8,7 @@ use crate::cli::client::{Call, encoded};
 use crate::cli::{Failure, Format, text};
 use crate::clock;
 use crate::control::command::{OverrideResponse, OverridesResponse, PutOverride, TargetOverride};
-use crate::control::moved::{MovedAnswers, StillAnswered};
+use crate::control::moved::{ExpectedPromotion, MovedAnswers, StillAnswered};
 use crate::control::overrides::{OverrideReport, check_why, duration_of, utc};
 use crate::control::target::FORMS;
 use crate::control::unanswered::percent;
@@ -155,7 +155,11 @@ fn human(changed: &OverridesResponse) -> String {
     let targets: Vec<String> = changed.overrides.iter().map(each).collect();
     let between = if targets.len() == 1 { "; " } else { "\n" };
     let mut text = format!("{}{between}{}\n", targets.join("\n"), moved(&changed.moved));
-    let MovedAnswers { still, down, .. } = &changed.moved;
+    let MovedAnswers { still, down, promotions, .. } = &changed.moved;
+    if !promotions.is_empty() {
+        let each = |of: &ExpectedPromotion| format!("{} to {}", of.name, of.to);
+        let _ = writeln!(text, "expected promotions: {}", listed(promotions.iter().map(each).collect()));
+    }
     for (what, all) in [("still answered, because nothing else is up", still), ("answered although down", down)] {
         let each = |of: &StillAnswered| format!("{} ({} % of answers)", of.endpoint, percent(of.share));
         if !all.is_empty() {

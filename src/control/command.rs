@@ -187,8 +187,9 @@ impl OverrideChange {
 pub struct AppliedChange {
     /// The change of each target, in the order of the command.
     pub targets: Vec<TargetChange>,
-    /// The snapshots before and after the change.
-    pub served: [Arc<Snapshot>; 2],
+    /// The snapshots before and after the change, each with the promotions of exclusive names that it calls for: they
+    /// follow in a moment.
+    pub compared: [Arc<Snapshot>; 2],
     /// Whether it was written to the state directory; an error says why not.
     pub saved: oneshot::Receiver<Result<(), String>>,
     /// Whether the other servers of the fleet have it; `None` without a fleet.

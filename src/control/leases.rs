@@ -52,15 +52,17 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+    use crate::control::moved::{ExpectedPromotion, moved};
+    use crate::control::simulate::promoted;
     use crate::control::test_world::{model, snapshot, view};
     use crate::model::{
-        ActiveEndpoint, EndpointId, Exclusive, Facet, Failback, Health, LeaseView, Member, MemberRef, Model, Policy,
-        PolicyId, Pool, PoolId, Steering, WorldView, ZoneId,
+        ActiveEndpoint, EndpointId, Exclusive, Facet, Failback, Health, LeaseView, Member, MemberRef, Model, Override,
+        OverrideState, Policy, PolicyId, Pool, PoolId, Steering, WorldView, ZoneId,
     };
     use crate::snapshot::LocalClass;
     use crate::snapshot::compile::refresh;
     use crate::snapshot::names::LookupResult;
-    use crate::steering::after_promotions;
+    use crate::steering::{AnswerSource, Note, after_promotions};
     use crate::wire::{Name, NameBuf};
 
     /// `www` is exclusive, with the members fra1 and plain.
@@ -137,6 +139,44 @@ mod tests {
         let owner = &model.zones[0].steered[0].owner;
         let after = after_promotions(&model, &view);
         assert_eq!((&*after[owner].active.endpoint, after[owner].active.epoch), ("plain", 4));
+    }
+
+    #[test]
+    fn a_type_that_the_active_endpoint_has_not_is_an_empty_answer_and_no_fault() {
+        let mut model = exclusive();
+        model.policies[0].facets = vec![Facet::V4, Facet::V6];
+        let ids = &model.policies[0].endpoints;
+        let has = |id: EndpointId, facet| model.endpoint(id).answerables.iter().any(|side| side.facet == facet);
+        assert_eq!(ids.iter().map(|id| has(*id, Facet::V6)).collect::<Vec<_>>(), [true, false], "fra1 and plain");
+        let first = snapshot(model);
+        let moved = refresh(&first, Arc::new(leased(&first.model, "plain", 7)));
+        let decision = moved.cell(PolicyId(0), LocalClass(0), Facet::V6).unwrap().decision();
+        assert_eq!((&decision.source, decision.stale), (&AnswerSource::Nodata, false));
+        assert!(!decision.is_on_empty(), "{:?}", decision.stages);
+        let note =
+            decision.stages.iter().find_map(|stage| stage.note.clone().filter(|note| *note == Note::ActiveHasNone));
+        assert_eq!(note, Some(Note::ActiveHasNone));
+    }
+
+    #[test]
+    fn what_takes_the_active_endpoint_out_is_compared_with_the_promotion_that_follows() {
+        let first = snapshot(exclusive());
+        let served = refresh(&first, Arc::new(leased(&first.model, "fra1", 3)));
+        assert!(promoted(&served).is_none(), "nothing is out");
+        let mut view = leased(&first.model, "fra1", 3);
+        let entry = Override {
+            target: "fra1".into(),
+            state: OverrideState::Drain,
+            why: "x".into(),
+            who: "alice".into(),
+            until: None,
+            zones: None,
+        };
+        view.overrides = Arc::new([(EndpointId(0), Arc::new(entry))].into());
+        let drained = promoted(&refresh(&served, Arc::new(view))).unwrap();
+        let moved = moved(&served, &drained);
+        let to = ExpectedPromotion { name: "www.svc.example.".into(), to: "plain".into() };
+        assert_eq!((moved.share, moved.still, moved.promotions), (1.0, vec![], vec![to]));
     }
 
     #[test]

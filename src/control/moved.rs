@@ -12,6 +12,7 @@ use crate::control::simulate::report::ShareChange;
 use crate::control::unanswered::UnansweredQuestions;
 use crate::model::{Endpoint, EndpointId, OverrideState};
 use crate::snapshot::Snapshot;
+use crate::steering::active_member;
 
 /// Shares that differ by less than this are equal: a probability has nine digits.
 const SAME: f64 = 1e-9;
@@ -33,6 +34,9 @@ pub struct MovedAnswers {
     /// The endpoints that are down and are answered with more than before, because nothing else is left.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub down: Vec<StillAnswered>,
+    /// The exclusive names that are expected to move, because the change takes their active endpoint out of service.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub promotions: Vec<ExpectedPromotion>,
     /// The questions that have no answer any more; absent if there are none.
     #[serde(flatten, default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = UnansweredQuestions)]
@@ -48,6 +52,15 @@ pub struct EndpointShare {
     pub before: f64,
     /// 0 to 1.
     pub after: f64,
+}
+
+/// An exclusive name that another endpoint is expected to answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ExpectedPromotion {
+    /// The full name, with its final dot.
+    pub name: String,
+    /// The endpoint that is to be promoted.
+    pub to: String,
 }
 
 /// An endpoint that is drained or down and is still answered with.
@@ -88,7 +101,20 @@ pub fn moved(before: &Snapshot, after: &Snapshot) -> MovedAnswers {
     let fixed =
         ((fixed_before - fixed_after).abs() > SAME).then_some(ShareChange { before: fixed_before, after: fixed_after });
     let unanswered = Some(unanswered).filter(|unanswered| !unanswered.is_nobody());
-    MovedAnswers { share, endpoints, fixed, still, down, unanswered }
+    MovedAnswers { share, endpoints, fixed, still, down, promotions: promotions(before, after), unanswered }
+}
+
+/// The exclusive names whose active endpoint differs.
+fn promotions(before: &Snapshot, after: &Snapshot) -> Vec<ExpectedPromotion> {
+    let model = &after.model;
+    let names = model.zones.iter().flat_map(|zone| &zone.steered);
+    let moved = names.filter_map(|name| {
+        let policy = model.policy(name.policy);
+        let [old, new] = [before, after].map(|snapshot| active_member(model, policy, &snapshot.view));
+        let (old, new) = (old?.endpoint, new?.endpoint);
+        (old != new).then(|| ExpectedPromotion { name: name.owner.to_string(), to: new.to_string() })
+    });
+    moved.collect()
 }
 
 /// Whether the change took an endpoint out of service.

@@ -252,8 +252,7 @@ async fn apply(state: &ApiState, change: OverrideChange) -> Result<OverridesResp
         }
         Box::new(override_error(error))
     })?;
-    let AppliedChange { targets, served, saved, shared } = applied;
-    let [old, new] = served;
+    let AppliedChange { targets, compared: [old, new], saved, shared } = applied;
     let counted = state.costly.spawn(move || moved(&old, &new));
     let (warning, (shared, not_shared)) = tokio::join!(save_warning(saved), share_result(shared));
     let report = |entry: Option<std::sync::Arc<Override>>| entry.map(|entry| OverrideReport::from(&*entry));

@@ -169,6 +169,10 @@ impl<'a> Scene<'a> {
         let mut prospects = Prospects::of(&sieved);
         if sieved.candidates.is_empty() {
             decision.stages = sieved.stages;
+        } else if self.policy.exclusive.is_some() && sieved.inside.is_empty() {
+            // No other endpoint may answer in its place, so `on_empty` has nothing to decide.
+            decision.stages = sieved.stages;
+            decision.stages.last_mut().into_iter().for_each(|stage| stage.note = Some(Note::ActiveHasNone));
         } else {
             self.choose(&sieved, last_good, &mut decision, &mut prospects);
         }

@@ -150,6 +150,7 @@ impl Empty<'_> {
             false => Why::GivenThoughIneligible,
         };
         let why_not = |endpoint| Reason::new(endpoint, self.unused(endpoint, allowed));
+        let gives = if tiers.is_empty() { Fallback::NothingLeft } else { gives };
         decision.stages.push(Stage {
             left: passed.len(),
             dropped: dropped.into_iter().map(why_not).collect(),

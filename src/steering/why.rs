@@ -267,6 +267,8 @@ pub enum Note {
     NoCandidate,
     /// The last stage: no endpoint is for these clients.
     NothingForClient,
+    /// The last stage: the active endpoint of an exclusive name has no such record inside the fence.
+    ActiveHasNone,
     /// `fence`: every candidate is inside.
     AllInside,
     /// `fence`: it does not apply to these clients.
@@ -305,6 +307,8 @@ pub enum Note {
 pub enum Fallback {
     /// Nothing.
     Nodata,
+    /// Nothing: no endpoint of the pool may ever be given now.
+    NothingLeft,
     /// Every endpoint of the pool.
     All,
     /// What was given while something was last up.

@@ -237,6 +237,8 @@ def test_operators_move_the_name(fleet):
     # Any server takes the command; the one that holds the lease promotes.
     other = 1 - fleet.holder()
     done = fleet.operate(other, "drain", "fra1", "--why", "kernel")
+    assert "100.0 % of answers moved" in done.stdout, done
+    assert "expected promotions: db.svc.example. to ams1" in done.stdout, done
     assert done.returncode == 0 and "shared with the fleet" in done.stdout, done
     fleet.wait_lease(endpoint="ams1", epoch=2)
     assert fleet.operate(other, "clear", "fra1").returncode == 0

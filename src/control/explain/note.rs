@@ -13,6 +13,9 @@ impl Renderer<'_> {
             Note::NothingForClient => {
                 "nothing with a record of this type is for this client: the answer is empty".to_owned()
             }
+            Note::ActiveHasNone => {
+                "the active endpoint has no such record for this client: the answer is empty".to_owned()
+            }
             Note::AllInside => format!("everything is inside \"{}\"", self.fence()),
             Note::FenceNotApplied => format!("\"{}\" does not apply to this client", self.fence()),
             Note::FenceApplied => format!("\"{}\" applies to this client", self.fence()),
@@ -42,6 +45,16 @@ impl Renderer<'_> {
 
     fn on_empty(&self, some_eligible: bool, skipped: usize, gives: Fallback) -> String {
         let what = if some_eligible { "what is eligible is for other clients" } else { "nothing is eligible" };
+        if self.policy.exclusive.is_some() {
+            let text = match gives == Fallback::NothingLeft {
+                true => "the active endpoint may not be given: the answer is empty",
+                false => "the active endpoint is not up; it is answered all the same, because no other is active",
+            };
+            return text.to_owned();
+        }
+        if gives == Fallback::NothingLeft {
+            return format!("{what}, and nothing is left: all of it is forced down, disabled or outside the fence");
+        }
         let skipped = self.policy.on_empty.iter().take(skipped);
         let skipped: String =
             skipped.map(|entry| format!("{}, of which nothing is up; then ", self.entry(*entry))).collect();
@@ -62,6 +75,7 @@ impl Renderer<'_> {
     fn fallback(&self, gives: Fallback) -> String {
         match gives {
             Fallback::Nodata => "nodata: the answer is empty".to_owned(),
+            Fallback::NothingLeft => "nothing".to_owned(),
             Fallback::All => "all: every endpoint of the pool".to_owned(),
             Fallback::LastGood => "last_good: what was given while something was last up".to_owned(),
             Fallback::NeverGood => "last_good: there was no good answer yet, so every endpoint of the pool".to_owned(),

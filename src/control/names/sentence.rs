@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::control::explain::Renderer;
 use crate::control::names::report::ClassReport;
 use crate::model::{EndpointId, Facet, Failback, Model, Moment, PolicyId};
-use crate::steering::{AnswerSource, Decision, StageName, Standing};
+use crate::steering::{AnswerSource, Decision, Reason, StageName, Standing, Why};
 
 /// Most endpoints and most reasons in a sentence (judgment: a line or two).
 const SHOWN: usize = 3;
@@ -111,8 +111,22 @@ fn instead(renderer: Renderer<'_>, best: &Decision) -> String {
         Some(format!("{} is {why}", model.endpoint(*endpoint).name))
     });
     let why: Vec<String> = why.take(SHOWN).collect();
+    if why.is_empty() && wanted == current {
+        return format!(" gives {}{}", answer_text(model, served), all_the_same(renderer, &current));
+    }
     let why = if why.is_empty() { String::new() } else { format!(": {}", why.join("; ")) };
     format!(" gives {} instead of {}{why}", answer_text(model, served), answer_text(model, best))
+}
+
+/// Why endpoints are given that are out of service: `: fra1 is drained by alice; given because nothing better is left`.
+fn all_the_same(renderer: Renderer<'_>, given: &[EndpointId]) -> String {
+    let Some(state) = renderer.decision.stage(StageName::State) else { return String::new() };
+    let spared = state.passed.iter().filter(|reason| given.contains(&reason.endpoint));
+    let spared = spared.filter(|reason| matches!(reason.why, Why::OutOfServiceButGiven(_)));
+    let name = |reason: &Reason| &renderer.model.endpoint(reason.endpoint).name;
+    let why = spared.map(|reason| format!("{} is {}", name(reason), renderer.reason(reason)));
+    let why: Vec<String> = why.take(SHOWN).collect();
+    if why.is_empty() { String::new() } else { format!(": {}", why.join("; ")) }
 }
 
 /// The endpoints or records of a decision, as text.

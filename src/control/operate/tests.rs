@@ -94,8 +94,12 @@ async fn stand_in(state: ApiState, mut commands: mpsc::Receiver<Command>) {
                 let (sender, saved) = oneshot::channel();
                 sender.send(Err("the disk is full".to_owned())).unwrap();
                 let served = || [snapshots.load_full(), snapshots.load_full()];
-                let _ =
-                    reply.send(targets.map(|targets| AppliedChange { targets, served: served(), saved, shared: None }));
+                let _ = reply.send(targets.map(|targets| AppliedChange {
+                    targets,
+                    compared: served(),
+                    saved,
+                    shared: None,
+                }));
             }
             Command::Failback { name, zones, reply } => {
                 let served = || [snapshots.load_full(), snapshots.load_full()];

@@ -31,3 +31,4 @@ pub use run::{SimulationResult, simulate};
 
 pub(crate) use compare::losses;
 pub(super) use http::respond;
+pub(crate) use run::promoted;

@@ -1,5 +1,6 @@
 //! Runs a simulation: changes the world, lets the snapshot be decided anew, and reports the difference.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -91,6 +92,14 @@ pub(super) fn settled(from: &Snapshot, view: WorldView) -> Snapshot {
         snapshot = refresh(&snapshot, view.into());
     }
     snapshot
+}
+
+/// What is served after the promotions that a snapshot calls for; `None`: it calls for none. The hooks of exclusive
+/// names are expected to succeed.
+pub(crate) fn promoted(snapshot: &Snapshot) -> Option<Snapshot> {
+    let leases = after_promotions(&snapshot.model, &snapshot.view);
+    let is_changed = !Arc::ptr_eq(&leases, &snapshot.view.leases);
+    is_changed.then(|| refresh(snapshot, WorldView { leases, ..WorldView::clone(&snapshot.view) }.into()))
 }
 
 /// The earliest time after the snapshot's own at which a waiting choice changes.

@@ -1,12 +1,14 @@
 //! What operators change: overrides and failbacks. A change is served when its function returns.
 
+use std::sync::Arc;
+
 use tracing::info_span;
 
 use crate::clock;
 use crate::control::command::{AppliedChange, AppliedFailback, OverrideChange};
 use crate::control::failback;
 use crate::control::overrides::OverrideError;
-use crate::control::simulate::losses;
+use crate::control::simulate::{losses, promoted};
 use crate::daemon::clocks::Now;
 use crate::daemon::overrides::{Draft, OverrideEdit, Resolved, events};
 use crate::daemon::retained::STANDINGS;
@@ -29,7 +31,10 @@ impl Steer {
         let needs_confirmation = change.needs_confirmation();
         let before = self.publisher.snapshots().load_full();
         let next = self.publisher.preview(draft.over(WorldView { at: clock::now(), ..WorldView::clone(&before.view) }));
-        if let Some(unanswered) = losses(&before, &next).filter(|_| needs_confirmation) {
+        // An exclusive name moves when its active endpoint goes out of service, a moment after the change.
+        let [expected_before, expected] = [&*before, &next].map(promoted);
+        let compared = [expected_before.as_ref().unwrap_or(&before), expected.as_ref().unwrap_or(&next)];
+        if let Some(unanswered) = losses(compared[0], compared[1]).filter(|_| needs_confirmation) {
             return Err(OverrideError::Unconfirmed(Box::new(unanswered)));
         }
         let resolved = self.overrides.resolved();
@@ -40,10 +45,13 @@ impl Steer {
         self.report_transitions(&transitions);
         let saved = self.overrides.save(&self.state_dir);
         self.report_edits(&edits, &resolved);
-        let served = [before, self.publisher.snapshots().load_full()];
+        let compared = [
+            expected_before.map_or(before, Arc::new),
+            expected.map_or_else(|| self.publisher.snapshots().load_full(), Arc::new),
+        ];
         let targets = OverrideEdit::into_replies(edits);
         span.record("ok", true);
-        Ok(AppliedChange { targets, served, saved, shared })
+        Ok(AppliedChange { targets, compared, saved, shared })
     }
 
     /// Returns a name to its first member that is up; the change is served when this returns.
