@@ -37,7 +37,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use crate::config::LogFormat;
 use crate::control::ProblemDetails;
 use crate::model::OverrideState;
-use crate::printable::escaped;
+use crate::printable::escaped_lines;
 use crate::telemetry::log::{self, LevelFilter};
 
 /// The command line of `portolan`.
@@ -151,9 +151,9 @@ enum Format {
 struct Failure(String);
 
 impl Failure {
-    /// The server refused. Its message is not trusted.
+    /// The server refused. Its message is not trusted; it may have a line for each target.
     fn refused(refused: &ProblemDetails) -> Failure {
-        Failure(escaped(&refused.detail).into_owned())
+        Failure(escaped_lines(&refused.detail).into_owned())
     }
 }
 

@@ -50,14 +50,19 @@ pub(super) struct DrillArgs {
 #[derive(Debug, Subcommand)]
 enum What {
     /// Lose all endpoints of a region, and its vantages
+    #[command(after_help = "Example:\n  portolan drill lose-region us-east --for 60s --dry-run")]
     LoseRegion(TargetArgs),
     /// Lose one endpoint: its name, or ZONE/ENDPOINT
+    #[command(after_help = "Example:\n  portolan drill lose-endpoint fra1 --for 30s")]
     LoseEndpoint(TargetArgs),
     /// Lose the reports of one vantage
+    #[command(after_help = "Example:\n  portolan drill lose-vantage ns2 --for 60s")]
     LoseVantage(TargetArgs),
     /// Lose the reports of all vantages of other nodes
+    #[command(after_help = "Example:\n  portolan drill lose-fleet --for 60s")]
     LoseFleet(RunArgs),
     /// End the drill that runs
+    #[command(after_help = "Example:\n  portolan drill stop")]
     Stop(StopArgs),
 }
 
