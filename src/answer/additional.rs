@@ -144,6 +144,13 @@ impl<'q> Answering<'q> {
             CellContent::Static => self.add_static(extra, owner, rtype, Some(cell.ttl())),
             CellContent::Nodata => Ok(()),
             CellContent::Records => {
+                if let Some(only) = cell.only().filter(|_| cell.affinity().is_none()) {
+                    if only.rtype == rtype {
+                        self.reply.rrset(Section::Additional, owner, only.bytes, None)?;
+                        self.tallies.add(steered.tally_base + u32::from(only.slot));
+                    }
+                    return Ok(());
+                }
                 let picks = self.draw(extra.node.zone(), cell);
                 let are_addresses = picks.iter().all(|&pick| cell.record(pick).rtype == rtype);
                 if picks.is_empty() || !are_addresses {

@@ -10,7 +10,7 @@ use crate::snapshot::{ClassTables, LocalClass, Snapshot};
 use crate::wire::code::{flag, rcode};
 use crate::wire::query::Query;
 use crate::wire::reply::ReplyWriter;
-use crate::wire::{MAX_NAME, Pieces, tsig};
+use crate::wire::{MadeName, Pieces, tsig};
 
 /// The state of answering one query.
 pub(super) struct Answering<'q> {
@@ -43,8 +43,8 @@ pub(super) enum Reached<'q> {
     Question,
     /// The target of a CNAME record, uncompressed wire form, as the record has it.
     Target(&'q [u8]),
-    /// A name that a DNAME has made, lower case: so many octets of these.
-    Made([u8; MAX_NAME], usize),
+    /// A name that a DNAME has made.
+    Made(MadeName),
 }
 
 /// What follows after a node.

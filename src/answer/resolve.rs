@@ -9,8 +9,8 @@ use crate::model::ZoneId;
 use crate::snapshot::names::{LookupResult, NodeRef, RecordTarget, RrsetRef, hash_of};
 use crate::wire::code::{class, flag, rcode, rtype};
 use crate::wire::question::Question;
-use crate::wire::reply::{Full, Naming, Owner, QUESTION_AT, Section};
-use crate::wire::{MAX_NAME, NameBuf, PREPARED_HEAD, Pieces, SharedEnd, common_end_of};
+use crate::wire::reply::{Full, Owner, QUESTION_AT, Section};
+use crate::wire::{MAX_NAME, MadeName, PREPARED_HEAD, Pieces, SharedEnd, common_end_of};
 
 /// Most CNAMEs and DNAMEs that one reply follows. BIND and Unbound follow 11 in all (`max-query-restarts`), so more
 /// would not help them; another resolver asks for the rest.
@@ -166,19 +166,20 @@ impl<'q> Answering<'q> {
         wanted: NodeQuestion,
         ttl_cap: Option<u32>,
     ) -> Result<ChainStep, Full> {
-        // For ANY one RRset is enough (RFC 8482, 4.1).
-        let rrset = if wanted.qtype == rtype::ANY { node.rrsets().next() } else { node.rrset(wanted.qtype) };
-        if let Some(rrset) = rrset {
-            let at = self.add_rrset(Section::Answer, &wanted.owner, rrset, ttl_cap)?;
-            self.add_extras(Pending::Answer(rrset, wanted.owner.at()), at)?;
-            return Ok(ChainStep::Done(rcode::NOERROR));
-        }
         // RRSIG and NSEC exist next to a CNAME and belong to its name: it is not followed (RFC 2181, 10.1; RFC 4034).
-        let is_about_alias = matches!(wanted.qtype, rtype::RRSIG | rtype::NSEC);
-        match node.rrset(rtype::CNAME).filter(|_| !is_about_alias) {
-            Some(cname) => self.alias(wanted.owner, cname.records(), cname.ends().first(), cname.target(), 1),
-            None => self.negative(node.zone(), rcode::NOERROR, wanted, ttl_cap),
+        let rrset = match wanted.qtype {
+            // One RRset is enough (RFC 8482, 4.1).
+            rtype::ANY => node.rrsets().next(),
+            rtype::RRSIG | rtype::NSEC => node.rrset(wanted.qtype),
+            qtype => node.rrset_or_cname(qtype),
+        };
+        let Some(rrset) = rrset else { return self.negative(node.zone(), rcode::NOERROR, wanted, ttl_cap) };
+        if rrset.rtype() == rtype::CNAME && !matches!(wanted.qtype, rtype::CNAME | rtype::ANY) {
+            return self.alias(wanted.owner, rrset.records(), rrset.ends().first(), rrset.target(), 1);
         }
+        let at = self.add_rrset(Section::Answer, &wanted.owner, rrset, ttl_cap)?;
+        self.add_extras(Pending::Answer(rrset, wanted.owner.at()), at)?;
+        Ok(ChainStep::Done(rcode::NOERROR))
     }
 
     /// Adds a static RRset; returns the octet of its first record.
@@ -189,11 +190,10 @@ impl<'q> Answering<'q> {
         rrset: RrsetRef<'q>,
         ttl_cap: Option<u32>,
     ) -> Result<usize, Full> {
-        let (records, ends) = (rrset.records(), rrset.ends());
-        if ends.is_empty() {
-            return self.reply.rrset(section, Owner::At(owner.at()), records, ttl_cap);
+        match rrset.naming() {
+            None => self.reply.rrset(section, Owner::At(owner.at()), rrset.records(), ttl_cap),
+            Some(naming) => self.reply.rrset_naming(section, owner, naming, ttl_cap),
         }
-        self.reply.rrset_naming(section, owner, Naming { records, ends }, ttl_cap)
     }
 
     /// Answers with a CNAME record, and goes on to its target. `end`: how much of its end the target shares with the
@@ -219,20 +219,23 @@ impl<'q> Answering<'q> {
         })
     }
 
-    /// Answers with a prepared CNAME record whose target is `target`, at a name of `zone`.
+    /// Answers with a prepared CNAME record whose target is `target`, at a name of `zone`. `end`: how many octets at
+    /// its end the target shares with the name, where that is known.
     pub(super) fn steered_alias(
         &mut self,
         zone: ZoneId,
         owner: Pieces,
         record: &'q [u8],
         target: Option<RecordTarget>,
+        end: Option<usize>,
     ) -> Result<ChainStep, Full> {
         let name = record.get(PREPARED_HEAD..).unwrap_or_default();
-        let zone_len = match target.is_some_and(|target| !target.position.is_outside()) {
-            true => self.snapshot.zones.apex(zone).map_or(1, |apex| apex.name().len()),
-            false => 1,
-        };
-        let end = SharedEnd::with_owner(name.len(), common_end_of(self.reached(), name, zone_len));
+        let shared = end.unwrap_or_else(|| {
+            let is_inside = target.is_some_and(|target| !target.position.is_outside());
+            let apex = self.snapshot.zones.apex(zone).filter(|_| is_inside);
+            common_end_of(self.reached(), name, apex.map_or(1, |apex| apex.name().len()))
+        });
+        let end = SharedEnd::with_owner(name.len(), shared);
         self.alias(owner, record, Some(&end), target, STEERED_STEP)
     }
 
@@ -241,7 +244,7 @@ impl<'q> Answering<'q> {
         match &self.name {
             Reached::Question => self.query.question.as_ref().map_or(&[0], |question| question.name.as_wire()),
             Reached::Target(name) => name,
-            Reached::Made(octets, len) => octets.get(..*len).unwrap_or(&[0]),
+            Reached::Made(name) => name.as_wire(),
         }
     }
 
@@ -285,38 +288,28 @@ impl<'q> Answering<'q> {
             return Ok(ChainStep::Done(rcode::NOERROR));
         }
         self.make_name(prefix, target);
-        let Reached::Made(octets, len) = &self.name else { return Ok(ChainStep::Done(rcode::NOERROR)) };
-        let labels = octets.get(..prefix).unwrap_or_default();
+        let Reached::Made(name) = &mut self.name else { return Ok(ChainStep::Done(rcode::NOERROR)) };
+        let labels = (&name.octets()[..], prefix);
         let owner = self.reply.cname_of_dname(wanted.owner.at(), dname.ttl(), labels, used.target)?;
         // The CNAME itself answers the question (RFC 6672, 3.2 step 3c).
         if wanted.qtype == rtype::CNAME {
             return Ok(ChainStep::Done(rcode::NOERROR));
         }
-        let name = octets.get(..*len).unwrap_or_default();
-        let zones = &*self.snapshot.zones;
-        let below = dname.target().and_then(|target| zones.position_below(target.position));
-        let Some(position) = below.or_else(|| Some(zones.position_in(zone, &NameBuf::parse(name)?))) else {
-            return Ok(ChainStep::Done(rcode::NOERROR));
-        };
-        Ok(ChainStep::Follow(Next { owner, target: RecordTarget { position, hash: hash_of(name) }, steps: 1 }))
+        let above = dname.target().map(|target| target.position);
+        let target = self.snapshot.zones.target_below(zone, above, name, prefix);
+        Ok(ChainStep::Follow(Next { owner, target, steps: 1 }))
     }
 
-    /// Makes the name that the chain has reached its first `prefix` octets before `target`, in lower case.
+    /// Makes the name that the chain has reached its first `prefix` octets before `target`.
     fn make_name(&mut self, prefix: usize, target: &[u8]) {
-        if !matches!(self.name, Reached::Made(..)) {
-            let mut octets = [0; MAX_NAME];
-            if let (Some(to), Some(from)) = (octets.get_mut(..prefix), self.reached().get(..prefix)) {
-                to.copy_from_slice(from);
-                // A length octet is 63 at most, so that folding case never changes one.
-                to.make_ascii_lowercase();
-            }
-            self.name = Reached::Made(octets, prefix);
+        if !matches!(self.name, Reached::Made(_)) {
+            self.name = Reached::Made(match (&self.name, &self.query.question) {
+                (Reached::Question, Some(question)) => MadeName::of_question(&question.name),
+                _ => MadeName::of(self.reached()),
+            });
         }
-        let Reached::Made(octets, len) = &mut self.name else { return };
-        *len = prefix + target.len();
-        if let Some(end) = octets.get_mut(prefix..*len) {
-            end.copy_from_slice(target);
-            end.make_ascii_lowercase();
+        if let Reached::Made(name) = &mut self.name {
+            name.replace_end(prefix, target);
         }
     }
 

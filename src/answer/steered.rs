@@ -17,6 +17,9 @@ use crate::wire::reply::{Full, Owner, Section};
 const A_LEN: usize = PREPARED_HEAD + 4;
 const AAAA_LEN: usize = PREPARED_HEAD + 16;
 
+/// Up to this many records are counted one by one.
+const FEW: usize = 8;
+
 impl<'q> Answering<'q> {
     /// Answers from a steered node. Types that the policy does not answer come from the zone file.
     pub(super) fn steered_node(
@@ -77,7 +80,8 @@ impl<'q> Answering<'q> {
         wanted: NodeQuestion,
     ) -> Result<ChainStep, Full> {
         let target = self.snapshot.zones.steered_target(steered.aliases, record.slot);
-        let step = self.steered_alias(node.zone(), wanted.owner, record.bytes, target)?;
+        let end = self.snapshot.zones.alias_end(steered.alias_ends, record.slot);
+        let step = self.steered_alias(node.zone(), wanted.owner, record.bytes, target, end)?;
         self.tallies.add(steered.tally_base + u32::from(record.slot));
         let is_answer = matches!(wanted.qtype, rtype::CNAME | rtype::ANY);
         Ok(if is_answer { ChainStep::Done(rcode::NOERROR) } else { step })
@@ -99,8 +103,10 @@ impl<'q> Answering<'q> {
             }
             (owner, _) => self.reply.rrset_of(section, owner, picks.iter().map(|&pick| cell.record(pick).bytes)),
         }?;
-        for &pick in picks {
-            self.tallies.add(steered.tally_base + u32::from(cell.slot(pick)));
+        let ids = picks.iter().map(|&pick| steered.tally_base + u32::from(cell.slot(pick)));
+        match picks.len() > FEW && cell.has_distinct_slots() {
+            true => self.tallies.add_distinct(ids),
+            false => ids.for_each(|id| self.tallies.add(id)),
         }
         Ok(at)
     }

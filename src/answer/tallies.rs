@@ -36,6 +36,21 @@ impl Tallies {
     }
 }
 
+impl Tallies {
+    /// As [`Tallies::add`], of ids each of which is there once.
+    pub fn add_distinct(&mut self, ids: impl ExactSizeIterator<Item = u32>) {
+        if self.len > 0 {
+            ids.for_each(|id| self.add(id));
+            return;
+        }
+        self.len = ids.len().min(MAX_ANSWERS);
+        for (to, id) in self.ids.iter_mut().zip(ids) {
+            *to = id;
+            self.bits |= 1 << (id % u64::BITS);
+        }
+    }
+}
+
 impl<'a> IntoIterator for &'a Tallies {
     type Item = &'a u32;
     type IntoIter = std::slice::Iter<'a, u32>;
@@ -56,6 +71,14 @@ mod tests {
             tallies.add(id);
         }
         assert_eq!(tallies.as_slice(), (0..MAX_ANSWERS as u32).collect::<Vec<_>>());
+        let mut at_once = Tallies::default();
+        at_once.add_distinct((0..100_u32).collect::<Vec<_>>().into_iter());
+        assert_eq!(at_once.as_slice(), tallies.as_slice());
+        let mut more = Tallies::default();
+        more.add(3);
+        more.add_distinct([5, 3, 69].into_iter());
+        more.add(69);
+        assert_eq!(more.as_slice(), [3, 5, 69]);
         let mut tallies = Tallies::default();
         for id in [7, 71, 135, 71, 7, 8, 7 + 64 * 1000] {
             tallies.add(id);

@@ -5,15 +5,18 @@
 mod affinity;
 #[cfg(test)]
 mod law_tests;
+mod picks;
 mod race;
 mod rdata;
 #[cfg(test)]
 mod tests;
+mod time_buckets;
 mod weights;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
+pub use picks::Picks;
 use rdata::Rdata;
 
 use crate::model::{MAX_ANSWERS, Model, Policy};
@@ -47,6 +50,8 @@ pub struct Cell {
     has_twins: bool,
     /// Whether any records may be in one reply, in any order: none is a blank, a twin, or alone.
     is_plain: bool,
+    /// Whether each share has one record.
+    has_single_shares: bool,
     /// Octets of each record, where all have as many: then they are one after the other, in their order.
     record_len: Option<usize>,
     /// The fewest octets of the records of a reply, as far as that is known.
@@ -115,30 +120,6 @@ impl<'a> PreparedRecord<'a> {
     }
 }
 
-/// Records drawn from a cell, in the order they go into the reply.
-#[derive(Debug, Clone, Copy)]
-pub struct Picks {
-    indexes: [u16; MAX_ANSWERS],
-    len: usize,
-}
-
-impl std::ops::Deref for Picks {
-    type Target = [u16];
-
-    fn deref(&self) -> &[u16] {
-        &self.indexes[..self.len]
-    }
-}
-
-impl Picks {
-    fn push(&mut self, index: u16) {
-        if self.len < MAX_ANSWERS {
-            self.indexes[self.len] = index;
-            self.len += 1;
-        }
-    }
-}
-
 impl Cell {
     /// Prepares `decision`. Its endpoints must be of `policy`, and have an answerable for its facet.
     pub fn prepare(model: &Model, policy: &Policy, decision: Arc<Decision>) -> Cell {
@@ -150,6 +131,7 @@ impl Cell {
             has_blanks: false,
             has_twins: false,
             is_plain: false,
+            has_single_shares: false,
             record_len: None,
             least_octets: 0,
             tiers: Box::new([]),
@@ -227,7 +209,8 @@ impl Cell {
         let len = |record: &StoredRecord| (record.end - record.start) as usize;
         let first_len = records.first().map(len);
         self.record_len = first_len.filter(|first| *first > 0 && records.iter().all(|record| len(record) == *first));
-        let is_each_drawn = self.is_plain && tiers.iter().flat_map(|tier| &tier.shares).all(|share| share.count == 1);
+        self.has_single_shares = tiers.iter().flat_map(|tier| &tier.shares).all(|share| share.count == 1);
+        let is_each_drawn = self.is_plain && self.has_single_shares;
         let count = match self.is_whole {
             true => twins.len().min(MAX_ANSWERS),
             false if is_each_drawn && self.draws > 1 => records.len().min(self.draws).min(self.limit),
@@ -312,6 +295,11 @@ impl Cell {
         self.least_octets
     }
 
+    /// Whether each record is of another endpoint. Where every reply has all records, one endpoint may have several.
+    pub fn has_distinct_slots(&self) -> bool {
+        self.is_plain && self.has_single_shares && !self.is_whole
+    }
+
     /// The slot of the record at an index of [`Cell::pick`].
     pub fn slot(&self, index: u16) -> u16 {
         self.records[usize::from(index)].slot
@@ -352,7 +340,7 @@ impl Cell {
     fn is_complete(&self, draw: &Draw) -> bool {
         let is_alone = |index: &u16| self.records[usize::from(*index)].is_alone;
         draw.draws >= self.draws
-            || draw.picks.len >= self.limit
+            || draw.picks.len() >= self.limit
             || (!self.is_plain && draw.picks.first().is_some_and(is_alone))
     }
 
@@ -376,7 +364,7 @@ impl Cell {
             Some(_) | None => draw.chance.below(u64::from(share.count)) as u16,
         };
         let picks = &mut draw.picks;
-        let before = picks.len;
+        let before = picks.len();
         for step in 0..share.count {
             let index = share.first + (turn + step) % share.count;
             let record = self.records[usize::from(index)];
@@ -384,7 +372,7 @@ impl Cell {
             let bit = 1 << (u32::from(record.twin) % u64::BITS);
             let is_picked = self.has_twins && draw.slots & bit != 0 && picks.iter().any(is_twin);
             draw.has_blank |= record.is_blank();
-            if picks.len >= self.limit || is_picked || (record.is_alone && picks.len > 0) {
+            if picks.len() >= self.limit || is_picked || (record.is_alone && !picks.is_empty()) {
                 continue;
             }
             if record.is_blank() || (record.is_alone && draw.has_blank) {
@@ -396,7 +384,7 @@ impl Cell {
                 break;
             }
         }
-        draw.draws += usize::from(picks.len > before);
+        draw.draws += usize::from(picks.len() > before);
     }
 }
 
@@ -416,14 +404,7 @@ struct Draw {
 
 impl Draw {
     fn begin(entropy: u64, net: Option<u64>) -> Draw {
-        Draw {
-            picks: Picks { indexes: [0; MAX_ANSWERS], len: 0 },
-            chance: Chance(SplitMix(entropy)),
-            draws: 0,
-            net,
-            has_blank: false,
-            slots: 0,
-        }
+        Draw { picks: Picks::default(), chance: Chance(SplitMix(entropy)), draws: 0, net, has_blank: false, slots: 0 }
     }
 }
 

@@ -12,7 +12,8 @@ mod index;
 mod targets;
 
 use crate::model::{Ecs, Model, PolicyId, ZoneId};
-use crate::wire::code::rtype;
+use crate::wire::code::rtype::{self, CNAME};
+use crate::wire::reply::Naming;
 use crate::wire::{Name, NameBuf, PREPARED_HEAD, SharedEnd, each_prepared};
 use epochs::EpochSlot;
 use index::NameIndex;
@@ -21,6 +22,8 @@ pub use targets::{NO_TARGETS, Position, RecordTarget};
 
 /// No node.
 const NONE: u32 = u32::MAX;
+/// Up to this many RRsets of a node are passed one by one, which is as fast as a search.
+const FEW: u16 = 8;
 
 /// Every name of every zone.
 #[derive(Debug, Default, Clone)]
@@ -33,6 +36,9 @@ pub struct ZoneTable {
     targets: Vec<Option<RecordTarget>>,
     /// Of each RRset whose names are compressed, in the order of the names.
     ends: Vec<SharedEnd>,
+    /// Of steered names that can be aliases, how many octets at its end the target of each endpoint has in common with
+    /// the name.
+    alias_ends: Vec<u8>,
     steered: Vec<SteeredNode>,
     zones: Vec<ZoneHead>,
     /// The records with the epochs of exclusive names.
@@ -98,6 +104,8 @@ struct StoredRrset {
     first_extra: u32,
     /// The place of the first of its shared ends.
     first_end: u32,
+    /// Of one whose names share ends, the fewest octets that it takes.
+    least_len: u32,
     extras: u16,
 }
 
@@ -131,6 +139,8 @@ pub struct SteeredNode {
     pub index: usize,
     /// What its CNAMEs lead to: for [`ZoneTable::steered_target`].
     pub aliases: u32,
+    /// How much of their ends these targets share with the name: for [`ZoneTable::alias_end`].
+    pub alias_ends: u32,
     /// What its SRV, HTTPS and SVCB records point at: for [`ZoneTable::steered_target`].
     pub services: u32,
     /// Whether the policy gives A records.
@@ -280,10 +290,6 @@ impl ZoneTable {
     }
 }
 
-fn label_count(wire: &[u8]) -> usize {
-    NameBuf::parse(wire).map_or(0, |name| name.label_count())
-}
-
 /// A name of a zone, in its table.
 #[derive(Debug, Clone, Copy)]
 pub struct NodeRef<'t> {
@@ -326,12 +332,23 @@ impl<'t> NodeRef<'t> {
 
     /// Its static RRset of one type.
     pub fn rrset(&self, rtype: u16) -> Option<RrsetRef<'t>> {
-        /// Up to this many are passed one by one, which is as fast as a search.
-        const FEW: u16 = 8;
-        let (node, table) = (self.node(), self.table);
-        if node.rrsets <= FEW {
+        if self.node().rrsets <= FEW {
             return self.rrsets().find(|rrset| rrset.rtype() == rtype);
         }
+        self.searched(rtype)
+    }
+
+    /// Its static RRset of one type, or else its CNAME: in one pass, because a step of a chain asks for both. A name
+    /// with a CNAME has no other types but those of DNSSEC (RFC 2181, 10.1).
+    pub fn rrset_or_cname(&self, rtype: u16) -> Option<RrsetRef<'t>> {
+        if self.node().rrsets <= FEW {
+            return self.rrsets().find(|rrset| rrset.rtype() == rtype || rrset.rtype() == CNAME);
+        }
+        self.searched(rtype).or_else(|| self.searched(CNAME))
+    }
+
+    fn searched(&self, rtype: u16) -> Option<RrsetRef<'t>> {
+        let (node, table) = (self.node(), self.table);
         let own = table.rrsets.get(node.first_rrset as usize..)?.get(..node.rrsets.into())?;
         let at = own.binary_search_by_key(&rtype, |stored| stored.rtype).ok()?;
         Some(RrsetRef { table, stored: own.get(at)? })
@@ -364,6 +381,12 @@ impl<'t> RrsetRef<'t> {
     /// The RDATA of each record, nothing in it compressed.
     pub fn rdatas(&self) -> impl Iterator<Item = &'t [u8]> + use<'t> {
         rdatas(self.records())
+    }
+
+    /// Its records, with how the names in them share their ends; `None` where they are not compressed.
+    pub fn naming(&self) -> Option<Naming<'t>> {
+        let ends = self.table.ends.get(self.stored.first_end as usize..)?;
+        Some(Naming { records: self.records(), ends, least_len: self.stored.least_len as usize })
     }
 
     /// How the names in its records share their ends; empty where they are not compressed.

@@ -19,8 +19,10 @@ const NONE: u8 = u8::MAX;
 /// Most labels that [`common_end_of`] passes over: more than two usual names have together.
 const MAX_STEPS: usize = 24;
 
-/// A name that a reply has, in pieces: labels, then a pointer to the next piece, where there is one.
+/// A name that a reply has, in pieces: labels, then a pointer to the next piece, where there is one. Each step of a
+/// chain copies it, which takes two moves with this alignment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(align(8))]
 pub struct Pieces {
     /// Octets of the name, uncompressed.
     len: u8,
@@ -203,7 +205,7 @@ pub fn share_ends<'r>(owner: &[u8], rtype: u16, rdatas: impl ExactSizeIterator<I
 }
 
 /// Octets of the longest name that ends both names, uncompressed; case does not count.
-fn common_end(one: &[u8], other: &[u8]) -> usize {
+pub fn common_end(one: &[u8], other: &[u8]) -> usize {
     common_end_within(one, other, usize::MAX).unwrap_or(1)
 }
 

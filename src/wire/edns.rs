@@ -84,25 +84,37 @@ impl<'a> Edns<'a> {
     /// Reads all options. Of two with the same code the first counts, and the others are not read (of cookies RFC 7873,
     /// 5.2 says so).
     fn read_options(&mut self, mut rest: &'a [u8]) -> Option<()> {
+        if rest.is_empty() {
+            return Some(());
+        }
         let mut left = MAX_OPTIONS;
-        while !rest.is_empty() {
-            left = left.checked_sub(1)?;
-            let (head, after) = rest.split_first_chunk::<4>()?;
-            let code = u16::from_be_bytes([head[0], head[1]]);
-            let (data, next) = after.split_at_checked(usize::from(u16::from_be_bytes([head[2], head[3]])))?;
-            rest = next;
-            match code {
+        let (mut subnet, mut cookie) = (None, None);
+        let is_whole = loop {
+            let Some((head, after)) = rest.split_first_chunk::<4>() else { break rest.is_empty() };
+            let head = u32::from_be_bytes(*head);
+            let Some((data, next)) = after.split_at_checked((head & 0xFFFF) as usize).filter(|_| left > 0) else {
+                break false;
+            };
+            (rest, left) = (next, left - 1);
+            match (head >> 16) as u16 {
                 option::NSID => self.wants_nsid = true,
                 option::PADDING => self.is_padded = true,
-                option::CLIENT_SUBNET if self.client_subnet.is_none() => {
-                    self.client_subnet = Some(ClientSubnet::parse(data)?);
-                }
-                option::COOKIE if self.cookie.is_none() => self.cookie = Some(Cookie::parse(data)?),
+                option::CLIENT_SUBNET => subnet = subnet.or(Some(data)),
+                option::COOKIE => cookie = cookie.or(Some(data)),
                 // Unknown options are ignored (RFC 6891, 6.1.2).
                 _ => {}
             }
+        };
+        let mut is_sound = is_whole;
+        if let Some(data) = subnet {
+            self.client_subnet = ClientSubnet::parse(data);
+            is_sound &= self.client_subnet.is_some();
         }
-        Some(())
+        if let Some(data) = cookie {
+            self.cookie = Cookie::parse(data);
+            is_sound &= self.cookie.is_some();
+        }
+        is_sound.then_some(())
     }
 }
 

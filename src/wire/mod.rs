@@ -5,6 +5,7 @@ pub mod code;
 mod compress;
 pub mod cookie;
 pub mod edns;
+mod made;
 mod name;
 mod namebuf;
 mod prepared;
@@ -14,7 +15,8 @@ mod record;
 pub mod reply;
 pub mod tsig;
 
-pub use compress::{Pieces, SharedEnd, common_end_of, compressed_names, name_len, share_ends};
+pub use compress::{Pieces, SharedEnd, common_end, common_end_of, compressed_names, name_len, share_ends};
+pub use made::MadeName;
 pub use name::{MAX_LABEL, MAX_NAME, Name, NameError};
 pub use namebuf::{MAX_LABELS, NameBuf};
 pub use prepared::{OWNER_IS_QUESTION, PREPARED_HEAD, each_prepared, put_prepared};

@@ -53,6 +53,11 @@ impl NameBuf {
         &self.bytes[..usize::from(self.len)]
     }
 
+    /// Where its labels begin, the root's too; zeros behind them.
+    pub(super) fn starts(&self) -> &[u8; MAX_LABELS + 1] {
+        &self.starts
+    }
+
     /// How many labels it has, the root's left out.
     pub fn label_count(&self) -> usize {
         usize::from(self.labels)

@@ -2,13 +2,16 @@
 //! an RRset is added whole or not at all, and room for OPT is reserved from the start.
 
 use crate::wire::code::{class, rtype};
-use crate::wire::compress::{Bases, Pieces, SharedEnd, compressed_names};
+use crate::wire::compress::{Pieces, SharedEnd};
 use crate::wire::{HEADER_LEN, PREPARED_HEAD, each_prepared};
 
+mod naming;
 #[cfg(test)]
 mod tests;
 mod trailer;
 
+use naming::copied;
+pub use naming::least_len;
 pub use trailer::OptHead;
 
 /// The octet of the question's name.
@@ -41,6 +44,8 @@ pub struct Naming<'a> {
     pub records: &'a [u8],
     /// The ends of the names in them, in their order.
     pub ends: &'a [SharedEnd],
+    /// [`least_len`] of both.
+    pub least_len: usize,
 }
 
 /// Something did not fit. The reply is as it was before.
@@ -159,55 +164,53 @@ impl<'o> ReplyWriter<'o> {
     pub fn cname(&mut self, owner: &Pieces, record: &[u8], end: SharedEnd) -> Result<Pieces, Full> {
         let Some((head, target)) = record.split_first_chunk::<PREPARED_HEAD>() else { return Err(Full) };
         let end = owner.shared_end(end.shared.into());
-        let labels = without_end(target, end);
-        let at = self.one_name(Section::Answer, owner.at(), *head, &[], labels, end)?;
-        Ok(Pieces::joined(at, labels.len(), end))
+        let literal = without_end(target, end).len();
+        let at = self.one_name(owner.at(), *head, target, literal, end)?;
+        Ok(Pieces::joined(at, literal, end))
     }
 
-    /// Adds the CNAME that a DNAME makes (RFC 6672, 3.1). Its target is `prefix`, whole labels without the root, before
-    /// `end`, the DNAME's target, which the reply has. Returns the target.
-    pub fn cname_of_dname(&mut self, owner: u16, ttl: u32, prefix: &[u8], end: Pieces) -> Result<Pieces, Full> {
+    /// Adds the CNAME that a DNAME makes (RFC 6672, 3.1). Its target is the first `prefix` octets of `name`, which are
+    /// whole labels, before `end`, the DNAME's target, which the reply has. Returns the target.
+    pub fn cname_of_dname(
+        &mut self,
+        owner: u16,
+        ttl: u32,
+        (name, prefix): (&[u8], usize),
+        end: Pieces,
+    ) -> Result<Pieces, Full> {
         let ([ttl_1, ttl_2, ttl_3, ttl_4], [_, type_lo]) = (ttl.to_be_bytes(), rtype::CNAME.to_be_bytes());
         let head = [0, 0, 0, type_lo, 0, class::IN as u8, ttl_1, ttl_2, ttl_3, ttl_4, 0, 0];
-        let at = self.one_name(Section::Answer, owner, head, &[], prefix, Some(end))?;
-        Ok(Pieces::joined(at, prefix.len(), Some(end)))
+        let at = self.one_name(owner, head, name, prefix, Some(end))?;
+        Ok(Pieces::joined(at, prefix, Some(end)))
     }
 
-    /// Adds a record whose RDATA is `fixed` and then one name: `labels`, and `end` or the root. `head` is that of a
-    /// prepared record. Returns the octet of the name.
+    /// Adds a record to the answer whose RDATA is one name: the first `literal` octets of `name`, which are whole
+    /// labels, and then `end` or the root. `head` is that of a prepared record. Returns the octet of the name.
     fn one_name(
         &mut self,
-        section: Section,
         owner: u16,
         mut head: [u8; PREPARED_HEAD],
-        fixed: &[u8],
-        labels: &[u8],
+        name: &[u8],
+        literal: usize,
         end: Option<Pieces>,
     ) -> Result<usize, Full> {
-        let start = self.at + PREPARED_HEAD + fixed.len();
         // The root takes one octet, a pointer two.
-        let stop = start + labels.len() + 1 + usize::from(end.is_some());
-        let len = (stop - self.at - PREPARED_HEAD) as u16;
+        let len = literal + 1 + usize::from(end.is_some());
         head[..2].copy_from_slice(&pointer(owner));
-        head[10..].copy_from_slice(&len.to_be_bytes());
-        if stop > self.limit {
-            return Err(Full);
-        }
-        let (to, rest) = self.out[self.at..stop].split_at_mut(PREPARED_HEAD);
-        to.copy_from_slice(&head);
-        let (to, rest) = rest.split_at_mut(fixed.len());
-        // Two octets or none, so that no function is called for them.
-        to.iter_mut().zip(fixed).for_each(|(to, from)| *to = *from);
-        let (to, rest) = rest.split_at_mut(labels.len());
-        to.copy_from_slice(labels);
+        head[10..].copy_from_slice(&(len as u16).to_be_bytes());
+        let free = self.out.get_mut(self.at..self.limit).ok_or(Full)?;
+        let (to, free) = free.split_first_chunk_mut::<PREPARED_HEAD>().ok_or(Full)?;
+        *to = head;
+        let data = copied(free, name, literal, len).ok_or(Full)?;
         match end {
-            Some(end) => rest.copy_from_slice(&pointer(end.at())),
-            None => rest.fill(0),
+            Some(end) => *data.last_chunk_mut::<2>().ok_or(Full)? = pointer(end.at()),
+            None => *data.last_mut().ok_or(Full)? = 0,
         }
-        self.at = stop;
-        let count = &mut self.counts[section as usize];
+        let at = self.at + PREPARED_HEAD;
+        self.at = at + len;
+        let count = &mut self.counts[Section::Answer as usize];
         *count = count.checked_add(1).ok_or(Full)?;
-        Ok(start)
+        Ok(at)
     }
 
     /// Copies prepared records and returns how many there are; below an owner pointer.
@@ -249,69 +252,6 @@ impl<'o> ReplyWriter<'o> {
             count += 1;
         }
         Ok(count)
-    }
-
-    fn naming(
-        &mut self,
-        section: Section,
-        owner: &Pieces,
-        rrset: Naming<'_>,
-        ttl_cap: Option<u32>,
-    ) -> Result<(), Full> {
-        let room = self.room();
-        if rrset.records.len() > room && least_len(&rrset) > room {
-            return Err(Full);
-        }
-        let mut bases = Bases::of(*owner);
-        let mut ends = rrset.ends.iter();
-        for record in each_prepared(rrset.records) {
-            let Some((head, rdata)) = record.split_first_chunk::<PREPARED_HEAD>() else { return Err(Full) };
-            let mut head = *head;
-            cap_ttl(&mut head, ttl_cap);
-            let (before, names) = compressed_names(u16::from_be_bytes([head[2], head[3]]));
-            let (fixed, mut rest) = rdata.split_at_checked(before).ok_or(Full)?;
-            if names == 1 {
-                let end = *ends.next().ok_or(Full)?;
-                let shared = bases.end_for(end);
-                let labels = without_end(rest, shared);
-                let at = self.one_name(section, owner.at(), head, fixed, labels, shared)?;
-                if end.is_base() {
-                    bases.enter(end, Pieces::joined(at, labels.len(), shared));
-                }
-                continue;
-            }
-            head[..2].copy_from_slice(&pointer(owner.at()));
-            self.put(&head)?;
-            let rdata_at = self.at;
-            self.put(fixed)?;
-            for _ in 0..names {
-                let end = *ends.next().ok_or(Full)?;
-                let (name, next) = rest.split_at_checked(end.len.into()).ok_or(Full)?;
-                let written = self.name(name, bases.end_for(end))?;
-                bases.enter(end, written);
-                rest = next;
-            }
-            self.put(rest)?;
-            let len = (self.at - rdata_at) as u16;
-            self.out[rdata_at - 2..rdata_at].copy_from_slice(&len.to_be_bytes());
-            let count = &mut self.counts[section as usize];
-            *count = count.checked_add(1).ok_or(Full)?;
-        }
-        Ok(())
-    }
-
-    /// Writes a name, with a pointer to its end where the reply has that.
-    fn name(&mut self, name: &[u8], end: Option<Pieces>) -> Result<Pieces, Full> {
-        let at = self.at;
-        let labels = without_end(name, end);
-        match end {
-            Some(end) => {
-                self.put(labels)?;
-                self.put(&pointer(end.at()))?;
-            }
-            None => self.put(name)?,
-        }
-        Ok(Pieces::joined(at, labels.len(), end))
     }
 
     /// Counts what was added since `mark`, or takes it back. Returns where it begins.
@@ -387,17 +327,6 @@ impl<'o> ReplyWriter<'o> {
         }
         self.at
     }
-}
-
-/// The fewest octets that an RRset takes: a pointer in place of each end that is shared.
-fn least_len(rrset: &Naming<'_>) -> usize {
-    let mut ends = rrset.ends.iter();
-    let of_record = |record: &[u8]| {
-        let rtype = record.get(2..4).map_or(0, |rtype| u16::from_be_bytes([rtype[0], rtype[1]]));
-        let (_, names) = compressed_names(rtype);
-        record.len() - ends.by_ref().take(names).map(SharedEnd::saved).sum::<usize>().min(record.len())
-    };
-    each_prepared(rrset.records).map(of_record).sum()
 }
 
 /// The labels of a name without its `end`, or without the root.

@@ -40,12 +40,18 @@ impl Cell {
         draw.picks
     }
 
-    /// Draws many shares of at most [`FEW`]. `false`: they are few, or not in one choice, and nothing was drawn.
+    /// Draws several shares of at most [`FEW`]. `false`: they are few, or not in one choice, and nothing was drawn.
     #[inline(never)]
     fn draw_sorted(&self, tier: &CellTier, race: &Race, draw: &mut Draw, net: ClientNet) -> bool {
-        let Some(sorted) = race.sorted::<FEW>(self.draws.min(self.limit), net.number, &mut draw.chance) else {
-            return false;
-        };
+        // Each share that is drawn adds one record, or else nobody knows how many are needed.
+        let is_each_added = self.is_plain && self.has_single_shares;
+        let left = self.draws.saturating_sub(draw.draws).min(self.limit.saturating_sub(draw.picks.len()));
+        let count = if is_each_added { left } else { tier.shares.len() };
+        let Some(sorted) = race.sorted(count, net.number) else { return false };
+        if is_each_added {
+            draw.draws += draw.picks.extend(sorted.shares().map(|share| tier.shares[share].first));
+            return true;
+        }
         for share in sorted.shares() {
             if self.is_complete(draw) {
                 break;

@@ -12,16 +12,32 @@ use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 
 use super::Chance;
+use super::time_buckets::{self, TimeBuckets};
 use crate::model::MAX_ENDPOINTS;
 use crate::placing::{SplitMix, mix};
 use crate::steering::PathStep;
+
+/// Fewer shares are not sorted: a heap of them costs little.
+const LEAST_SORTED: usize = 16;
+/// Most shares that are sorted: their places have six bits.
+const MOST_SORTED: usize = time_buckets::MOST;
+/// The bits of a share's place.
+const PLACE: u64 = MOST_SORTED as u64 - 1;
 
 /// The tree of one tier, in order of depth, the root first.
 #[derive(Debug)]
 pub(super) struct Race {
     nodes: Box<[Node]>,
-    /// Whether all nodes but the root are shares.
-    is_flat: bool,
+    /// The shares, where they are one choice by net, and neither few nor many: for [`Race::sorted`].
+    flat: Box<[FlatShare]>,
+    buckets: Option<TimeBuckets>,
+}
+
+/// A share of a race that is one choice by net.
+#[derive(Debug, Clone, Copy)]
+struct FlatShare {
+    key: u64,
+    rate: f64,
 }
 
 #[derive(Debug)]
@@ -80,8 +96,9 @@ impl Race {
             nodes.push(Node { key: branch.key, rate: branch.rate, by_net: branch.by_net, below });
             waiting.extend(branch.children);
         }
-        let is_flat = nodes.iter().skip(1).all(|node| matches!(node.below, Below::Share(_)));
-        Some(Race { nodes: nodes.into(), is_flat })
+        let flat = flat(&nodes).unwrap_or_default();
+        let buckets = TimeBuckets::of(flat.iter().map(|share| share.rate));
+        Some(Race { nodes: nodes.into(), flat, buckets })
     }
 
     /// The share that is drawn first.
@@ -111,6 +128,7 @@ impl Race {
         }
     }
 
+    #[inline]
     fn soonest(&self, members: Range<u16>, net: u64, chance: &mut Chance) -> usize {
         let (mut soonest, mut least) = (usize::from(members.start), f64::INFINITY);
         for member in members.map(usize::from) {
@@ -128,27 +146,24 @@ impl Race {
         soonest
     }
 
-    /// As [`Race::order`], all at once, which is less work where `draws` is a good part of the shares; `None`
-    /// otherwise, and where one choice is below another. `N` is at least how many shares there are.
-    pub(super) fn sorted<const N: usize>(
-        &self,
-        draws: usize,
-        net: u64,
-        chance: &mut Chance,
-    ) -> Option<FinishedRace<N>> {
-        /// Sorting all costs as much as taking so many from a heap (measured with 64 shares).
-        const LEAST_DRAWS: usize = 16;
-        if !self.is_flat || draws < LEAST_DRAWS {
+    /// As [`Race::order`], all at once, but only the first `count` shares; `None` where the shares are few, many, or
+    /// not one choice by net.
+    pub(super) fn sorted(&self, count: usize, net: u64) -> Option<FinishedRace> {
+        if self.flat.is_empty() {
             return None;
         }
-        let mut sorted = FinishedRace { shares: [(0, 0); N], len: 0 };
-        for (to, node) in sorted.shares.iter_mut().zip(self.nodes.iter().skip(1)) {
-            let Below::Share(share) = node.below else { return None };
-            // Times are never negative, and zero has no sign, so that their bits have their order.
-            *to = (node.time(net, chance).to_bits(), share);
-            sorted.len += 1;
+        let mut sorted = FinishedRace { times: [0; MOST_SORTED], len: count.min(self.flat.len()) };
+        for ((to, share), at) in sorted.times.iter_mut().zip(&self.flat).zip(0..) {
+            let time = exponential(mix(net ^ share.key)) / share.rate;
+            // Times are never negative, and zero has no sign, so that their bits have their order. The place of the
+            // share replaces the last six: they decide between two shares in one of 2^46 cases, and numbers are
+            // sorted in half the time of pairs.
+            *to = time.to_bits() & !PLACE | at;
         }
-        sorted.shares.get_mut(..sorted.len)?.sort_unstable_by_key(|(time, _)| *time);
+        match self.buckets {
+            Some(buckets) => buckets.sort(&mut sorted.times, self.flat.len()),
+            None => sorted.times.get_mut(..self.flat.len())?.sort_unstable(),
+        }
         Some(sorted)
     }
 
@@ -209,16 +224,27 @@ fn uniform(number: u64) -> f64 {
     ((number >> 11) + 1) as f64 / TWO_TO_53
 }
 
-/// The end of a race: all shares in their order, with their times.
-pub(super) struct FinishedRace<const N: usize> {
-    shares: [(u64, u16); N],
+/// The shares of a race that is one choice by net, by their places; `None` where they are few or many, or it is not.
+fn flat(nodes: &[Node]) -> Option<Box<[FlatShare]>> {
+    let count = nodes.len().checked_sub(1).filter(|count| (LEAST_SORTED..=MOST_SORTED).contains(count))?;
+    let mut shares = vec![FlatShare { key: 0, rate: 0.0 }; count];
+    for node in nodes.iter().skip(1) {
+        let Below::Share(share) = node.below else { return None };
+        *shares.get_mut(usize::from(share)).filter(|_| node.by_net)? = FlatShare { key: node.key, rate: node.rate };
+    }
+    Some(shares.into())
+}
+
+/// The end of a race: the times of the first shares in their order, each with the share's place in its last bits.
+pub(super) struct FinishedRace {
+    times: [u64; MOST_SORTED],
     len: usize,
 }
 
-impl<const N: usize> FinishedRace<N> {
-    /// The shares in their order.
-    pub(super) fn shares(&self) -> impl Iterator<Item = usize> {
-        self.shares.iter().take(self.len).map(|(_, share)| usize::from(*share))
+impl FinishedRace {
+    /// The first shares in their order.
+    pub(super) fn shares(&self) -> impl ExactSizeIterator<Item = usize> {
+        self.times.iter().take(self.len).map(|time| (time & PLACE) as usize)
     }
 }
 

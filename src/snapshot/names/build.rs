@@ -130,6 +130,7 @@ impl Builder {
                 records,
                 first_extra: 0,
                 first_end: NONE,
+                least_len: 0,
                 extras: 0,
             });
         }
@@ -159,6 +160,7 @@ impl Builder {
             tally_base,
             index,
             aliases: NONE,
+            alias_ends: NONE,
             services: NONE,
             has_v4: facets.contains(&Facet::V4),
             has_v6: facets.contains(&Facet::V6),

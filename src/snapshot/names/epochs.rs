@@ -36,7 +36,8 @@ impl ZoneTable {
         // As short as its answers may live: who fences by it wants to know soon.
         let ttl = u32::try_from(policy.ttl.min.as_secs()).unwrap_or(u32::MAX);
         let records = Span { start, len: 0 };
-        self.rrsets.push(StoredRrset { rtype: rtype::TXT, ttl, records, first_extra: 0, first_end: NONE, extras: 0 });
+        let (first_extra, first_end, least_len, extras) = (0, NONE, 0, 0);
+        self.rrsets.push(StoredRrset { rtype: rtype::TXT, ttl, records, first_extra, first_end, least_len, extras });
         let Node { first_rrset, rrsets, .. } = &mut self.nodes[node as usize];
         debug_assert_eq!(*rrsets, 0, "config refuses other records there");
         (*first_rrset, *rrsets) = (rrset, 0);

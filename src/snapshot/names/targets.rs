@@ -2,10 +2,11 @@
 //! compiled, so that a step of a chain looks nothing up.
 
 use super::build::parent;
-use super::{Below, LookupResult, NONE, NodeKind, NodeRef, ZoneTable, hash_of, label_count};
+use super::{Below, LookupResult, NONE, NodeKind, NodeRef, ZoneTable, hash_of};
 use crate::model::{AnswerRdata, Facet, Model, Policy, ZoneId};
 use crate::wire::code::rtype;
-use crate::wire::{NameBuf, PREPARED_HEAD, compressed_names, share_ends};
+use crate::wire::reply::least_len;
+use crate::wire::{MadeName, NameBuf, PREPARED_HEAD, common_end, compressed_names, share_ends};
 
 /// Where a name is, seen from one zone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,6 +18,10 @@ pub struct Position {
     /// Whether the name is in a zone below this one: then the node is where that begins.
     is_below_zone: bool,
 }
+
+/// Names with more endpoints have their targets compared when they are drawn: a bound for the time of a load, which
+/// compares each with each name. Judgment: few names have as many aliases.
+const MOST_ALIASES: usize = 64;
 
 /// No targets, where the place of the first is meant.
 pub const NO_TARGETS: u32 = u32::MAX;
@@ -46,18 +51,70 @@ impl ZoneTable {
         if !name.is_within(self.name_of(head.apex)) {
             return Position::OUTSIDE;
         }
-        let Some((mut node, mut depth)) = self.closest(name) else { return Position::OUTSIDE };
+        match self.closest(name) {
+            Some((node, depth)) => self.position_of(zone, node, depth == 0, name.as_wire().len()),
+            None => Position::OUTSIDE,
+        }
+    }
+
+    /// The position, seen from `zone`, of a name of `len` octets whose closest ancestor is `node`, or its own.
+    fn position_of(&self, zone: ZoneId, mut node: u32, mut is_exact: bool, len: usize) -> Position {
         let mut is_below_zone = false;
         while self.nodes[node as usize].zone != zone.0 {
             let Some(inner) = self.zones.get(self.nodes[node as usize].zone as usize) else { return Position::OUTSIDE };
-            depth = name.label_count() - label_count(self.name_of(inner.apex));
+            is_exact = self.name_of(inner.apex).len() == len;
             node = self.nodes[inner.apex as usize].link;
             is_below_zone = true;
             if node == NONE {
                 return Position::OUTSIDE;
             }
         }
-        Position { node, is_exact: depth == 0, is_below_zone }
+        Position { node, is_exact, is_below_zone }
+    }
+
+    /// What the name leads to that a DNAME of `zone` has made: its first `prefix` octets are before the DNAME's target,
+    /// which is at `above`.
+    pub fn target_below(
+        &self,
+        zone: ZoneId,
+        above: Option<Position>,
+        name: &mut MadeName,
+        prefix: usize,
+    ) -> RecordTarget {
+        let hash = hash_of(name.as_wire());
+        let position = match above.and_then(|above| self.position_below(above)) {
+            Some(position) => position,
+            None => {
+                let found = match above.filter(|above| !above.is_outside()) {
+                    Some(above) => Some(above.node),
+                    // An ancestor of the zone, or nothing above it.
+                    None => self.lookup(name.as_wire().get(prefix..).unwrap_or_default()),
+                };
+                found.map_or(Position::OUTSIDE, |found| self.position_among(zone, found, name, prefix, hash))
+            }
+        };
+        RecordTarget { position, hash }
+    }
+
+    /// The position of a name, seen from `zone`, some of whose first `prefix` octets may be those of names below the
+    /// node `above`, which has the rest.
+    fn position_among(&self, zone: ZoneId, above: u32, name: &mut MadeName, prefix: usize, hash: u64) -> Position {
+        let len = name.as_wire().len();
+        if let Some(node) = self.index.find(hash, |node| self.name_of(node) == name.as_wire()) {
+            return self.position_of(zone, node, true, len);
+        }
+        // As in [`ZoneTable::closest`], by bisection; nearly always it is the parent.
+        let starts = name.starts_before(prefix).len();
+        let (mut missing, mut there, mut found) = (0, starts, above);
+        let mut middle = 1;
+        while there - missing > 1 {
+            match self.lookup(name.without(middle)) {
+                Some(node) => (there, found) = (middle, node),
+                None => missing = middle,
+            }
+            middle = usize::midpoint(there, missing);
+        }
+        self.position_of(zone, found, false, len)
     }
 
     /// The result of looking up, in the zone of the position, the name that is there. `for_ds` as in
@@ -93,6 +150,12 @@ impl ZoneTable {
         self.targets.get((first as usize).checked_add(slot.into())?).copied().flatten()
     }
 
+    /// How many octets at its end the target of an alias shares with the name, by the endpoint's place in the policy's
+    /// list; of a wildcard with the name above it. `None` where that was not found before.
+    pub fn alias_end(&self, first: u32, slot: u16) -> Option<usize> {
+        self.alias_ends.get((first as usize).checked_add(slot.into())?).map(|end| (*end).into())
+    }
+
     /// Finds the targets of all CNAMEs, DNAMEs and steered records, and the ends that names in RDATA share. The index
     /// is complete.
     pub(super) fn find_targets(&mut self, model: &Model) {
@@ -113,6 +176,23 @@ impl ZoneTable {
             });
             (self.steered[steered].aliases, self.steered[steered].services) = found;
         }
+        for node in 0..self.nodes.len() {
+            self.find_alias_ends(model, node);
+        }
+    }
+
+    fn find_alias_ends(&mut self, model: &Model, node: usize) {
+        let steered = self.nodes[node].steered as usize;
+        let Some(of) = self.steered.get(steered).filter(|of| of.aliases != NO_TARGETS) else { return };
+        let policy = model.policy(of.policy);
+        if policy.endpoints.len() > MOST_ALIASES {
+            return;
+        }
+        let owner = NodeRef { table: self, at: node as u32 }.shared_owner();
+        let end = |name: Option<&[u8]>| name.map_or(1, |name| common_end(owner, name) as u8);
+        let ends: Vec<u8> = aliases(model, policy).map(end).collect();
+        self.steered[steered].alias_ends = self.alias_ends.len() as u32;
+        self.alias_ends.extend(ends);
     }
 
     fn find_target(&mut self, zone: ZoneId, rrset: usize) {
@@ -138,6 +218,7 @@ impl ZoneTable {
         let owner = NodeRef { table: self, at: node as u32 }.shared_owner();
         let rdatas: Vec<&[u8]> = super::rdatas(self.slice(self.rrsets[rrset].records)).collect();
         let ends = share_ends(owner, rtype, rdatas.into_iter());
+        self.rrsets[rrset].least_len = least_len(self.slice(self.rrsets[rrset].records), &ends) as u32;
         self.rrsets[rrset].first_end = self.ends.len() as u32;
         self.ends.extend(ends);
     }

@@ -8,10 +8,10 @@ use super::view;
 use crate::config::{self, Flags};
 use crate::model::ZoneId;
 use crate::snapshot::compile::compile;
-use crate::snapshot::names::{LookupResult, ZoneTable};
+use crate::snapshot::names::{LookupResult, ZoneTable, hash_of};
 use crate::snapshot::{Identity, Snapshot};
 use crate::wire::code::rtype;
-use crate::wire::{Name, NameBuf};
+use crate::wire::{MadeName, Name, NameBuf};
 
 const HEAD: &str = "$TTL 60\n@ SOA ns h 1 2 3 4 5\n@ NS ns\nns A 192.0.2.1\n";
 
@@ -61,6 +61,25 @@ fn shown(found: LookupResult<'_>) -> String {
 /// Compares, for all names that are `text` or below it.
 fn check(zones: &ZoneTable, zone: ZoneId, text: &str) -> Result<(), TestCaseError> {
     let position = zones.position_in(zone, &name(text));
+    for prefix in ["a", "b", "x", "a.b", "b.a", "a.a", "x.x.a", "x.y.z.b.a", "b.a.b.a"] {
+        let long = name(&format!("{prefix}.{text}"));
+        let expected = zones.position_in(zone, &long);
+        let prefix = prefix.len() + 1;
+        for above in [Some(position), None] {
+            // A name that nothing is known of is looked up from the zone's ancestors down.
+            if above.is_none() && !position.is_outside() {
+                continue;
+            }
+            let mut made = MadeName::of_question(&name(&format!("b.b.b.{text}")));
+            made.replace_end(0, long.as_wire());
+            let found = zones.target_below(zone, above, &mut made, prefix);
+            prop_assert_eq!(found.hash, hash_of(long.as_wire()));
+            for for_ds in [false, true] {
+                let (found, expected) = (zones.at(found.position, for_ds), zones.at(expected, for_ds));
+                prop_assert_eq!(shown(found), shown(expected), "{:?} from {}", long, zone.0);
+            }
+        }
+    }
     let Some(below) = zones.position_below(position) else { return Ok(()) };
     for prefix in ["a", "b", "x", "a.b", "b.a", "a.a", "x.x.a"] {
         let long = format!("{prefix}.{text}");
@@ -86,6 +105,7 @@ proptest! {
         let Some(snapshot) = snapshot else { return Ok(()) };
         let zones = &snapshot.zones;
         for zone in [ZoneId(0), ZoneId(1)] {
+            check(zones, zone, "example.")?;
             let labels = ["", "a.", "b.", "a.a.", "b.a.", "a.b.", "a.b.a.", "x.a.", "x.b.a.", "b.b.a.", "x.y.b.a."];
             for text in labels {
                 check(zones, zone, &format!("{text}t.example."))?;

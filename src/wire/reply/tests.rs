@@ -61,7 +61,7 @@ proptest::proptest! {
         let mut out = vec![0; 65_535];
         let mut reply = begin(&mut out, &question);
         let at = Pieces::whole(QUESTION_AT, question.len()).end(owner.len());
-        let naming = Naming { records: &records, ends: &ends };
+        let naming = Naming { records: &records, ends: &ends, least_len: least_len(&records, &ends) };
         let mut record = reply.rrset_naming(Section::Authority, &at, naming, None).unwrap();
         for name in &names {
             let owner_at = reply.owner_at(record + PREPARED_HEAD);
@@ -115,7 +115,8 @@ fn what_does_not_fit_leaves_nothing() {
         prepared(rtype::MX, &[&[0, 1, 40][..], &[7; 40], &[0]].concat()),
     ];
     let ends = share_ends(b"\x01a\x00", rtype::MX, [&names[0][12..], &names[1][12..]].into_iter());
-    let naming = Naming { records: &names.concat(), ends: &ends };
+    let records = names.concat();
+    let naming = Naming { records: &records, ends: &ends, least_len: least_len(&records, &ends) };
     assert_eq!(reply.rrset_naming(Section::Answer, &Pieces::whole(12, 3), naming, None), Err(Full));
     assert_eq!((reply.at, reply.has(Section::Answer)), (before, false));
     assert_eq!(reply.rrset(Section::Answer, Owner::At(12), &record.repeat(2), Some(5)), Ok(before));
