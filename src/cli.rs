@@ -14,6 +14,7 @@ mod explain;
 mod failback;
 mod files;
 mod fleet;
+mod follows;
 mod hook_guard;
 mod init;
 mod names;

@@ -8,7 +8,7 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use crate::cli::args::ServerArg;
-use crate::cli::{Failure, Format, fleet, names, overrides, sinks, sources, text};
+use crate::cli::{Failure, Format, fleet, follows, names, overrides, sinks, sources, text};
 use crate::clock;
 use crate::control::JournalEvent;
 use crate::control::idle::{IdleOverride, MOST_IDLE};
@@ -82,6 +82,7 @@ fn human(status: &Status, names: &[NameReport], transitions: &[JournalEvent], no
         let _ = writeln!(shown, "\nNOT ON DISK for {ago}: {content} ({file}: {why}); a restart would lose changes");
     }
     shown.push_str(&sinks::human(&status.sinks, now));
+    shown.push_str(&follows::human(&status.follows));
     shown.push_str(&last_transitions(transitions, now));
     shown
 }

@@ -80,6 +80,7 @@ impl Settings {
             ("limits", self.limits != other.limits),
             ("dnstap", self.dnstap != other.dnstap),
             ("sink", self.sinks != other.sinks),
+            ("follow", self.follows != other.follows),
             ("run.user", self.user != other.user),
             ("run.file_rules", self.has_file_rules != other.has_file_rules),
             ("state.dir", self.operators.state_dir != other.operators.state_dir),

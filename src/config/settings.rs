@@ -16,6 +16,7 @@ use crate::config::certificate::{self, Tls, TlsKeys};
 use crate::config::client_settings::{ClientKeys, ClientSettings};
 use crate::config::dnstap::{self, Dnstap, DnstapKeys};
 use crate::config::fields::Fields;
+use crate::config::follow::{self, FollowKeys, FollowSettings};
 use crate::config::guard::{self, ChaosKeys, CookieKeys, Guard, RrlKeys};
 use crate::config::keys::{KeyKind as _, Table, duration, keys, name, named, table, text};
 use crate::config::limits::{LimitKeys, Limits};
@@ -73,6 +74,8 @@ pub struct Settings {
     pub dnstap: Option<Dnstap>,
     /// Where events are sent.
     pub sinks: Vec<SinkSettings>,
+    /// The streams whose events make overrides here.
+    pub follows: Vec<FollowSettings>,
     /// The user that the server becomes when it is started as root: a name or a number. `None`: a default.
     pub user: Option<String>,
     /// Whether the kernel restricts which files the server uses.
@@ -117,6 +120,7 @@ keys! {
         vantage: VantageKeys = table();
         fleet: FleetKeys = table();
         sink: Vec<SinkKeys> = named();
+        follow: Vec<FollowKeys> = named();
         clients: ClientKeys = table();
         regions: Vec<RegionKeys> = named();
     }
@@ -205,6 +209,7 @@ fn settings(keys: SettingsKeys, shown: &Path, has_file: bool, problems: &mut Pro
         limits: value(keys.limits).map_or_else(Limits::default, Limits::from),
         dnstap: keys.dnstap.and_then(|at| dnstap::read(at, base, problems)),
         sinks: sinks::read(value(keys.sink).unwrap_or_default(), has_fleet, base, problems),
+        follows: follow::read(value(keys.follow).unwrap_or_default(), has_fleet, base, problems),
         user: run.as_mut().and_then(|keys| value(keys.user.take())),
         has_file_rules: run.is_none_or(|keys| keys.file_rules.value),
         log: value(keys.log).and_then(|keys| value(keys.format)),

@@ -91,6 +91,56 @@ pub enum OverrideChange {
         /// Receives the targets whose overrides were not made, because there are too many.
         unmade: UnmadeTargets,
     },
+    /// Events of a stream that is followed. What is as an event wants it is no change; one that can't be made holds up
+    /// no other.
+    Followed {
+        /// The stream: `follow.primary (nats)`.
+        who: String,
+        /// What the events change, the oldest first.
+        changes: Vec<FollowedChange>,
+        /// Whether somebody has confirmed that some clients may get no answer any more.
+        confirmed: bool,
+        /// Receives the changes that were not made.
+        refused: RefusedChanges,
+    },
+}
+
+/// What an event changes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FollowedChange {
+    /// The TARGET.
+    pub target: String,
+    /// The override that is made; `None`: that of the stream ends.
+    pub state: Option<OverrideState>,
+    /// Why: one line.
+    pub why: String,
+    /// When it ends by itself, Unix seconds.
+    pub until: Option<f64>,
+    /// The zones in which it counts; `None`: all.
+    pub zones: Option<Arc<[Name]>>,
+}
+
+/// Changes that were not made: their places in the list, and why.
+#[derive(Debug, Clone, Default)]
+pub struct RefusedChanges(Arc<Mutex<Vec<(usize, String)>>>);
+
+impl PartialEq for RefusedChanges {
+    /// They are no part of what is wanted.
+    fn eq(&self, _: &RefusedChanges) -> bool {
+        true
+    }
+}
+
+impl RefusedChanges {
+    /// Replaces them.
+    pub fn set(&self, refused: Vec<(usize, String)>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = refused;
+    }
+
+    /// Takes them out.
+    pub fn take(&self) -> Vec<(usize, String)> {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
 }
 
 /// Targets of a source whose overrides were not made.
@@ -142,15 +192,23 @@ impl OverrideChange {
             OverrideChange::Put { overrides, confirmed, lasting: _ } => !confirmed && overrides.iter().any(takes_out),
             // Whoever writes the statements of a source has no prompt to confirm anything.
             OverrideChange::Clear { .. } | OverrideChange::State { .. } => false,
+            OverrideChange::Followed { changes, confirmed, .. } => {
+                let takes_out = |change: &FollowedChange| match change.state {
+                    Some(OverrideState::Drain | OverrideState::Down) => true,
+                    Some(OverrideState::Up) | None => false,
+                };
+                !confirmed && changes.iter().any(takes_out)
+            }
         }
     }
 
-    /// What it does: `set`, `clear`, or `state` for the statements of a source.
+    /// What it does: `set`, `clear`, or `state` for the statements of a source, `follow` for events.
     pub fn action(&self) -> &'static str {
         match self {
             OverrideChange::Put { .. } => "set",
             OverrideChange::Clear { .. } => "clear",
             OverrideChange::State { .. } => "state",
+            OverrideChange::Followed { .. } => "follow",
         }
     }
 
@@ -158,7 +216,9 @@ impl OverrideChange {
     pub fn who(&self) -> &str {
         match self {
             OverrideChange::Put { overrides, .. } => overrides.first().map_or("", |entry| &entry.who),
-            OverrideChange::Clear { who, .. } | OverrideChange::State { who, .. } => who,
+            OverrideChange::Clear { who, .. }
+            | OverrideChange::State { who, .. }
+            | OverrideChange::Followed { who, .. } => who,
         }
     }
 
@@ -168,6 +228,7 @@ impl OverrideChange {
             OverrideChange::Put { overrides, .. } => overrides.len(),
             OverrideChange::Clear { targets, .. } => targets.len(),
             OverrideChange::State { wanted, .. } => wanted.len(),
+            OverrideChange::Followed { changes, .. } => changes.len(),
         }
     }
 
@@ -177,6 +238,7 @@ impl OverrideChange {
             OverrideChange::Put { overrides, .. } => overrides.first().map(|entry| &*entry.target),
             OverrideChange::Clear { targets, .. } => targets.first().map(|target| &**target),
             OverrideChange::State { wanted, .. } => wanted.first().map(|stated| &*stated.target),
+            OverrideChange::Followed { changes, .. } => changes.first().map(|change| &*change.target),
         };
         first.unwrap_or_default()
     }

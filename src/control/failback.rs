@@ -196,6 +196,7 @@ pub(crate) fn events(before: &Snapshot, after: &Snapshot, policy: PolicyId, who:
         generation: after.generation,
         monitor: None,
         relayed: false,
+        of_override: None,
         region: None,
     };
     let names = names_of(&after.model, policy);

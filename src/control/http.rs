@@ -77,6 +77,7 @@ pub(super) async fn status_json(Shared(state): Shared<ApiState>, headers: Header
         status.complete(&own.controls.disk, own.controls.spread.as_ref(), now);
         status.fleet = own.fleet.as_ref().map(|read| read());
         status.sinks = own.sinks.as_ref().map(|board| board.reports()).unwrap_or_default();
+        status.follows = own.follows.as_ref().map(|board| board.reports()).unwrap_or_default();
         status.server = Some(server_report(&own, now));
         status.drill = own.controls.drill.running().as_deref().cloned();
         json::octets(&status)

@@ -15,6 +15,7 @@ pub mod explain;
 pub mod failback;
 pub mod fleet;
 mod fleet_events;
+pub mod follow;
 mod gate;
 mod heartbeat;
 pub mod history;

@@ -1,6 +1,7 @@
 //! The book of overrides: which targets are overridden, until when, and which override counts for each endpoint of a
 //! model. Plain values. The daemon's steering task owns the book and writes it to the state directory.
 
+mod followed;
 mod stated;
 
 use std::collections::{HashMap, HashSet};

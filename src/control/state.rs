@@ -16,6 +16,7 @@ use crate::control::costly::{CallLimits, Costly};
 use crate::control::drill::DrillBoard;
 use crate::control::fleet::{ReadFleet, RelayBeat, SpreadReports};
 use crate::control::fleet_events::FleetEvents;
+use crate::control::follow::FollowBoard;
 use crate::control::heartbeat::gate::BeatGate;
 use crate::control::history::History;
 use crate::control::journal::Journal;
@@ -47,6 +48,8 @@ pub struct ApiState {
     pub(crate) history: Arc<History>,
     /// The sinks of events; `None`: there are none.
     pub(crate) sinks: Option<Arc<SinkBoard>>,
+    /// The streams that are followed; `None`: there are none.
+    pub(crate) follows: Option<Arc<FollowBoard>>,
     pub(crate) sources: Arc<SourceBoard>,
     /// When this process began to serve the API: on the monotonic clock, and in Unix seconds.
     pub(super) began: (Moment, f64),
@@ -135,6 +138,7 @@ impl ApiState {
             fleet_events,
             history: Arc::default(),
             sinks: None,
+            follows: None,
             sources: Arc::default(),
             began: (clock::now(), clock::unix_seconds()),
             costly,
@@ -169,6 +173,11 @@ impl ApiState {
     /// The same with sinks of events.
     pub fn with_sinks(self, sinks: Option<Arc<SinkBoard>>) -> ApiState {
         ApiState { sinks, ..self }
+    }
+
+    /// The same with streams that are followed.
+    pub fn with_follows(self, follows: Option<Arc<FollowBoard>>) -> ApiState {
+        ApiState { follows, ..self }
     }
 
     /// The same with the sources of endpoints that come and go.

@@ -12,6 +12,7 @@ use utoipa::ToSchema;
 
 use crate::config::ZoneState;
 use crate::control::fleet::{FleetReport, SpreadReports};
+use crate::control::follow::FollowReport;
 use crate::control::leases::{LeaseReport, leases};
 use crate::control::overrides::OverrideReport;
 use crate::control::regions::{PlaceReport, RegionReport, basis_text, millis, regions};
@@ -53,6 +54,9 @@ pub struct Status {
     /// The sinks of events, in the order of the settings; absent if there are none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sinks: Vec<SinkReport>,
+    /// The streams that are followed, in the order of the settings; absent if there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub follows: Vec<FollowReport>,
     /// This server. Only in the response of the API.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub server: Option<ServerReport>,
@@ -336,6 +340,7 @@ pub fn status(snapshot: &Snapshot, reload: &ReloadStatus, now: Moment) -> Status
         unsaved: Vec::new(),
         fleet: None,
         sinks: Vec::new(),
+        follows: Vec::new(),
         server: None,
         regions: model.regions.iter().map(PlaceReport::of).collect(),
         drill: None,

@@ -12,6 +12,7 @@ mod event_log;
 mod event_number;
 mod exclusive;
 mod fleet;
+mod follow;
 mod health_file;
 mod history;
 mod identity;

@@ -31,6 +31,7 @@ use crate::daemon::event_log::write_events;
 use crate::daemon::event_number;
 use crate::daemon::exclusive::{ExclusiveNames, NodeParts, restored_leases};
 use crate::daemon::fleet::{Fleet, PlanMerge, ServerSide, VantageSide};
+use crate::daemon::follow::Follows;
 use crate::daemon::health_file::write_reports;
 use crate::daemon::history;
 use crate::daemon::identity::Identities;
@@ -73,6 +74,7 @@ pub struct RunningNode {
     state_dir: StateDir,
     fleet: Option<Fleet>,
     sinks: Option<Sinks>,
+    follows: Option<Follows>,
     counters: Arc<Counters>,
     /// The listener of the API, for another process.
     api_socket: std::net::TcpListener,
@@ -102,7 +104,7 @@ impl RunningNode {
         let Prepared { settings, model, zones, refused, warnings, settings_file, flags, .. } = prepared;
         let Prepared { vantages, watched, state_dir, saved, sockets, shares, taken, .. } = prepared;
         let SavedState { mut overrides, leases: restored, last_reports, steering_files, .. } = saved;
-        let SavedState { last_event, mut events, sinks, discovery: discovered, .. } = saved;
+        let SavedState { last_event, mut events, sinks, follows, discovery: discovered, .. } = saved;
         let Sockets { mut server, certificates, encrypted, query_log, api, is_continued } = sockets;
         let Limits { connections, quic_connections, api_connections } = shares.connections;
         let [connections, quic_connections] = [connections, quic_connections].map(Seats::new);
@@ -176,6 +178,8 @@ impl RunningNode {
         };
         let mut exclusive = ExclusiveNames::start(fleet.as_ref().zip(settings.fleet.as_ref()), restored, parts);
         let (sender, commands) = mpsc::channel(MAX_WAITING);
+        let mut follows = Follows::prepare(&settings, &sender, &state_dir, follows).map_err(StartError::System)?;
+        let follow_board = follows.as_ref().map(Follows::board);
         let links = OverrideLinks {
             commands: sender.clone(),
             snapshots: snapshots.clone(),
@@ -209,6 +213,7 @@ impl RunningNode {
         let sources = Sources {
             fleet: read_fleet.clone(),
             sinks: sink_board.clone(),
+            follows: follow_board.clone(),
             metrics: metrics.clone(),
             snapshots: snapshots.clone(),
             reload: reload.clone(),
@@ -227,7 +232,7 @@ impl RunningNode {
             control::ApiState::new(snapshots.clone(), journal.clone(), is_ready, reload.clone(), render, controls);
         let state = state.with_fleet_events(fleet.as_ref().and_then(Fleet::events));
         let history = Arc::new(History::default());
-        let state = state.with_history(history.clone()).with_sinks(sink_board);
+        let state = state.with_history(history.clone()).with_sinks(sink_board).with_follows(follow_board);
         let state = state.with_sources(sources_board.clone());
         let state = state.with_room(room).with_fleet(read_fleet).with_costly_calls_on(runtimes.report.handle().clone());
         let api = runtimes.control.within(|| TcpListener::from_std(api)).map_err(StartError::System)?;
@@ -321,6 +326,7 @@ impl RunningNode {
             tasks.push(runtimes.low.spawn(write_events(journal.clone(), state_dir.clone(), events, stop.clone())));
         }
         sinks.iter_mut().for_each(Sinks::begin);
+        follows.iter_mut().for_each(Follows::begin);
         let sampling = history::sample(history, snapshots.clone(), counters.clone(), stop.clone());
         tasks.push(runtimes.low.spawn(sampling));
         tasks.push(runtimes.steer.spawn(steer.run(stop.clone())));
@@ -342,6 +348,7 @@ impl RunningNode {
             state_dir,
             fleet,
             sinks,
+            follows,
             counters,
             api_socket,
             own_secret,
@@ -401,6 +408,9 @@ impl RunningNode {
         for task in self.tasks {
             // An error is a panic, which has been printed.
             let _ = task.await;
+        }
+        if let Some(follows) = self.follows {
+            follows.stop().await;
         }
         if let Some(sinks) = self.sinks {
             sinks.stop().await;

@@ -268,6 +268,12 @@ impl Drafter {
                 edits.extend(changed.into_iter().map(edit).map(Ok));
                 unmade.set(refused);
             }
+            OverrideChange::Followed { who, changes, confirmed: _, refused } => {
+                let edit = |(before, now)| OverrideEdit { before, now, who: Some(who.clone()), is_relayed: false };
+                let (changed, unmade) = book.follow(&who, &changes, model);
+                edits.extend(changed.into_iter().map(edit).map(Ok));
+                refused.set(unmade.into_iter().map(|(at, error)| (at, error.to_string())).collect());
+            }
         }
         let edits = all_or_nothing(edits)?;
         let cause = DraftCause::Operator;

@@ -10,13 +10,14 @@ use std::sync::Arc;
 use signal_hook::consts::{SIGHUP, SIGXFSZ};
 
 use crate::clock;
-use crate::config::{self, Dnstap, Flags, LoadOptions, Loaded, Settings, SinkSettings, ZoneState};
+use crate::config::{self, Dnstap, Flags, FollowSettings, LoadOptions, Loaded, Settings, SinkSettings, ZoneState};
 use crate::daemon::changes::WatchedFiles;
 use crate::daemon::clocks::Now;
 use crate::daemon::discovery::{self, DiscoveryFile};
 use crate::daemon::event_log::{self, LoadedEvents};
 use crate::daemon::event_number;
 use crate::daemon::exclusive;
+use crate::daemon::follow::{self, FollowsFile};
 use crate::daemon::health_file::LastReports;
 use crate::daemon::limits::{self, Shares, System};
 use crate::daemon::overrides::Overrides;
@@ -156,7 +157,9 @@ impl Prepared {
         let of_sinks = of_sinks.map(|path| FileNeed { path, want: Want::Read });
         let of_sources = self.model.sources.iter().flat_map(|source| source.files());
         let of_sources = of_sources.map(|path| FileNeed { path: path.clone(), want: Want::Read });
-        let named = of_fleet.chain(of_sinks).chain(of_sources);
+        let of_follows = self.settings.follows.iter().flat_map(FollowSettings::files);
+        let of_follows = of_follows.map(|path| FileNeed { path, want: Want::Read });
+        let named = of_fleet.chain(of_sinks).chain(of_follows).chain(of_sources);
         read.chain(trust_stores()).chain(programs).chain(named).chain(allowed).collect()
     }
 
@@ -170,7 +173,8 @@ impl Prepared {
         let NodeSpec { loaded, settings_file, flags, vantages } = spec;
         let watched = WatchedFiles::of(&loaded, settings_file.as_deref());
         let Loaded { settings, model, mut warnings, refused, zones, files: _, is_news: _ } = loaded;
-        let listening = limits::listening(&settings.listen) + sinks::connections(&settings);
+        let listening =
+            limits::listening(&settings.listen) + sinks::connections(&settings) + settings.follows.len() as u64;
         let shares = System::raise_and_read().share(settings.limits, listening, vantages.len());
         if let Some(warning) = &shares.warning {
             tracing::warn!("{warning}");
@@ -240,6 +244,8 @@ pub(super) struct SavedState {
     pub(super) events: LoadedEvents,
     /// Where the sinks of events were.
     pub(super) sinks: SinksFile,
+    /// Up to where streams were followed.
+    pub(super) follows: FollowsFile,
     /// What sources listed last.
     pub(super) discovery: DiscoveryFile,
 }
@@ -263,6 +269,7 @@ impl SavedState {
             last_event: event_number::load(state, warnings).max(events.last),
             events,
             sinks: sinks::load(state, warnings),
+            follows: follow::load(state, warnings),
             discovery: discovery::load(state, warnings),
         })
     }

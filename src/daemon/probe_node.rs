@@ -181,6 +181,7 @@ impl ProbeNode {
             disk,
             fleet: Some(fleet.reader()),
             sinks: None,
+            follows: None,
             query_log: None,
             drill: Arc::default(),
         };

@@ -103,6 +103,15 @@ const BEGIN_LIMIT: Duration = Duration::from_secs(20);
 /// How long the tasks of a runtime have to end (judgment: they kill programs and close sockets).
 pub(super) const LAST_GRACE: Duration = Duration::from_secs(1);
 
+/// One thread, with the priority of control: a standby must follow soon. Of the calls that block, each stream makes one
+/// at a time: it looks up a name, or reads a file.
+const FOLLOW: ThreadKind = ThreadKind { name: "follow", tasks: TaskThreads::Fixed(1), blocking: 1, nice: 2 };
+
+/// The threads of so many streams that are followed.
+pub(super) fn follow_threads(follows: usize) -> ThreadKind {
+    ThreadKind { blocking: follows, ..FOLLOW }
+}
+
 /// The threads of so many sinks of events.
 pub(super) fn sink_threads(sinks: usize) -> ThreadKind {
     ThreadKind { blocking: sinks, ..SINK }

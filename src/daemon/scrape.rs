@@ -7,6 +7,7 @@ use arc_swap::ArcSwap;
 use crate::clock;
 use crate::control::drill::DrillBoard;
 use crate::control::fleet::ReadFleet;
+use crate::control::follow::FollowBoard;
 use crate::control::names::NameStateCache;
 use crate::control::sources::SourceBoard;
 use crate::control::unsaved::DiskState;
@@ -31,6 +32,8 @@ pub(crate) struct Sources {
     pub(crate) fleet: Option<ReadFleet>,
     /// The sinks of events; `None`: there are none.
     pub(crate) sinks: Option<Arc<SinkBoard>>,
+    /// The streams that are followed; `None`: there are none.
+    pub(crate) follows: Option<Arc<FollowBoard>>,
     pub(crate) query_log: Option<Arc<QueryLogState>>,
     pub(crate) drill: Arc<DrillBoard>,
     /// The sources of endpoints that come and go.
@@ -55,6 +58,7 @@ impl Sources {
             query_log: self.query_log.as_deref(),
             fleet: self.fleet.as_ref().map(|read| read()).as_ref(),
             sinks: &self.sinks.as_ref().map(|board| board.reports()).unwrap_or_default(),
+            follows: &self.follows.as_ref().map(|board| board.reports()).unwrap_or_default(),
             sources: &self.sources.reports(&snapshot.model, clock::now()),
             drill: self.drill.running().as_deref(),
             drills: self.drill.counts(),

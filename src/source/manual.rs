@@ -50,6 +50,7 @@ sections! {
     RateLimit "rate-limiting-rrl", "`[rrl]`.";
     Fleet "a-fleet-fleet", "`[fleet]`.";
     Sinks "sinks-of-events-sinkname", "`[sink.NAME]`.";
+    Follow "events-that-are-followed-followname", "`[follow.NAME]`.";
     NotYet "not-supported-yet", "Keys that are not supported yet.";
 }
 

@@ -167,6 +167,19 @@ families! {
     SINK_LOST Counter "portolan_sink_events_lost_total" ["sink"]
         "Events that a sink never got, because the log no longer had them.";
 
+    FOLLOW_UP Gauge "portolan_follow_up" ["follow"]
+        "Whether a stream is followed; 0 while it can't be read, and after events of it were missed.";
+    FOLLOW_BEHIND Gauge "portolan_follow_messages_waiting" ["follow"] "Messages of a stream that had no effect yet.";
+    FOLLOW_POSITION Gauge "portolan_follow_position_sequence" ["follow"]
+        "All messages of a stream up to this sequence have had their effect.";
+    FOLLOW_APPLIED Counter "portolan_follow_changes_total" ["follow"] "Overrides that events of a stream changed.";
+    FOLLOW_IGNORED Counter "portolan_follow_events_ignored_total" ["follow"]
+        "Events of a stream that were none for this server, or changed nothing.";
+    FOLLOW_REFUSED Counter "portolan_follow_events_refused_total" ["follow"]
+        "Events of a stream that could not be used.";
+    FOLLOW_MISSED Counter "portolan_follow_messages_missed_total" ["follow"]
+        "Most messages that a stream discarded before they were read.";
+
     API_REFUSED Counter "portolan_api_refused_total" ["reason"]
         "Requests and connections that the API refused or closed, by reason.";
 

@@ -10,6 +10,7 @@ use std::time::Duration;
 use crate::clock;
 use crate::control::drill::DrillCounts;
 use crate::control::fleet::FleetReport;
+use crate::control::follow::FollowReport;
 use crate::control::names::NameState;
 use crate::control::sources::SourceReport;
 use crate::control::unsaved::UnsavedFile;
@@ -24,7 +25,8 @@ use crate::telemetry::recorder::{EventRecorder, ProbeResult};
 use crate::telemetry::rooms::ListenerRoom;
 use crate::telemetry::text::Exposition;
 use crate::telemetry::{
-    files, fleet, leases, names, process, rooms, sinks as of_sinks, sources as source_metrics, traffic, world,
+    files, fleet, follows as of_follows, leases, names, process, rooms, sinks as of_sinks, sources as source_metrics,
+    traffic, world,
 };
 
 /// The counts that no other module has. Threads that probe and steer count here, and a scrape runs with a lower
@@ -71,6 +73,8 @@ pub struct Scrape<'a> {
     pub fleet: Option<&'a FleetReport>,
     /// The sinks of events.
     pub sinks: &'a [SinkReport],
+    /// The streams that are followed.
+    pub follows: &'a [FollowReport],
     /// The sources of endpoints that come and go.
     pub sources: &'a [SourceReport],
     /// The drill that runs.
@@ -131,6 +135,7 @@ impl Metrics {
             query_log,
             fleet,
             sinks,
+            follows,
             sources,
             drill,
             drills,
@@ -178,6 +183,7 @@ impl Metrics {
             fleet::write(&mut text, fleet);
         }
         of_sinks::write(&mut text, sinks);
+        of_follows::write(&mut text, follows);
         process::write(&mut text);
         text.finish()
     }

@@ -3,6 +3,7 @@
 pub mod families;
 mod files;
 mod fleet;
+mod follows;
 mod leases;
 pub mod log;
 pub mod metrics;

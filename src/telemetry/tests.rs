@@ -8,6 +8,7 @@ use crate::answer::Transport;
 use crate::control::drill::DrillCounts;
 use crate::control::fleet::{DifferingReport, EventsReport, FleetReport, LeftOutReport, NatsReport, NodeEventsReport};
 use crate::control::fleet::{OverridesReport, TakenReport, TargetsReport, VantageTraffic};
+use crate::control::follow::FollowReport;
 use crate::control::names::NameStateCache;
 use crate::control::test_world::{model, snapshot, transition};
 use crate::control::unsaved::UnsavedFile;
@@ -57,6 +58,7 @@ fn scraped(metrics: &Metrics, snapshot: &Snapshot) -> Vec<String> {
         query_log: Some(&QueryLogState::default()),
         fleet: Some(&fleet()),
         sinks: &[SinkReport { name: "audit".into(), lost: 3, ..SinkReport::default() }],
+        follows: &[FollowReport { name: "primary".into(), missed: 2, ..FollowReport::default() }],
         sources: &[],
         drill: None,
         drills: DrillCounts::default(),

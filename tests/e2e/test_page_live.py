@@ -1,8 +1,5 @@
 """The page shows what happens while it happens: a region that dies, a break of its connection, a blind vantage."""
-import contextlib
 import re
-import socket
-import threading
 import time
 
 import pytest
@@ -11,6 +8,7 @@ import portolan
 from browser import DRIVER
 from page_scene import MANY_PLACES, page_of
 from processes import wait_until
+from relay import Relay
 
 pytestmark = pytest.mark.skipif(DRIVER is None, reason="needs chromedriver (Debian: chromium-driver)")
 
@@ -54,43 +52,6 @@ def test_a_region_that_dies_is_shown_everywhere_within_two_seconds(dir, figure):
         assert elapsed < 2.0
         assert browser.run("return window.isSamePage"), "without a reload"
         assert "(1) ns1 Portolan" in browser.run("return document.title")
-
-
-class Relay:
-    """Passes connections on to `target`, (host, port), until it is cut."""
-
-    def __init__(self, target):
-        self.target, self.open = target, []
-        self.listen(0)
-
-    def listen(self, port):
-        self.listening = socket.create_server(("127.0.0.1", port))
-        self.port = self.listening.getsockname()[1]
-        threading.Thread(target=self.accept, args=(self.listening,), daemon=True).start()
-
-    def accept(self, listening):
-        with contextlib.suppress(OSError):
-            while True:
-                near, far = listening.accept()[0], socket.create_connection(self.target)
-                self.open += [near, far]
-                for one, other in ((near, far), (far, near)):
-                    threading.Thread(target=self.copy, args=(one, other), daemon=True).start()
-
-    @staticmethod
-    def copy(source, sink):
-        with contextlib.suppress(OSError):
-            while data := source.recv(65536):
-                sink.sendall(data)
-        for end in (source, sink):
-            with contextlib.suppress(OSError):
-                end.shutdown(socket.SHUT_RDWR)
-
-    def cut(self):
-        for end in [self.listening, *self.open]:
-            with contextlib.suppress(OSError):
-                end.shutdown(socket.SHUT_RDWR)
-            end.close()
-        self.open = []
 
 
 def test_the_timeline_goes_on_after_a_break_without_a_gap(dir):

@@ -91,6 +91,8 @@ const PURE: &[&str] = &[
     "snapshot/compile",
     "answer",
     "drill",
+    "control/follow",
+    "daemon/follow/place",
     "cli/top/digest",
     "cli/top/draw",
     "cli/top/problems",

@@ -147,6 +147,7 @@ fn text_has_every_verdict_and_the_last_transitions() {
         reload: ReloadReport { ok: true, at: 100.0, problems: vec![], running_since: None, unnoticed: None },
         drill: None,
         sinks: vec![],
+        follows: Vec::new(),
         sources: vec![],
         idle_overrides: vec![],
         unsaved: vec![UnsavedFile {
@@ -245,6 +246,7 @@ fn overrides_that_do_not_count_are_listed_with_what_counts_in_their_place() {
         regions: vec![],
         drill: None,
         sinks: vec![],
+        follows: Vec::new(),
         sources: vec![],
         idle_overrides: vec![idle("fra*", &["a", "b", "c", "d"]), idle("gone", &[])],
     };

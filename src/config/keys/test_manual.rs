@@ -4,6 +4,7 @@ use super::{Default, Json, Key, KeyGroup as _};
 use crate::config::certificate::TlsKeys;
 use crate::config::client_settings::ClientKeys;
 use crate::config::dnstap::DnstapKeys;
+use crate::config::follow::FollowKeys;
 use crate::config::guard::{ChaosKeys, CookieKeys, RrlKeys};
 use crate::config::limits::LimitKeys;
 use crate::config::log::LogKeys;
@@ -35,6 +36,7 @@ fn tables() -> Vec<(&'static str, Vec<Key>)> {
         ("services", ServiceKeys::keys()),
         ("settings", settings_keys()),
         ("sink", SinkKeys::keys()),
+        ("follow", FollowKeys::keys()),
     ]
 }
 

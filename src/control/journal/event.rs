@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::fleet::events::{ArchivedEvent, CloudEvent, EventData, EventId, EventKind};
+use crate::fleet::events::{ArchivedEvent, CloudEvent, EventData, EventId, EventKind, OverrideData};
 use crate::snapshot::Transition;
 
 /// An event as the API sends it: a transition of an endpoint, a change of its override, the failback or the promotion
@@ -39,6 +39,9 @@ pub struct JournalEvent {
     /// Whether an override was made, or cleared, at another server of the fleet; absent if not.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub relayed: bool,
+    /// The override that was made, or has ended; absent for another event.
+    #[serde(rename = "override", default, skip_serializing_if = "Option::is_none")]
+    pub of_override: Option<Box<OverrideData>>,
     /// The endpoint's region, for readers in this process.
     #[serde(skip)]
     pub region: Option<String>,
@@ -64,6 +67,7 @@ impl From<&Transition> for JournalEvent {
             region: transition.region.clone(),
             monitor: transition.monitor.clone(),
             relayed: false,
+            of_override: None,
         }
     }
 }
@@ -76,8 +80,8 @@ impl JournalEvent {
 
     /// The same as a CloudEvent; `None` before it has a number.
     pub fn to_cloud_event(&self) -> Option<CloudEvent> {
-        let JournalEvent { id, at, kind, zone, endpoint, from, to, why, who, generation, monitor, relayed, region: _ } =
-            self;
+        let JournalEvent { id, at, kind, zone, endpoint, from, to, why, who, generation, .. } = self;
+        let JournalEvent { monitor, relayed, of_override, .. } = self;
         let some = |text: &String| (!text.is_empty()).then(|| text.clone());
         let data = EventData {
             endpoint: some(endpoint),
@@ -89,6 +93,7 @@ impl JournalEvent {
             generation: *generation,
             monitor: monitor.clone(),
             relayed: *relayed,
+            of_override: of_override.clone(),
         };
         Some(CloudEvent::new(&EventId::parse(id)?, *kind, *at, data))
     }
@@ -96,7 +101,8 @@ impl JournalEvent {
 
 impl From<&ArchivedEvent> for JournalEvent {
     fn from(ArchivedEvent { id, event, .. }: &ArchivedEvent) -> JournalEvent {
-        let EventData { endpoint, zone, from, to, why, who, generation, monitor, relayed } = event.data.clone();
+        let EventData { endpoint, zone, from, to, why, who, generation, monitor, relayed, of_override } =
+            event.data.clone();
         JournalEvent {
             id: id.to_string(),
             at: event.at(),
@@ -111,6 +117,7 @@ impl From<&ArchivedEvent> for JournalEvent {
             generation,
             monitor,
             relayed,
+            of_override,
             region: None,
         }
     }

@@ -86,7 +86,9 @@ async fn stand_in(state: ApiState, mut commands: mpsc::Receiver<Command>) {
                             Ok(TargetChange { before: cleared.into_iter().next(), now: None, target })
                         })
                         .collect(),
-                    OverrideChange::State { .. } => unreachable!("no call of the API states overrides"),
+                    OverrideChange::State { .. } | OverrideChange::Followed { .. } => {
+                        unreachable!("no call of the API states overrides, or follows events")
+                    }
                 };
                 if targets.is_ok() {
                     book.store(Arc::new(next));

@@ -78,6 +78,7 @@ impl HeldName {
                     generation,
                     monitor: None,
                     relayed: false,
+                    of_override: None,
                     region: None,
                 });
             }

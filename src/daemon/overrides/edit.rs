@@ -8,8 +8,9 @@ use crate::control::command::TargetChange;
 use crate::control::overrides::{OverrideError, utc};
 use crate::control::target::Target;
 use crate::daemon::overrides::Resolved;
-use crate::fleet::events::EventKind;
+use crate::fleet::events::{EventKind, OverrideData};
 use crate::model::{EndpointId, Health, Model, Override, OverrideState, WorldView};
+use crate::wire::Name;
 
 /// One target's override before and after a change.
 #[derive(Debug, Clone, PartialEq)]
@@ -63,8 +64,28 @@ impl OverrideEdit {
             who: self.who.as_deref().map(str::to_owned),
             generation,
             relayed: self.is_relayed,
+            of_override: self.data(),
             ..JournalEvent::default()
         }
+    }
+
+    /// What a follower needs to make the same change.
+    fn data(&self) -> Option<Box<OverrideData>> {
+        let either = self.now.as_ref().or(self.before.as_ref())?;
+        let zones = either.zones.as_ref().map(|zones| zones.iter().map(Name::to_string).collect());
+        let data = OverrideData { target: either.target.clone(), zones, ..OverrideData::default() };
+        Some(Box::new(match &self.now {
+            Some(now) => OverrideData {
+                state: now.state.as_str().to_owned(),
+                why: now.why.clone(),
+                who: Some(now.who.clone()),
+                until: now.until,
+                // It was confirmed here, where that was needed.
+                confirm: true,
+                ..data
+            },
+            None => OverrideData { state: "none".to_owned(), who: self.who.clone(), ..data },
+        }))
     }
 
     /// The reason for an event.
@@ -138,6 +159,7 @@ pub(crate) fn events(
             region: endpoint.region.map(|region| model.region(region).name.clone()),
             monitor: None,
             relayed: edit.is_some_and(|edit| edit.is_relayed),
+            of_override: edit.and_then(OverrideEdit::data),
         }
     };
     let changed: Vec<EndpointId> = changed.collect();

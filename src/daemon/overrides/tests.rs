@@ -129,7 +129,9 @@ async fn several_targets_change_together_or_not_at_all() {
     let both = |targets: [&str; 2]| {
         let each = targets.map(|target| match drain(target, Some(100.0)) {
             OverrideChange::Put { overrides, .. } => overrides[0].clone(),
-            OverrideChange::Clear { .. } | OverrideChange::State { .. } => unreachable!("a drain"),
+            OverrideChange::Clear { .. } | OverrideChange::State { .. } | OverrideChange::Followed { .. } => {
+                unreachable!("a drain")
+            }
         });
         OverrideChange::Put { overrides: each.to_vec(), lasting: None, confirmed: false }
     };

@@ -8,6 +8,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::fleet::events::OverrideData;
 use crate::fleet::nats::token;
 use crate::model::MAX_NODE_NAME;
 use crate::printable::{self, cut, escaped};
@@ -154,13 +155,17 @@ pub struct EventData {
     /// Whether an override was made, or cleared, at another server, which has the event of it; absent if not.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub relayed: bool,
+    /// The override that was made, or has ended; absent for another event.
+    #[serde(rename = "override", default, skip_serializing_if = "Option::is_none")]
+    pub of_override: Option<Box<OverrideData>>,
 }
 
 impl EventData {
     /// Makes texts printable: those of another node may be anything.
     fn make_printable(&mut self) {
-        let EventData { endpoint, zone, from, to, why, who, generation: _, monitor, relayed: _ } = self;
-        let optional = [endpoint, zone, who, monitor].into_iter().flatten();
+        let EventData { endpoint, zone, from, to, why, who, generation: _, monitor, relayed: _, of_override } = self;
+        let of_override = of_override.iter_mut().flat_map(|of| of.texts_mut());
+        let optional = [endpoint, zone, who, monitor].into_iter().flatten().chain(of_override);
         for text in [from, to, why].into_iter().chain(optional) {
             if let Cow::Owned(safe) = escaped(text) {
                 *text = safe;
@@ -170,7 +175,7 @@ impl EventData {
 
     /// Cuts texts that no reader would accept.
     fn shorten(&mut self) {
-        let EventData { endpoint, zone, from, to, why, who, generation: _, monitor, relayed: _ } = self;
+        let EventData { endpoint, zone, from, to, why, who, generation: _, monitor, relayed: _, of_override: _ } = self;
         let optional = [endpoint, zone, who, monitor].into_iter().flatten();
         for text in [from, to, why].into_iter().chain(optional) {
             text.truncate(cut(text, MAX_TEXT).len());
@@ -248,10 +253,13 @@ impl CloudEvent {
 
     /// Its id, if the event can be used and is one of `node`.
     fn check(&self, node: &str) -> Result<EventId, EventRefusal> {
-        let EventData { endpoint, zone, from, to, why, who, generation: _, monitor, relayed: _ } = &self.data;
+        let EventData { endpoint, zone, from, to, why, who, generation: _, monitor, relayed: _, of_override } =
+            &self.data;
         let required = [&self.specversion, &self.id, &self.source, &self.kind, &self.time, from, to, why];
         let optional = [&self.subject, endpoint, zone, who, monitor];
-        if required.into_iter().chain(optional.into_iter().flatten()).any(|text| text.len() > MAX_TEXT) {
+        let of_override = of_override.iter().flat_map(|of| of.texts());
+        let optional = optional.into_iter().flatten().chain(of_override);
+        if required.into_iter().chain(optional).any(|text| text.len() > MAX_TEXT) {
             return Err(EventRefusal::TooLarge);
         }
         let id = EventId::parse(&self.id).filter(|_| self.specversion == SPEC_VERSION);

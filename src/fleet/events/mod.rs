@@ -9,6 +9,7 @@ mod archive;
 mod cloud_event;
 mod cursor;
 mod outbox;
+mod override_data;
 #[cfg(test)]
 mod tests;
 
@@ -19,6 +20,7 @@ pub use cloud_event::{
 };
 pub use cursor::EventCursor;
 pub use outbox::{EventOutbox, LogRange, OutboxStep, StoredEvent};
+pub use override_data::OverrideData;
 
 /// The stream discards events that are older, in seconds: a week (judgment: an outage is looked into within days).
 pub const MAX_AGE_SECS: u64 = 7 * 24 * 3600;

@@ -29,8 +29,6 @@ const REPLY_WITHIN: Duration = Duration::from_secs(3);
 const REPLIES_WITHIN: Duration = Duration::from_secs(12);
 /// The first delay between two attempts to connect; it doubles with each.
 const FIRST_DELAY: Duration = Duration::from_millis(100);
-/// The longest one (judgment: a node is back within seconds of its NATS server).
-const MAX_DELAY: Duration = Duration::from_secs(5);
 /// Most messages that wait to be written (judgment: some seconds of a busy server).
 const MAX_OUTGOING: usize = 2048;
 
@@ -161,7 +159,7 @@ impl NatsLink {
             .ping_interval(PING_EVERY)
             .client_capacity(MAX_OUTGOING)
             .subscription_capacity(for_what.max_incoming())
-            .reconnect_delay_callback(|attempts| delay(attempts, clock::entropy()))
+            .reconnect_delay_callback(move |attempts| delay(attempts, for_what.longest_delay(), clock::entropy()))
             .event_callback({
                 let status = Arc::clone(&status);
                 move |event| {
@@ -337,9 +335,9 @@ fn with_tls(options: ConnectOptions, tls: Option<&NatsTls>) -> ConnectOptions {
 
 /// The delay before an attempt to connect, `attempts` from 1: between half and the whole of a time that doubles; before
 /// the first attempt half of it at most. Chance spreads the nodes of a fleet that all lost the same NATS server.
-fn delay(attempts: usize, chance: u64) -> Duration {
+fn delay(attempts: usize, longest: Duration, chance: u64) -> Duration {
     let doublings = u32::try_from(attempts.saturating_sub(1)).unwrap_or(u32::MAX).min(16);
-    let whole = FIRST_DELAY.saturating_mul(1 << doublings).min(MAX_DELAY);
+    let whole = FIRST_DELAY.saturating_mul(1 << doublings).min(longest);
     let share = 0.5 + 0.5 * (chance >> 11) as f64 / (1u64 << 53) as f64;
     if attempts <= 1 { whole.mul_f64(share - 0.5) } else { whole.mul_f64(share) }
 }
@@ -350,13 +348,14 @@ mod tests {
 
     #[test]
     fn attempts_come_soon_at_first_and_never_rarer_than_every_five_seconds() {
+        let longest = NatsUse::Control.longest_delay();
         for chance in [0, 1 << 63, u64::MAX] {
-            assert!(delay(1, chance) <= FIRST_DELAY / 2);
+            assert!(delay(1, longest, chance) <= FIRST_DELAY / 2);
             for attempts in 2..200 {
-                let wait = delay(attempts, chance);
-                assert!(wait >= FIRST_DELAY && wait <= MAX_DELAY, "attempt {attempts}: {wait:?}");
+                let wait = delay(attempts, longest, chance);
+                assert!(wait >= FIRST_DELAY && wait <= longest, "attempt {attempts}: {wait:?}");
             }
-            assert!(delay(usize::MAX, chance) >= MAX_DELAY / 2);
+            assert!(delay(usize::MAX, longest, chance) >= longest / 2);
         }
     }
 }

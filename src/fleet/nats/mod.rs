@@ -3,7 +3,7 @@
 //!
 //! - [`NatsLink`] is a connection. It connects in the background and retries for ever.
 //! - [`Nats`] is that of a fleet. Without it a node goes on alone.
-//! - [`NatsLink::store`] publishes into a stream that somebody else has made.
+//! - [`NatsLink::store`] publishes into a stream that somebody else has made, and [`FollowedStream`] reads one.
 //! - [`Bucket`] is a table of keys with revisions, which JetStream replicates: [`Bucket::put`] writes a key, where
 //!   wanted only over a revision that the writer knows (compare and set), and [`Bucket::watch`] follows all keys.
 //! - [`LeaseStore`] is the bucket of the leases of exclusive names.
@@ -17,6 +17,7 @@ mod connection;
 mod credentials;
 mod event_stream;
 mod feed;
+mod followed_stream;
 mod jetstream;
 mod leases;
 mod link;
@@ -31,6 +32,7 @@ pub use connection::Nats;
 pub use credentials::Credentials;
 pub use event_stream::{EventStream, StreamEvents, StreamInfo};
 pub use feed::NatsFeed;
+pub use followed_stream::{FollowedStream, StoredMessage, StoredMessages};
 pub use leases::{LeaseStore, stored_lease};
 pub use link::{ConnectError, LinkSettings, NatsLink, NatsMessage, NatsSubscription};
 pub use status::{ConnectionStatus, NatsUse};

@@ -25,6 +25,8 @@ pub enum NatsUse {
     Reports,
     /// Events for a sink.
     Sink,
+    /// A stream that is followed.
+    Follow,
 }
 
 impl NatsUse {
@@ -34,6 +36,16 @@ impl NatsUse {
             NatsUse::Control => format!("portolan {node}"),
             NatsUse::Reports => format!("portolan {node} reports"),
             NatsUse::Sink => format!("portolan {node} sink"),
+            NatsUse::Follow => format!("portolan {node} follow"),
+        }
+    }
+
+    /// The longest delay between two attempts to connect. Judgment: a node is back within seconds of its NATS server; a
+    /// standby must follow within a second of it.
+    pub(super) fn longest_delay(self) -> Duration {
+        match self {
+            NatsUse::Control | NatsUse::Reports | NatsUse::Sink => Duration::from_secs(5),
+            NatsUse::Follow => Duration::from_millis(500),
         }
     }
 
@@ -46,6 +58,8 @@ impl NatsUse {
             NatsUse::Reports => 512,
             // Replies come one by one.
             NatsUse::Sink => 512,
+            // A read has up to 256, and an announced message only says that there is something to read.
+            NatsUse::Follow => 1024,
         }
     }
 }
@@ -94,13 +108,13 @@ pub(super) fn note(status: &watch::Sender<ConnectionStatus>, event: &Event, has_
         (false, true) => match after.for_what {
             NatsUse::Control => tracing::info!(connections = after.connections, "connected to NATS"),
             NatsUse::Reports => tracing::info!("the connection for the reports of vantages is there"),
-            NatsUse::Sink => tracing::debug!("the connection of a sink is there"),
+            NatsUse::Sink | NatsUse::Follow => tracing::debug!("a connection to NATS is there"),
         },
         (true, false) => match after.for_what {
             NatsUse::Control => tracing::warn!("no connection to NATS: this node goes on alone until there is one"),
             NatsUse::Reports => tracing::warn!("the connection for the reports of vantages is lost"),
-            // The sink reports what that means.
-            NatsUse::Sink => tracing::debug!("the connection of a sink is lost"),
+            // Who uses it reports what that means.
+            NatsUse::Sink | NatsUse::Follow => tracing::debug!("a connection to NATS is lost"),
         },
         _ if before.problem != after.problem && after.problem.is_some() => tracing::warn!(problem, "NATS"),
         _ if after.missed > before.missed => {
