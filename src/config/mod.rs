@@ -63,4 +63,4 @@ pub use sinks::{NatsSinkSettings, SigningSecrets, SinkReceiver, SinkSettings, We
 pub use token_scope::{EndpointPattern, Rights, Role};
 pub use tokens::{Holder, Tokens};
 pub(crate) use zones::makes_zone;
-pub use zones::{Disappearance, Version, VersionStatus, ZoneState};
+pub use zones::{Disappearance, PolicyTexts, Version, VersionStatus, ZoneState, try_policies};

@@ -2,8 +2,9 @@
 //! one static zone. This module reads and scans. The caller decides whether a candidate is valid, and which of two that
 //! collide is accepted.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::config::net_files::NetFiles;
 use crate::config::spec::{self, PolicySpec};
@@ -33,7 +34,15 @@ pub(super) struct Directory<'a> {
     pub(super) shown: &'a Path,
     /// Where it is read.
     pub(super) real: &'a Path,
+    /// Policy files that are checked before they are written, by their names: they stand for those of the directory.
+    pub(super) trials: &'a PolicyTexts,
 }
+
+/// The texts of policy files by their names in the directory.
+pub type PolicyTexts = BTreeMap<String, Arc<[u8]>>;
+
+/// No policy files.
+pub(in crate::config::zones) static NO_POLICIES: PolicyTexts = PolicyTexts::new();
 
 /// One zone as its files are now.
 #[derive(Debug)]
@@ -84,7 +93,12 @@ impl Directory<'_> {
         problems: &mut Problems,
     ) -> Option<Vec<String>> {
         match files::list(self.real, most, makes_zone) {
-            Ok(Listing { names, left_out: 0 }) => Some(names),
+            Ok(Listing { mut names, left_out: 0 }) => {
+                names.extend(self.trials.keys().cloned());
+                names.sort();
+                names.dedup();
+                Some(names)
+            }
             Ok(Listing { names, left_out }) => {
                 let is_there = |name: &&str| std::fs::symlink_metadata(self.real.join(name)).is_ok();
                 let mut all: BTreeSet<String> = names.into_iter().collect();
@@ -132,7 +146,14 @@ impl Directory<'_> {
             octets: 0,
             net_files: BTreeSet::new(),
         };
-        if let Some(bytes) = read_file(&texts, (&shown, &self.real.join(main)), MAX_POLICY, &whole, &mut problems) {
+        let bytes = match self.trials.get(main) {
+            Some(trial) => {
+                texts.note(&shown, trial);
+                Some(trial.clone())
+            }
+            None => read_file(&texts, (&shown, &self.real.join(main)), MAX_POLICY, &whole, &mut problems),
+        };
+        if let Some(bytes) = bytes {
             match spec::read(&shown, &bytes, &mut problems) {
                 Some(spec) => self.with_master(spec, &mut candidate, &texts, nets, &mut problems),
                 None => self.guess(&bytes, &mut candidate, &texts),
@@ -256,7 +277,7 @@ fn read_file(
     limit: u64,
     whole: &Place,
     problems: &mut Problems,
-) -> Option<std::sync::Arc<[u8]>> {
+) -> Option<Arc<[u8]>> {
     match texts.file(shown, real, Wall::OwnLinks, limit) {
         Ok(text) => Some(text.bytes),
         Err(unread) => {
@@ -291,7 +312,7 @@ mod tests {
         ] {
             let dir = tempfile::tempdir().unwrap();
             std::fs::write(dir.path().join(name), text).unwrap();
-            let directory = Directory { shown: Path::new("z"), real: dir.path() };
+            let directory = Directory { shown: Path::new("z"), real: dir.path(), trials: &NO_POLICIES };
             let texts = Texts::of_directory(directory.shown, directory.real);
             let found = directory.policy(name, texts, &mut NetFiles::default(), Problems::default());
             assert_eq!(found.apex.map(|apex| apex.to_string()).as_deref(), Some(zone), "{text}");

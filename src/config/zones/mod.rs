@@ -19,11 +19,12 @@ use crate::config::reach::Sought;
 use crate::config::settings::Settings;
 use crate::config::validate::Builder;
 use crate::model::{Model, SelectorId, ZoneId};
-use crate::source::{Problems, Texts, TextsByPath, files};
+use crate::source::{Problem, Problems, Texts, TextsByPath, files};
 use crate::wire::Name;
-use candidate::{Candidate, Content, Directory, MASTER, POLICY};
+use candidate::{Candidate, Content, Directory, MASTER, NO_POLICIES, POLICY};
 use collide::CollisionResult;
 
+pub use candidate::PolicyTexts;
 pub(crate) use candidate::makes_zone;
 pub(super) use version::ZoneHistory;
 pub use version::{Disappearance, Version, VersionStatus, ZoneState};
@@ -66,8 +67,30 @@ pub(super) fn read(
     left_out: &ZonesLeftOut,
     problems: &mut Problems,
 ) -> ReadZones {
+    read_with(settings, before, left_out, &NO_POLICIES, problems)
+}
+
+/// Checks policy files before they are written, together with the other files as they are. An error has the problems
+/// of all files, and means that one of these policies would not be served.
+pub fn try_policies(settings: &Settings, policies: &PolicyTexts) -> Result<(), Vec<Problem>> {
+    let (mut problems, before) = (Problems::default(), ZoneHistory::new(Arc::default(), 0.0, false));
+    let read = read_with(settings, &before, &ZonesLeftOut::new(), policies, &mut problems);
+    let accepted: HashSet<&str> = read.zones.iter().filter_map(|zone| Some(&*zone.version.as_ref()?.main)).collect();
+    match policies.keys().all(|main| accepted.contains(main.as_str())) {
+        true => Ok(()),
+        false => Err(problems.into_sorted()),
+    }
+}
+
+fn read_with(
+    settings: &Settings,
+    before: &ZoneHistory,
+    left_out: &ZonesLeftOut,
+    trials: &PolicyTexts,
+    problems: &mut Problems,
+) -> ReadZones {
     let model = Model { regions: settings.regions.clone(), clients: settings.clients.clone(), ..Model::default() };
-    let dir = Directory { shown: &settings.zones_shown, real: &settings.zones_dir };
+    let dir = Directory { shown: &settings.zones_shown, real: &settings.zones_dir, trials };
     let mut reader = Reader {
         dir,
         before,

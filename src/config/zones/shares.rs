@@ -177,7 +177,7 @@ mod tests {
     use std::path::PathBuf;
 
     use super::*;
-    use crate::config::zones::candidate::Directory;
+    use crate::config::zones::candidate::{Directory, NO_POLICIES};
     use crate::source::{Problems, Severity, Texts};
 
     const MASTER: &str = "$TTL 60\n@ SOA ns h 1 2 3 4 5\n@ NS ns\nns A 192.0.2.1\n";
@@ -191,7 +191,12 @@ mod tests {
         std::fs::write(dir.path().join("few"), "192.0.2.0/24\n198.51.100.0/24\n").unwrap();
         let shown = Path::new("z");
         let texts = Texts::of_directory(shown, dir.path());
-        let found = Directory { shown, real: dir.path() }.policy("p.policy.toml", texts, nets, Problems::default());
+        let found = Directory { shown, real: dir.path(), trials: &NO_POLICIES }.policy(
+            "p.policy.toml",
+            texts,
+            nets,
+            Problems::default(),
+        );
         assert_eq!(found.problems.errors(), 0, "{zone}");
         found
     }

@@ -1,7 +1,7 @@
 //! What one zone takes of a bound that all zones share doesn't stop the others.
 
 use super::{MASTER, Server, policy, refusals};
-use crate::config::zones::candidate::Directory;
+use crate::config::zones::candidate::{Directory, NO_POLICIES};
 use crate::source::Problems;
 
 /// A policy that distinguishes 2^`bits` classes of clients: for each bit of an address below 10.0.0.0/8, one member for
@@ -54,7 +54,7 @@ fn a_zone_with_too_many_classes_of_clients_is_left_out_alone() {
 fn beyond_the_most_files_those_of_served_zones_are_still_read() {
     let server = Server::with(&[("a.zone", ""), ("b.zone", ""), ("notes.txt", ""), ("y.zone", ""), ("z.zone", "")]);
     let real = server.dir.path().join("zones");
-    let dir = Directory { shown: std::path::Path::new("zones"), real: &real };
+    let dir = Directory { shown: std::path::Path::new("zones"), real: &real, trials: &NO_POLICIES };
     let list = |most: usize, served: &[&str]| {
         let mut problems = Problems::default();
         let names = dir.list(most, served.iter().copied(), &mut problems).unwrap();
