@@ -11,6 +11,7 @@ mod demand;
 mod drill;
 mod events;
 mod explain;
+mod external_dns;
 mod failback;
 mod files;
 mod fleet;
@@ -81,6 +82,7 @@ enum Command {
     Failback(failback::FailbackArgs),
     Events(events::EventsArgs),
     Reload(reload::ReloadArgs),
+    ExternalDns(external_dns::ExternalDnsArgs),
     Schema(schema::SchemaArgs),
     Openapi(openapi::OpenapiArgs),
     Completions(completions::CompletionsArgs),
@@ -96,7 +98,7 @@ impl Command {
     /// Starts the log of a command that has one. The other commands print their result and end.
     fn start_log(&self) -> Result<(), String> {
         match self {
-            Command::Serve(_) | Command::Probe(_) => log::start(LevelFilter::INFO),
+            Command::Serve(_) | Command::Probe(_) | Command::ExternalDns(_) => log::start(LevelFilter::INFO),
             // The demo shows changes on the terminal itself; a log of them would disturb its screen.
             Command::Demo(_) | Command::DemoRegion(_) => log::start(LevelFilter::WARN),
             Command::Init(_)
@@ -197,6 +199,7 @@ pub fn run() -> ExitCode {
             Err(failure) => Err(failure),
         },
         Command::Reload(args) => reload::run(&args),
+        Command::ExternalDns(args) => external_dns::run(args),
         Command::Schema(args) => schema::run(&args),
         Command::Openapi(openapi::OpenapiArgs {}) => openapi::run(),
         Command::Completions(args) => completions::completions(&args),

@@ -55,7 +55,9 @@
 //! | [`drill`] | rehearsed outages: plan, measurement and report; pure |
 //! | [`sinks`] | sends events to other systems |
 //! | [`control`] and [`telemetry`] | HTTP, explain, simulate, overrides, status, metrics |
-//! | [`daemon`], [`demo`], [`cli`] | the wiring, the demo, and the command line |
+//! | [`daemon`], [`demo`] | the wiring, and the demo |
+//! | [`external_dns`] | the webhook provider of external-dns, a process of its own that writes policy files |
+//! | [`cli`] | the command line |
 //!
 //! Pure (no socket, clock, entropy or metrics): `printable`, `wire`, `model`, `repeats`, `placing`, `steering`,
 //! `answer`, `drill`, and the files of `health`, `fleet`, `discovery`, `snapshot` and `sinks` that `PURE` of
@@ -117,3 +119,4 @@ pub mod telemetry;
 pub mod cli;
 pub mod daemon;
 pub mod demo;
+pub mod external_dns;

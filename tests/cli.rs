@@ -189,7 +189,8 @@ addresses = ["192.0.2.10"]
 pool = "one"
 "#;
 
-const COMMANDS: [&str; 19] = [
+const COMMANDS: [&str; 20] = [
+    "external-dns",
     "serve",
     "probe",
     "demo",

@@ -52,6 +52,13 @@ pub struct ApiRoutes {
     pub(super) access: Arc<ApiAccess>,
 }
 
+impl ApiRoutes {
+    /// Routes that need nothing of the API's state, with connections of their own.
+    pub fn new(router: Router, room: ApiRoom) -> ApiRoutes {
+        ApiRoutes { router, room, access: Arc::default() }
+    }
+}
+
 /// Serves `routes` on `listener` until `stop` is cancelled. Returns when the last response ended, or one second after
 /// the stop. When all seats are taken, a newcomer displaces the least useful connection of the client net that has the
 /// most: see [`crate::admission`].
