@@ -60,6 +60,12 @@ NOT_RUN = {
         "the settings are those of the package; test_takeover.py does it",
     ("docs/exclusive.md", "$ dig +short TXT _epoch.db.svc.example @ns1.example"): OUTPUT + "test_exclusive.py",
     ("docs/exclusive.md", "#!/bin/sh"): "scripts for the hosts of a database; they need PostgreSQL and its hosts",
+    ("docs/external-dns.md", "Service, Ingress ──> external-dns ──HTTP──> portolan external-dns ──> k8s.example.policy.toml ──> portolan serve"):
+        "a picture",
+    ("docs/external-dns.md", "apiVersion: v1"): OF_OTHERS + "; test_external_dns.py sends what external-dns makes of it",
+    ("docs/external-dns.md",
+     "portolan external-dns --config /etc/portolan/portolan.toml --zone k8s.example --cluster eu=eu-west --cluster us=us-east"):
+        "the settings are those of a server; test_external_dns.py has such clusters",
     ("docs/overrides.md", "# who may do what"): "a file of tokens; test_operator.py has such files",
 }
 
