@@ -24,7 +24,7 @@ use tokio::task::spawn_blocking;
 
 use crate::external_dns::adjust::shown;
 use crate::external_dns::book::listed;
-use crate::external_dns::provider::{Provider, ProviderError};
+use crate::external_dns::provider::{Provider, ProviderError, ProviderHealth};
 use crate::external_dns::record::{DnsRecord, MEDIA_TYPE, RecordChanges};
 
 /// Largest body of a request in octets (judgment: the most records, with labels of usual length).
@@ -44,12 +44,21 @@ pub(super) struct Api {
     /// The password of each cluster. `None`: none is needed.
     pub(super) passwords: Option<Arc<BTreeMap<String, String>>>,
     bodies: Arc<Semaphore>,
+    /// As it was after the last request: a probe of the kubelet must not wait for one that takes long.
+    health: Arc<Mutex<ProviderHealth>>,
 }
 
 impl Api {
     pub(super) fn new(provider: Provider, clusters: Arc<[String]>, passwords: Option<BTreeMap<String, String>>) -> Api {
+        let health = Arc::new(Mutex::new(provider.health()));
         let provider = Arc::new(Mutex::new(provider));
-        Api { provider, clusters, passwords: passwords.map(Arc::new), bodies: Arc::new(Semaphore::new(MAX_BODIES)) }
+        Api {
+            provider,
+            clusters,
+            passwords: passwords.map(Arc::new),
+            bodies: Arc::new(Semaphore::new(MAX_BODIES)),
+            health,
+        }
     }
 
     /// Runs on a thread of its own: files are read and written.
@@ -57,8 +66,14 @@ impl Api {
         &self,
         work: impl FnOnce(&mut Provider) -> Result<T, ProviderError> + Send + 'static,
     ) -> Result<T, Response> {
-        let provider = self.provider.clone();
-        let done = spawn_blocking(move || work(&mut provider.lock().unwrap_or_else(PoisonError::into_inner))).await;
+        let (provider, health) = (self.provider.clone(), self.health.clone());
+        let done = spawn_blocking(move || {
+            let mut provider = provider.lock().unwrap_or_else(PoisonError::into_inner);
+            let done = work(&mut provider);
+            *health.lock().unwrap_or_else(PoisonError::into_inner) = provider.health();
+            done
+        });
+        let done = done.await;
         match done {
             Ok(Ok(result)) => Ok(result),
             Ok(Err(ProviderError::Refused(why))) => Err(refusal(StatusCode::BAD_REQUEST, &why)),
@@ -178,17 +193,16 @@ async fn adjust(State(api): State<Api>, request: Request) -> Response {
 }
 
 async fn healthz(State(api): State<Api>) -> Response {
-    let state = api.run(|provider| {
-        let health = provider.health().map_err(|why| ProviderError::Unavailable(why.to_owned()))?;
-        Ok((health, provider.left_out()))
-    });
-    match state.await {
-        Ok((records, wrong)) if wrong.is_empty() => format!("ok: {records} records\n").into_response(),
-        Ok((records, wrong)) => {
-            let (count, named) = (wrong.len(), crate::printable::escaped(&listed(&wrong)).into_owned());
+    let health = api.health.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    match health {
+        ProviderHealth { unwritten: Some(why), .. } => refusal(StatusCode::SERVICE_UNAVAILABLE, &why),
+        ProviderHealth { records, left_out, .. } if left_out.is_empty() => {
+            format!("ok: {records} records\n").into_response()
+        }
+        ProviderHealth { records, left_out, .. } => {
+            let (count, named) = (left_out.len(), crate::printable::escaped(&listed(&left_out)).into_owned());
             format!("ok: {records} records; left as they were: {count}: {named}\n").into_response()
         }
-        Err(response) => response,
     }
 }
 

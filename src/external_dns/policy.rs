@@ -145,7 +145,8 @@ impl NamePlan {
     /// How the pool of the name steers. All targets are answered where nothing else is stated, as other providers do
     /// it; aliases one at a time, because a name has one CNAME (RFC 2181, 10.1).
     fn kind(&self) -> &'static str {
-        let states = |stated: fn(&TargetGroup) -> bool| self.groups.values().any(stated);
+        // Weights and orders are those of groups: of one alone they mean nothing.
+        let states = |stated: fn(&TargetGroup) -> bool| self.groups.len() > 1 && self.groups.values().any(stated);
         match self.steer {
             Some(steer) => steer,
             None if states(|group| group.order.is_some()) => "failover",

@@ -43,6 +43,17 @@ pub(super) struct Provider {
     left_out: BTreeMap<String, BTreeSet<String>>,
 }
 
+/// How a provider is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct ProviderHealth {
+    /// How many records there are.
+    pub(super) records: usize,
+    /// Why the policy files are not those of the records.
+    pub(super) unwritten: Option<String>,
+    /// What adjusting left out last.
+    pub(super) left_out: Vec<String>,
+}
+
 /// The policies of zones.
 type Policies = BTreeMap<Name, ZonePolicy>;
 
@@ -83,9 +94,10 @@ impl Provider {
         self.book.of_cluster(cluster)
     }
 
-    /// How many records there are, or why the policy files are not those of the records.
-    pub(super) fn health(&self) -> Result<usize, &str> {
-        self.unwritten.as_deref().map_or(Ok(self.book.len()), Err)
+    /// How it is.
+    pub(super) fn health(&self) -> ProviderHealth {
+        let left_out = self.left_out.values().flatten().cloned().collect();
+        ProviderHealth { records: self.book.len(), unwritten: self.unwritten.clone(), left_out }
     }
 
     /// The records as they will be stored. One that can't be stored is replaced by the record that is stored, or left
@@ -243,11 +255,6 @@ impl Provider {
         for record in now.difference(&before) {
             tracing::warn!(cluster, "left as it was: {record}");
         }
-    }
-
-    /// What adjusting left out last.
-    pub(super) fn left_out(&self) -> Vec<String> {
-        self.left_out.values().flatten().cloned().collect()
     }
 }
 
