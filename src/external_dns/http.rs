@@ -8,13 +8,13 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use axum::Router;
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use axum::{Json, Router};
 use data_encoding::BASE64;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -263,9 +263,10 @@ async fn parsed<T: RequestBody>(request: Request<Body>) -> Result<T, Box<Respons
 fn typed(result: Result<impl Serialize, Response>) -> Response {
     match result {
         Ok(body) => {
-            let mut response = Json(body).into_response();
-            response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
-            response
+            // Plain data can't fail to serialise.
+            let text = serde_json::to_string(&body).unwrap_or_default();
+            let text = crate::printable::escaped_json(&text).into_owned();
+            ([(header::CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE))], text).into_response()
         }
         Err(response) => response,
     }

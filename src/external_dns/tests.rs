@@ -116,7 +116,7 @@ fn changes_are_all_or_none_and_may_be_repeated() {
     assert_eq!(after.changed("eu", &changes, &zones()).unwrap(), after);
     let wrong = create(&[record("api.k8s.example", "A", &["192.0.2.3"]), record("x.k8s.example", "A", &["y"])]);
     assert!(before.changed("eu", &wrong, &zones()).unwrap_err().starts_with("x.k8s.example A: expected an IPv4"));
-    let replaced = RecordChanges { delete: vec![www.clone()], ..create(&[www.clone()]) };
+    let replaced = RecordChanges { delete: vec![www.clone()], ..create(std::slice::from_ref(&www)) };
     assert_eq!(before.changed("eu", &replaced, &zones()).unwrap(), before);
     let all = RecordChanges { delete: vec![www, owner], ..RecordChanges::default() };
     assert!(before.changed("eu", &all, &zones()).unwrap().is_empty());
