@@ -16,6 +16,7 @@ pub mod etcd;
 pub mod http;
 pub(crate) mod http_client;
 pub mod instance;
+pub mod kubernetes;
 pub mod leaving;
 pub mod set;
 pub mod stated;

@@ -44,6 +44,7 @@ impl DiscoveredPool {
             SourceSpec::Consul(of) => (of.token_file.as_ref(), Some(&of.tls)),
             SourceSpec::Etcd(of) => (of.password_file.as_ref(), Some(&of.tls)),
             SourceSpec::Http(of) => (of.token_file.as_ref(), Some(&of.tls)),
+            SourceSpec::Kubernetes(of) => (of.token_file.as_ref(), Some(&of.tls)),
             SourceSpec::Dns(_) => (None, None),
         };
         let of_tls = tls.into_iter().flat_map(|tls| [&tls.ca, &tls.cert, &tls.key]).flatten();
@@ -76,6 +77,8 @@ pub enum SourceSpec {
     Dns(DnsSource),
     /// `http`
     Http(HttpSource),
+    /// `kubernetes`
+    Kubernetes(KubernetesSource),
 }
 
 impl SourceSpec {
@@ -86,6 +89,7 @@ impl SourceSpec {
             SourceSpec::Etcd(_) => "etcd",
             SourceSpec::Dns(_) => "dns",
             SourceSpec::Http(_) => "http",
+            SourceSpec::Kubernetes(_) => "kubernetes",
         }
     }
 }
@@ -142,6 +146,25 @@ pub struct HttpSource {
     pub url: String,
     /// From one request to the next, 1 s to 1 h.
     pub every: Duration,
+    /// The file with a bearer token; read again with each request.
+    pub token_file: Option<PathBuf>,
+    /// For `https`.
+    pub tls: SourceTls,
+}
+
+/// `type = "kubernetes"`: the EndpointSlices of a Service.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct KubernetesSource {
+    /// The API: `https://HOST:PORT`; a path before `/apis` is possible.
+    pub address: String,
+    /// The namespace of the Service.
+    pub namespace: String,
+    /// The Service.
+    pub service: String,
+    /// The name of the port that is probed; `None`: the first one.
+    pub port_name: Option<String>,
+    /// The regions of zones (`topology.kubernetes.io/zone`).
+    pub zones: BTreeMap<String, String>,
     /// The file with a bearer token; read again with each request.
     pub token_file: Option<PathBuf>,
     /// For `https`.

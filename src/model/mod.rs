@@ -37,7 +37,7 @@ pub use cycle::{Cycle, PassedTurns};
 pub use digested::Digested;
 pub use discovery::{
     ConsulSource, Discovered, DiscoveredEndpoint, DiscoveredPool, DiscoveredSets, DnsSource, EtcdSource, HealthRule,
-    HttpSource, MAX_INSTANCES, Mapping, Mappings, SourceSpec, SourceTls, Stated, StatedByEndpoint,
+    HttpSource, KubernetesSource, MAX_INSTANCES, Mapping, Mappings, SourceSpec, SourceTls, Stated, StatedByEndpoint,
 };
 pub use evidence::{Evidence, EvidenceBook, EvidenceSource};
 pub use facts::{Database, Facts, FileStamp, Point};

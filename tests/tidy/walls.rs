@@ -78,6 +78,8 @@ const PURE: &[&str] = &[
     "discovery/http_client/backoff",
     "discovery/http_client/objects",
     "discovery/instance",
+    "discovery/kubernetes/slices",
+    "discovery/kubernetes/watch",
     "discovery/leaving",
     "discovery/set",
     "discovery/endpoints",

@@ -2,6 +2,7 @@
 
 mod values;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -13,12 +14,15 @@ use crate::config::keys::{
     number, object, text, texts,
 };
 use crate::model::{
-    ConsulSource, DiscoveredPool, DnsSource, EtcdSource, HealthRule, HttpSource, MAX_INSTANCES, Mapping, Mappings,
-    SourceSpec, SourceTls,
+    ConsulSource, DiscoveredPool, DnsSource, EtcdSource, HealthRule, HttpSource, KubernetesSource, MAX_INSTANCES,
+    Mapping, Mappings, SourceSpec, SourceTls,
 };
 use crate::source::{At, ManualSection, Problems, listed};
 use crate::wire::Name;
-use values::{base_url, file, looked_up, mapping, mapping_schema, plain, resolver_of, target_template, template, url};
+use values::{
+    base_url, file, looked_up, mapping, mapping_schema, plain, resolver_of, target_template, template, url,
+    zone_regions, zone_regions_schema,
+};
 
 /// Most servers, resolvers or datacenters of a source (judgment: a cluster of etcd has at most seven members).
 const MAX_LIST: usize = 16;
@@ -37,27 +41,33 @@ const RULES: [(&str, HealthRule); 3] =
 pub(in crate::config) enum SourceType {
     Consul,
     Etcd,
+    Kubernetes,
     Dns,
     Http,
 }
 
-const TYPES: [(&str, SourceType); 4] =
-    [("consul", SourceType::Consul), ("etcd", SourceType::Etcd), ("dns", SourceType::Dns), ("http", SourceType::Http)];
-
-/// Types that other programs have, and what to use in their place.
-const MISSING: [(&str, &str); 2] = [
-    ("kubernetes", "use type = \"dns\" with a headless Service, or type = \"http\" with a list of its endpoints"),
-    ("kafka", "use type = \"etcd\" with `overrides`, or the API of overrides"),
+const TYPES: [(&str, SourceType); 5] = [
+    ("consul", SourceType::Consul),
+    ("etcd", SourceType::Etcd),
+    ("kubernetes", SourceType::Kubernetes),
+    ("dns", SourceType::Dns),
+    ("http", SourceType::Http),
 ];
 
+/// Types that other programs have, and what to use in their place.
+const MISSING: [(&str, &str); 1] = [("kafka", "use type = \"etcd\" with `overrides`, or the API of overrides")];
+
 /// The keys that only some types have.
-const OWN_KEYS: [(&str, &[SourceType]); 16] = [
-    ("address", &[SourceType::Consul]),
-    ("service", &[SourceType::Consul]),
+const OWN_KEYS: [(&str, &[SourceType]); 19] = [
+    ("address", &[SourceType::Consul, SourceType::Kubernetes]),
+    ("service", &[SourceType::Consul, SourceType::Kubernetes]),
+    ("namespace", &[SourceType::Kubernetes]),
+    ("port_name", &[SourceType::Kubernetes]),
+    ("zones", &[SourceType::Kubernetes]),
     ("datacenters", &[SourceType::Consul]),
     ("tag", &[SourceType::Consul]),
-    ("token_file", &[SourceType::Consul, SourceType::Http]),
-    ("tls", &[SourceType::Consul, SourceType::Etcd, SourceType::Http]),
+    ("token_file", &[SourceType::Consul, SourceType::Kubernetes, SourceType::Http]),
+    ("tls", &[SourceType::Consul, SourceType::Etcd, SourceType::Kubernetes, SourceType::Http]),
     ("endpoints", &[SourceType::Etcd]),
     ("prefix", &[SourceType::Etcd]),
     ("overrides", &[SourceType::Etcd]),
@@ -73,9 +83,9 @@ const OWN_KEYS: [(&str, &[SourceType]); 16] = [
 keys! {
     /// `[discover.NAME]`.
     DiscoverSpec {
-        /// where the endpoints are listed: `"consul"` · `"etcd"` · `"dns"` · `"http"`
+        /// where the endpoints are listed: `"consul"` · `"etcd"` · `"kubernetes"` · `"dns"` · `"http"`
         "type" of: SourceType = text("\"consul\"").then(source_type).with_schema(type_schema),
-            required "write `type = \"consul\"`, or another source: etcd, dns, http";
+            required "write `type = \"consul\"`, or another source: etcd, kubernetes, dns, http";
         /// the pool of this file that the endpoints fill, after its listed members, in the order of their names. It may
         /// have no `members` then
         pool: String = name("\"web\"");
@@ -101,15 +111,21 @@ keys! {
         /// when the source lists less than this share of what it had a minute ago, what disappeared stays, until
         /// `portolan reload --confirm-removal`; 0 to 1, 0: never
         min_keep: f64 = number(0.0..=1.0, "0.5"), default 0.5;
-        /// consul: the agent, `"http://127.0.0.1:8500"` or `https`
+        /// consul: the agent, `"http://127.0.0.1:8500"` or `https`. kubernetes: the API, `"https://10.0.0.1:6443"`
         address: String = text("\"http://127.0.0.1:8500\"").then(base_url);
-        /// consul: the service
+        /// consul, kubernetes: the service
         service: String = text("\"web\"").then(plain);
         /// consul: the datacenters to read, all together
         datacenters: Vec<At<String>> = texts("[\"dc1\"]"), note "the agent's own";
         /// consul: only instances with this tag
         tag: String = text("\"public\"").then(plain);
-        /// consul, http: a file with the token, relative to this file; it is read again for each connection
+        /// kubernetes: the namespace of the service
+        namespace: String = text("\"shop\"").then(plain), note "`\"default\"`";
+        /// kubernetes: the name of the port to probe
+        port_name: String = text("\"http\"").then(plain), note "the first one";
+        /// kubernetes: the regions of zones, `{ eu-west-1a = "eu-west" }`: the field `region` of an endpoint
+        zones: BTreeMap<String, String> = custom(zone_regions, zone_regions_schema);
+        /// consul, kubernetes, http: a file with the token, relative to this file; it is read again for each connection
         token_file: String = text("\"token\"").then(file);
         /// etcd: the servers
         endpoints: Vec<At<String>> = texts("[\"http://127.0.0.1:2379\"]");
@@ -133,8 +149,8 @@ keys! {
         url: String = text("\"https://inventory.internal/targets.json\"").then(url);
         /// http: how often the list is requested, 1 s to 1 h
         every: Duration = duration(EVERY, "\"5s\""), note "`\"5s\"`";
-        /// consul, etcd, http: `{ ca = "ca.pem", cert = "me.pem", key = "me.key", verify = true }`, files relative to
-        /// this file
+        /// consul, etcd, kubernetes, http: `{ ca = "ca.pem", cert = "me.pem", key = "me.key", verify = true }`, files
+        /// relative to this file
         tls: TlsFileKeys = inline("{ ca = \"ca.pem\" }");
     }
 }
@@ -176,6 +192,9 @@ impl Table for DiscoverSpec {
         let needed: &[(&str, &str)] = match of {
             SourceType::Consul => {
                 &[("address", "address = \"http://127.0.0.1:8500\""), ("service", "service = \"web\"")]
+            }
+            SourceType::Kubernetes => {
+                &[("address", "address = \"https://10.0.0.1:6443\""), ("service", "service = \"web\"")]
             }
             SourceType::Etcd if has_overrides => &[("endpoints", "endpoints = [\"http://127.0.0.1:2379\"]")],
             SourceType::Etcd => {
@@ -262,6 +281,15 @@ impl DiscoverSpec {
                 overrides: text(&self.overrides),
                 user: text(&self.user),
                 password_file: path(&self.password_file),
+                tls,
+            }),
+            SourceType::Kubernetes => SourceSpec::Kubernetes(KubernetesSource {
+                address: text(&self.address)?,
+                namespace: text(&self.namespace).unwrap_or_else(|| "default".to_owned()),
+                service: text(&self.service)?,
+                port_name: text(&self.port_name),
+                zones: self.zones.as_ref().map(|at| at.value.clone()).unwrap_or_default(),
+                token_file: path(&self.token_file),
                 tls,
             }),
             SourceType::Dns => SourceSpec::Dns(DnsSource {

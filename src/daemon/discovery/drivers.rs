@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::discovery::{UpdateSender, consul, dns, etcd, http};
+use crate::discovery::{UpdateSender, consul, dns, etcd, http, kubernetes};
 use crate::model::{DiscoveredPool, SourceSpec};
 
 /// Starts the driver of a source, on the runtime of the caller.
@@ -16,6 +16,10 @@ pub(super) fn start(source: &Arc<DiscoveredPool>, updates: UpdateSender, stop: C
         SourceSpec::Consul(consul) => {
             let (consul, mappings, max) = (consul.clone(), source.mappings.clone(), source.max);
             tokio::spawn(consul::run(consul, mappings, max, updates, stop))
+        }
+        SourceSpec::Kubernetes(of) => {
+            let (of, mappings, max) = (of.clone(), source.mappings.clone(), source.max);
+            tokio::spawn(kubernetes::run(of, mappings, max, updates, stop))
         }
         SourceSpec::Etcd(etcd) => {
             let (etcd, mappings, max) = (etcd.clone(), source.mappings.clone(), source.max);

@@ -178,6 +178,6 @@ fn targets_of(
 fn key_of(spec: &DiscoveredPool, target: &str) -> String {
     match &spec.source {
         SourceSpec::Etcd(etcd) => etcd.overrides.as_deref().unwrap_or_default().replace("{target}", target),
-        SourceSpec::Consul(_) | SourceSpec::Dns(_) | SourceSpec::Http(_) => String::new(),
+        SourceSpec::Consul(_) | SourceSpec::Dns(_) | SourceSpec::Http(_) | SourceSpec::Kubernetes(_) => String::new(),
     }
 }

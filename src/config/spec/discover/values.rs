@@ -1,11 +1,12 @@
 //! The values of `[discover.NAME]`: texts, templates, URLs, and what a value of an endpoint is read from.
 
+use std::collections::BTreeMap;
 use std::path::{Component, Path};
 
 use serde_json::{Value as Json, json};
 
 use crate::config::fields::wrong_type;
-use crate::config::node::{Kind, Node};
+use crate::config::node::{Entry, Kind, Node};
 use crate::model::Mapping;
 use crate::source::{At, Problems};
 use crate::wire::Name;
@@ -164,4 +165,35 @@ pub(super) fn mapping_schema() -> Json {
     let mut forms = vec![json!({ "type": "string" }), json!({ "type": "integer" })];
     forms.extend(FIELD_WORDS.iter().map(field));
     json!({ "anyOf": forms })
+}
+
+/// Most zones (judgment: a cluster has three, a cloud about a hundred).
+const MAX_ZONES: usize = 1000;
+
+/// `{ eu-west-1a = "eu-west" }`.
+pub(super) fn zone_regions(key: &At<String>, node: Node, problems: &mut Problems) -> Option<BTreeMap<String, String>> {
+    let hint = "write `zones = { eu-west-1a = \"eu-west\" }`";
+    let Kind::Table(entries) = node.kind else {
+        wrong_type(&node.place, &format!("`{}`", key.value), "a table", node.kind.described(), problems).hint(hint);
+        return None;
+    };
+    if entries.len() > MAX_ZONES {
+        problems.error(&node.place, format!("`{}` has over {MAX_ZONES} zones", key.value));
+        return None;
+    }
+    let mut regions = BTreeMap::new();
+    for Entry { key: zone, value } in entries {
+        let Kind::Text(region) = value.kind else {
+            wrong_type(&value.place, "the region of a zone", "a string", value.kind.described(), problems).hint(hint);
+            continue;
+        };
+        if let Some(region) = plain(At { value: region, place: value.place }, problems) {
+            regions.insert(zone.value, region);
+        }
+    }
+    Some(regions)
+}
+
+pub(super) fn zone_regions_schema() -> Json {
+    json!({ "type": "object", "additionalProperties": { "type": "string" }, "maxProperties": MAX_ZONES })
 }

@@ -1,0 +1,268 @@
+//! The driver of `type = "kubernetes"`: follows the EndpointSlices of one Service, by a list and then a watch.
+//!
+//! It speaks to the API over the HTTP client of all sources. The crate `kube` would add 59 crates, and two minutes of
+//! compiling on one core, for one list and one watch; and it reads an object of any size. So this is in every build,
+//! without a feature.
+//!
+//! A watch lasts [`WATCH_SECS`], after which the server ends it and the next one begins at the last version that was
+//! seen (a bookmark moves it on where nothing changes). A connection that is dead is noticed [`WATCH_GRACE`] later.
+//! After 410 Gone the slices are listed again.
+
+mod slices;
+mod watch;
+
+use std::time::Duration;
+
+use hyper::StatusCode;
+use hyper::header::AUTHORIZATION;
+use tokio_util::sync::CancellationToken;
+
+use crate::clock;
+use crate::discovery::http_client::{
+    Backoff, BaseUrl, HttpConnection, HttpReply, HttpRequest, JsonObjects, ObjectForm, encoded, secret_value,
+};
+use crate::discovery::{InstanceList, Trouble, Update, UpdateSender};
+use crate::model::{KubernetesSource, Mappings};
+use crate::printable::escaped;
+use slices::SliceBook;
+use watch::{SlicePage, WatchNews, watch_news};
+
+/// How long a watch lasts, in seconds (judgment: a quarter of a minute without changes costs two requests, and a server
+/// that has gone without a word is noticed in that time).
+const WATCH_SECS: u64 = 12;
+/// How much later than that a watch may end.
+const WATCH_GRACE: Duration = Duration::from_secs(3);
+/// Most slices in a page of the list (judgment: 50 slices of 100 endpoints have 2 MB).
+const PAGE: usize = 50;
+/// Longest page, in octets (judgment: 50 slices of 1,000 endpoints, the most that the API allows).
+const MAX_PAGE: usize = 32 << 20;
+/// Longest event of a watch, in octets: etcd stores at most 1.5 MiB.
+const MAX_EVENT: usize = 4 << 20;
+/// Most pages of a list (judgment: 500,000 endpoints). Without a bound a server could send pages without end.
+const MAX_PAGES: usize = 200;
+
+/// Why reading was interrupted.
+enum Interrupted {
+    /// The version is too old: the slices are listed again.
+    Gone,
+    /// Something is wrong.
+    Trouble(Trouble),
+}
+
+impl From<Trouble> for Interrupted {
+    fn from(trouble: Trouble) -> Interrupted {
+        Interrupted::Trouble(trouble)
+    }
+}
+
+/// Follows a Service until `stop`. `max`: the most instances that are wanted.
+pub async fn run(
+    source: KubernetesSource,
+    mappings: Mappings,
+    max: usize,
+    updates: UpdateSender,
+    stop: CancellationToken,
+) {
+    let base = match source.address.parse::<BaseUrl>() {
+        Ok(base) => base,
+        // `check` refuses it before.
+        Err(problem) => {
+            updates.send(Update::Away(Trouble::bad(format!("address: {problem}")))).await;
+            return stop.cancelled().await;
+        }
+    };
+    let connection = HttpConnection::new(base, source.tls.clone());
+    let mut reader = SliceReader {
+        source,
+        mappings,
+        max,
+        connection,
+        updates,
+        book: SliceBook::default(),
+        version: None,
+        known: None,
+        is_away: false,
+    };
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = reader.follow() => {}
+    }
+}
+
+/// Reads the slices of one Service.
+struct SliceReader {
+    source: KubernetesSource,
+    mappings: Mappings,
+    max: usize,
+    connection: HttpConnection,
+    updates: UpdateSender,
+    book: SliceBook,
+    /// The version up to which all changes were seen; `None`: the slices must be listed.
+    version: Option<String>,
+    /// The last list that was sent.
+    known: Option<InstanceList>,
+    is_away: bool,
+}
+
+impl SliceReader {
+    async fn follow(&mut self) {
+        let mut backoff = Backoff::default();
+        loop {
+            let updates = self.updates.clone();
+            let done = tokio::select! {
+                () = updates.relist_wanted() => {
+                    (self.version, self.known) = (None, None);
+                    continue;
+                }
+                done = self.read() => done,
+            };
+            match done {
+                Ok(()) => backoff.succeeded(),
+                Err(interrupted) => {
+                    self.connection.close();
+                    let is_gone = matches!(interrupted, Interrupted::Gone);
+                    if is_gone {
+                        self.version = None;
+                    }
+                    if let Interrupted::Trouble(trouble) = interrupted {
+                        self.is_away = true;
+                        let problem = format!("{}: {}", self.connection.base(), trouble.problem);
+                        self.updates.send(Update::Away(Trouble { problem, ..trouble })).await;
+                    }
+                    // Also after 410, so that a server that always sends it is not asked without a pause.
+                    tokio::time::sleep(backoff.failed(clock::entropy())).await;
+                }
+            }
+        }
+    }
+
+    /// One list, or one watch.
+    async fn read(&mut self) -> Result<(), Interrupted> {
+        match self.version.clone() {
+            None => self.list().await,
+            Some(version) => self.watch(version).await,
+        }
+    }
+
+    async fn list(&mut self) -> Result<(), Interrupted> {
+        let mut book = SliceBook::default();
+        let mut at = String::new();
+        for _ in 0..MAX_PAGES {
+            let more = if at.is_empty() { String::new() } else { format!("&continue={}", encoded(&at)) };
+            let reply = self.send(&format!("limit={PAGE}{more}")).await?;
+            let text = reply.whole(MAX_PAGE).await.map_err(|failure| failure.trouble(""))?;
+            let page = SlicePage::parse(&text).map_err(Trouble::bad)?;
+            page.items.into_iter().for_each(|slice| book.set(slice));
+            at = page.next;
+            if at.is_empty() {
+                (self.book, self.version) = (book, Some(page.version));
+                self.report().await;
+                return Ok(());
+            }
+        }
+        Err(Trouble::bad(format!("the list has over {MAX_PAGES} pages of {PAGE} EndpointSlices")).into())
+    }
+
+    async fn watch(&mut self, version: String) -> Result<(), Interrupted> {
+        let options = format!(
+            "watch=true&allowWatchBookmarks=true&resourceVersion={}&timeoutSeconds={WATCH_SECS}",
+            encoded(&version)
+        );
+        let mut reply = self.send(&options).await?;
+        if self.is_away {
+            self.is_away = false;
+            self.updates.send(Update::Back).await;
+        }
+        let mut objects = JsonObjects::new(ObjectForm::Stream, MAX_EVENT);
+        let last_moment = tokio::time::sleep(Duration::from_secs(WATCH_SECS) + WATCH_GRACE);
+        tokio::pin!(last_moment);
+        loop {
+            let part = tokio::select! {
+                () = &mut last_moment => {
+                    let why = format!("a watch of {WATCH_SECS} s has not ended: the connection is dead");
+                    return Err(Trouble::away(why).into());
+                }
+                part = reply.next_part() => part.map_err(|failure| failure.trouble(""))?,
+            };
+            let Some(part) = part else { return Ok(()) };
+            let mut news = Vec::new();
+            let cut = objects.feed(&part, |event| news.push(watch_news(event)));
+            for of in news {
+                match of.map_err(Trouble::bad)? {
+                    WatchNews::Changed(slice, version) => {
+                        self.book.set(slice);
+                        self.version = Some(version);
+                    }
+                    WatchNews::Removed(name, version) => {
+                        self.book.remove(&name);
+                        self.version = Some(version);
+                    }
+                    WatchNews::Bookmark(version) => self.version = Some(version),
+                    WatchNews::Gone => return Err(Interrupted::Gone),
+                    WatchNews::Refused(why) => return Err(Trouble::away(escaped(&why)).into()),
+                }
+            }
+            cut.map_err(|why| Trouble::bad(format!("not a watch of the Kubernetes API: {why}")))?;
+            self.report().await;
+        }
+    }
+
+    /// Sends the list, if it is another one.
+    async fn report(&mut self) {
+        let KubernetesSource { port_name, zones, .. } = &self.source;
+        let list = self.book.list(port_name.as_deref(), zones, &self.mappings, self.max);
+        if self.known.as_ref() != Some(&list) {
+            self.known = Some(list.clone());
+            self.is_away = false;
+            self.updates.send(Update::Whole(list)).await;
+        }
+    }
+
+    async fn send(&mut self, options: &str) -> Result<HttpReply, Interrupted> {
+        let KubernetesSource { namespace, service, token_file, .. } = &self.source;
+        let selector = encoded(&format!("kubernetes.io/service-name={service}"));
+        let path = format!(
+            "/apis/discovery.k8s.io/v1/namespaces/{}/endpointslices?labelSelector={selector}&{options}",
+            encoded(namespace)
+        );
+        let mut request = HttpRequest::get(path);
+        if let Some(file) = token_file {
+            // Read again each time: tokens of service accounts end after an hour.
+            let value =
+                secret_value("Bearer ", file).await.map_err(|why| Trouble::bad(format!("token_file: {why}")))?;
+            request = request.with(AUTHORIZATION, value);
+        }
+        let reply = self.connection.send(&request).await.map_err(|failure| failure.trouble(""))?;
+        match reply.status {
+            StatusCode::OK => Ok(reply),
+            StatusCode::GONE => Err(Interrupted::Gone),
+            _ => Err(self.refused(reply).await.into()),
+        }
+    }
+
+    async fn refused(&self, reply: HttpReply) -> Trouble {
+        let status = reply.status;
+        let message = watch::message(reply.message().await.as_bytes());
+        let shown = format!("{status}: {}", escaped(&message).chars().take(200).collect::<String>());
+        let KubernetesSource { namespace, .. } = &self.source;
+        match status {
+            StatusCode::UNAUTHORIZED => Trouble::bad(format!(
+                "the API does not know who this is ({shown}): check token_file, or cert and key of tls"
+            )),
+            StatusCode::FORBIDDEN => Trouble::bad(format!(
+                "{shown}: give the account get, list and watch of endpointslices.discovery.k8s.io in the namespace \
+                 {namespace}"
+            )),
+            StatusCode::NOT_FOUND => {
+                Trouble::bad(format!("there is no API discovery.k8s.io/v1 ({shown}): check `address`"))
+            }
+            status if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS => {
+                Trouble::away(format!("the API replies {shown}"))
+            }
+            _ => Trouble::bad(format!("the API replies {shown}")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

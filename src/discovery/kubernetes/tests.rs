@@ -1,0 +1,290 @@
+//! The driver against a server that replays lists and watches as the Kubernetes API sends them.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+
+use super::*;
+use crate::discovery::test_server::{TestReply, TestRequest, TestServer};
+use crate::discovery::{Instance, StatedHealth, TroubleState, UpdateReceiver, updates};
+use crate::model::{Mapping, SourceTls};
+
+/// The time that a test waits for an update (generous: other tests run meanwhile).
+const WITHIN: Duration = Duration::from_secs(20);
+
+fn endpoint(pod: &str, address: &str, conditions: Value) -> Value {
+    json!({"addresses": [address], "conditions": conditions, "targetRef": {"kind": "Pod", "name": pod},
+           "nodeName": "n1", "zone": "eu-west-1a"})
+}
+
+fn slice(name: &str, family: &str, endpoints: &[Value]) -> Value {
+    json!({
+        "metadata": {"name": name, "namespace": "shop", "resourceVersion": "7"},
+        "addressType": family,
+        "endpoints": endpoints,
+        "ports": [{"name": "metrics", "port": 9090}, {"name": "http", "port": 8080}],
+    })
+}
+
+fn list(version: &str, next: &str, slices: &[Value]) -> TestReply {
+    let metadata = json!({"resourceVersion": version, "continue": next});
+    TestReply::ok(&json!({"kind": "EndpointSliceList", "metadata": metadata, "items": slices}).to_string())
+}
+
+fn event(kind: &str, object: &Value) -> String {
+    format!("{}\n", json!({"type": kind, "object": object}))
+}
+
+fn bookmark(version: &str) -> String {
+    event("BOOKMARK", &json!({"metadata": {"resourceVersion": version}}))
+}
+
+fn source(url: &str) -> KubernetesSource {
+    KubernetesSource {
+        address: url.to_owned(),
+        namespace: "shop".to_owned(),
+        service: "web".to_owned(),
+        port_name: Some("http".to_owned()),
+        zones: BTreeMap::from([("eu-west-1a".to_owned(), "eu-west".to_owned())]),
+        token_file: None,
+        tls: SourceTls::default(),
+    }
+}
+
+struct Driven {
+    updates: UpdateReceiver,
+    stop: CancellationToken,
+    task: tokio::task::JoinHandle<()>,
+    waiting: Vec<Update>,
+}
+
+impl Driven {
+    fn start(url: &str) -> Driven {
+        let ((sender, updates), stop) = (updates(10), CancellationToken::new());
+        let task = tokio::spawn(run(source(url), Mappings::default(), 10, sender, stop.clone()));
+        Driven { updates, stop, task, waiting: Vec::new() }
+    }
+
+    async fn next(&mut self) -> Update {
+        if self.waiting.is_empty() {
+            self.waiting = tokio::time::timeout(WITHIN, self.updates.receive()).await.expect("an update");
+        }
+        self.waiting.remove(0)
+    }
+
+    /// The names of the next whole list.
+    async fn names(&mut self) -> Vec<String> {
+        loop {
+            match self.next().await {
+                Update::Whole(list) => return list.instances().iter().map(|of| of.name.clone()).collect(),
+                Update::Away(trouble) => panic!("{}", trouble.problem),
+                Update::Changes(_) | Update::Back => {}
+            }
+        }
+    }
+
+    async fn trouble(&mut self) -> Trouble {
+        loop {
+            if let Update::Away(trouble) = self.next().await {
+                return trouble;
+            }
+        }
+    }
+
+    async fn end(self) {
+        self.stop.cancel();
+        tokio::time::timeout(WITHIN, self.task).await.expect("it ends").unwrap();
+    }
+}
+
+/// The value of an option in the path of a request.
+fn option(request: &TestRequest, name: &str) -> Option<String> {
+    let query = request.path.split_once('?')?.1;
+    query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('=')).map(str::to_owned)
+}
+
+fn instances(slices: &[Value], port: Option<&str>, mappings: &Mappings) -> (Vec<Instance>, Option<String>) {
+    let mut book = SliceBook::default();
+    slices.iter().for_each(|slice| book.set(serde_json::from_value(slice.clone()).unwrap()));
+    let list = book.list(port, &source("").zones, mappings, 10);
+    (list.instances().to_vec(), list.refusals.shown())
+}
+
+#[test]
+fn slices_are_merged_by_pod_and_family() {
+    let ready = json!({"ready": true});
+    let (found, refused) = instances(
+        &[
+            slice(
+                "web-4-a",
+                "IPv4",
+                &[endpoint("p1", "192.0.2.1", ready.clone()), endpoint("p2", "192.0.2.2", json!({}))],
+            ),
+            slice("web-4-b", "IPv4", &[endpoint("p2", "192.0.2.2", json!({"ready": false}))]),
+            slice("web-6", "IPv6", &[endpoint("p1", "2001:db8::1", ready)]),
+            slice("web-fqdn", "FQDN", &[endpoint("p3", "web.example", json!({}))]),
+        ],
+        Some("http"),
+        &Mappings { country: Mapping::Field("node".to_owned()), ..Mappings::default() },
+    );
+    let rows: Vec<_> = found.iter().map(|of| (of.name.as_str(), of.addresses.join(" "), of.port, of.health)).collect();
+    assert_eq!(
+        rows,
+        [
+            ("p1", "192.0.2.1 2001:db8::1".to_owned(), Some(8080), StatedHealth::Up),
+            ("p2", "192.0.2.2".to_owned(), Some(8080), StatedHealth::Up),
+        ]
+    );
+    assert!(found.iter().all(|of| of.region.as_deref() == Some("eu-west") && of.country.as_deref() == Some("n1")));
+    assert!(refused.unwrap().contains("web-fqdn"));
+}
+
+#[test]
+fn conditions_say_who_gets_new_clients() {
+    for (conditions, why) in [
+        (json!({}), None),
+        (json!(null), None),
+        (json!({"ready": null}), None),
+        (json!({"ready": true, "serving": true, "terminating": false}), None),
+        (json!({"ready": false}), Some("not ready")),
+        (json!({"ready": false, "serving": true, "terminating": true}), Some("terminating, still serving")),
+        (json!({"ready": false, "serving": false, "terminating": true}), Some("terminating")),
+        // A Service with publishNotReadyAddresses.
+        (json!({"ready": true, "serving": false, "terminating": false}), None),
+    ] {
+        let slices = [slice("web-1", "IPv4", &[endpoint("p1", "192.0.2.1", conditions.clone())])];
+        let (found, _) = instances(&slices, None, &Mappings::default());
+        assert_eq!(found[0].why.as_deref(), why, "{conditions}");
+        assert_eq!(found[0].health == StatedHealth::Down, why.is_some(), "{conditions}");
+        assert_eq!(found[0].port, Some(9090), "the first port");
+    }
+}
+
+#[test]
+fn a_port_that_is_not_there_and_lists_that_are_null_are_no_crash() {
+    let (found, refused) = instances(
+        &[slice("web-1", "IPv4", &[endpoint("p1", "192.0.2.1", json!({}))])],
+        Some("https"),
+        &Mappings::default(),
+    );
+    assert!(found.is_empty());
+    assert_eq!(refused.unwrap(), "`web-1`: it has no port `https`; it has metrics, http");
+    let empty = json!({"metadata": {"name": "web-1"}, "addressType": "IPv4", "endpoints": null, "ports": null});
+    assert_eq!(instances(&[empty], Some("http"), &Mappings::default()), (Vec::new(), None));
+    let plain =
+        json!({"metadata": {"name": "web-1"}, "addressType": "IPv4", "endpoints": [{"addresses": ["192.0.2.1"]}]});
+    let (found, _) = instances(&[plain], None, &Mappings::default());
+    assert_eq!((found[0].name.as_str(), found[0].port), ("192.0.2.1", None));
+}
+
+#[tokio::test]
+async fn pages_are_listed_and_then_changes_are_watched() {
+    let (sender, parts) = mpsc::unbounded_channel();
+    let parts = Mutex::new(Some(parts));
+    let server = TestServer::start(move |request| match (option(request, "watch"), option(request, "continue")) {
+        (Some(_), _) => match parts.lock().unwrap().take() {
+            Some(parts) => TestReply::Parts(parts),
+            None => TestReply::Silence,
+        },
+        (None, None) => list("100", "next/1", &[slice("a", "IPv4", &[endpoint("p1", "192.0.2.1", json!({}))])]),
+        (None, Some(_)) => list("100", "", &[slice("b", "IPv4", &[endpoint("p2", "192.0.2.2", json!({}))])]),
+    })
+    .await;
+    let mut driven = Driven::start(&server.url);
+    assert_eq!(driven.names().await, ["p1", "p2"]);
+    let more = slice("b", "IPv4", &[endpoint("p3", "192.0.2.3", json!({}))]);
+    let text = event("MODIFIED", &more);
+    let (first, second) = text.split_at(text.len() / 2);
+    sender.send(first.to_owned()).unwrap();
+    sender.send(second.to_owned()).unwrap();
+    assert_eq!(driven.names().await, ["p1", "p3"]);
+    sender.send(event("DELETED", &more)).unwrap();
+    assert_eq!(driven.names().await, ["p1"]);
+    let requests = server.requests();
+    assert_eq!(option(&requests[1], "continue").as_deref(), Some("next%2F1"));
+    assert!(requests[0].path.starts_with(
+        "/apis/discovery.k8s.io/v1/namespaces/shop/endpointslices?labelSelector=kubernetes.io%2Fservice-name%3Dweb&"
+    ));
+    assert_eq!(option(&requests[2], "resourceVersion").as_deref(), Some("100"));
+    driven.end().await;
+}
+
+#[tokio::test]
+async fn a_watch_goes_on_after_the_last_bookmark_and_410_lists_again() {
+    let seen: Arc<Mutex<Vec<String>>> = Arc::default();
+    let (watched, lists) = (seen.clone(), Mutex::new(0));
+    let server = TestServer::start(move |request| {
+        let Some(version) = option(request, "resourceVersion") else {
+            let mut lists = lists.lock().unwrap();
+            *lists += 1;
+            let pod = format!("p{lists}");
+            return list("100", "", &[slice("a", "IPv4", &[endpoint(&pod, "192.0.2.1", json!({}))])]);
+        };
+        let mut watched = watched.lock().unwrap();
+        watched.push(version);
+        match watched.len() {
+            1 => TestReply::ok(&bookmark("150")),
+            2 => TestReply::ok(&event("ERROR", &json!({"kind": "Status", "code": 410, "message": "too old"}))),
+            3 => TestReply::Whole(410, Vec::new(), "{}".to_owned()),
+            _ => TestReply::Silence,
+        }
+    })
+    .await;
+    let mut driven = Driven::start(&server.url);
+    assert_eq!(driven.names().await, ["p1"]);
+    assert_eq!(driven.names().await, ["p2"]);
+    assert_eq!(driven.names().await, ["p3"]);
+    assert_eq!(seen.lock().unwrap()[..3], ["100", "150", "100"]);
+    driven.end().await;
+}
+
+#[tokio::test]
+async fn refusals_say_what_to_do() {
+    fn status(code: u16, message: &str) -> TestReply {
+        let text = json!({"kind": "Status", "code": code, "message": message}).to_string();
+        TestReply::Whole(code, Vec::new(), text)
+    }
+    type RefusalCase = (fn() -> TestReply, TroubleState, &'static str);
+    let cases: [RefusalCase; 6] = [
+        (|| status(401, "Unauthorized"), TroubleState::Bad, "check token_file"),
+        (|| status(403, "x"), TroubleState::Bad, "give the account get, list and watch of endpointslices"),
+        (|| status(404, "x"), TroubleState::Bad, "there is no API discovery.k8s.io/v1"),
+        (|| status(503, "x"), TroubleState::Away, "the API replies 503 Service Unavailable: x"),
+        (|| TestReply::ok("{}"), TroubleState::Bad, "not a list of EndpointSlices"),
+        (|| TestReply::Close, TroubleState::Away, "127.0.0.1"),
+    ];
+    for (reply, state, why) in cases {
+        let server = TestServer::start(move |_| reply()).await;
+        let mut driven = Driven::start(&server.url);
+        let trouble = driven.trouble().await;
+        assert!(trouble.state == state && trouble.problem.contains(why), "{trouble:?}\nexpected {why}");
+        driven.end().await;
+    }
+}
+
+#[tokio::test]
+async fn a_watch_that_never_ends_is_a_dead_connection() {
+    let server = TestServer::start(|request| match option(request, "watch") {
+        None => list("100", "", &[]),
+        Some(_) => {
+            let (sender, parts) = mpsc::unbounded_channel();
+            // Never dropped: the connection stays open.
+            std::mem::forget(sender);
+            TestReply::Parts(parts)
+        }
+    })
+    .await;
+    let mut driven = Driven::start(&server.url);
+    assert_eq!(driven.names().await, [""; 0]);
+    while server.requests().len() < 2 {
+        tokio::task::yield_now().await;
+    }
+    // Nothing but time passes from here on.
+    tokio::time::pause();
+    let trouble = driven.trouble().await;
+    assert!(trouble.problem.contains("a watch of 12 s has not ended"), "{}", trouble.problem);
+    driven.end().await;
+}

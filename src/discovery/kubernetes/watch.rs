@@ -1,0 +1,108 @@
+//! The JSON of lists and watches of the Kubernetes API. Pure.
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::discovery::instance::bounded;
+use crate::discovery::kubernetes::slices::{EndpointSlice, or_default};
+
+/// A page of a list.
+#[derive(Debug)]
+pub(super) struct SlicePage {
+    /// The slices.
+    pub(super) items: Vec<EndpointSlice>,
+    /// The version of the list, from which a watch goes on.
+    pub(super) version: String,
+    /// Where the next page begins; empty: this is the last one.
+    pub(super) next: String,
+}
+
+#[derive(Deserialize)]
+struct List {
+    kind: String,
+    metadata: ListMetadata,
+    #[serde(default, deserialize_with = "or_default")]
+    items: Vec<EndpointSlice>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ListMetadata {
+    resource_version: String,
+    #[serde(default, rename = "continue", deserialize_with = "or_default")]
+    next: String,
+}
+
+impl SlicePage {
+    /// From the JSON; an error says what it is instead.
+    pub(super) fn parse(text: &[u8]) -> Result<SlicePage, String> {
+        let wrong = |why: &str| format!("not a list of EndpointSlices of the Kubernetes API ({why}): check `address`");
+        let list: List = serde_json::from_slice(text).map_err(|error| wrong(&error.to_string()))?;
+        if list.kind != "EndpointSliceList" {
+            return Err(wrong(&format!("its kind is {}", bounded(&list.kind))));
+        }
+        Ok(SlicePage { items: list.items, version: list.metadata.resource_version, next: list.metadata.next })
+    }
+}
+
+/// What an event of a watch means.
+#[derive(Debug)]
+pub(super) enum WatchNews {
+    /// A slice is new or another one, as of this version.
+    Changed(EndpointSlice, String),
+    /// The slice of this name has gone, as of this version.
+    Removed(String, String),
+    /// Everything up to this version was sent.
+    Bookmark(String),
+    /// The version is too old.
+    Gone,
+    /// The server ends the watch, and why.
+    Refused(String),
+}
+
+#[derive(Deserialize)]
+struct Event {
+    #[serde(rename = "type")]
+    kind: String,
+    object: Value,
+}
+
+#[derive(Deserialize)]
+struct Versioned {
+    metadata: ListMetadata,
+}
+
+/// The `Status` of the API.
+#[derive(Deserialize, Default)]
+struct Status {
+    #[serde(default)]
+    code: u16,
+    #[serde(default, deserialize_with = "or_default")]
+    message: String,
+}
+
+/// What an event means; an error says what is wrong with it.
+pub(super) fn watch_news(text: &[u8]) -> Result<WatchNews, String> {
+    let wrong = |error: serde_json::Error| format!("an event of the watch can't be read: {error}");
+    let Event { kind, object } = serde_json::from_slice(text).map_err(wrong)?;
+    let version = || Versioned::deserialize(&object).map(|of| of.metadata.resource_version).map_err(wrong);
+    let slice = || EndpointSlice::deserialize(&object).map_err(wrong);
+    match kind.as_str() {
+        "ADDED" | "MODIFIED" => Ok(WatchNews::Changed(slice()?, version()?)),
+        "DELETED" => Ok(WatchNews::Removed(slice()?.into_name(), version()?)),
+        "BOOKMARK" => Ok(WatchNews::Bookmark(version()?)),
+        "ERROR" => match Status::deserialize(&object).map_err(wrong)? {
+            Status { code: 410, .. } => Ok(WatchNews::Gone),
+            Status { code, message } => Ok(WatchNews::Refused(format!("the watch ended with {code}: {message}"))),
+        },
+        other => Err(format!("an event of the watch has the unknown type {}", bounded(other))),
+    }
+}
+
+/// The message of a `Status`, or the text itself.
+pub(super) fn message(text: &[u8]) -> String {
+    match serde_json::from_slice::<Status>(text) {
+        Ok(Status { message, .. }) if !message.is_empty() => message,
+        Ok(_) | Err(_) => String::from_utf8_lossy(text).into_owned(),
+    }
+}
