@@ -7,9 +7,12 @@ use crate::cli::client::Call;
 use crate::cli::{Failure, Format, text};
 use crate::control::ReloadResponse;
 use crate::control::command::PostReload;
+use crate::control::removal::RemovalReport;
 use crate::control::status::{LabelReport, ProblemReport};
 use crate::printable::escaped;
 
+/// What precedes the list of what is served and no longer there.
+const WOULD_REMOVE: &str = "with --confirm-removal this would be removed";
 /// The longest wait. Reading 100,000 names and the first probes of new endpoints, with the longest timeout, take less.
 const TIMEOUT: Duration = Duration::from_secs(300);
 
@@ -22,8 +25,8 @@ its last good version, or a zone has disappeared from the files and is still ser
 pub(super) struct ReloadArgs {
     #[command(flatten)]
     server: ServerArg,
-    /// Remove at once the zones that have disappeared from the files, and the steered names of zones that have lost all
-    /// of theirs
+    /// Remove at once the zones that have disappeared from the files, the steered names of zones that have lost all of
+    /// theirs, and the endpoints that sources no longer list. They are printed before and after
     #[arg(long)]
     confirm_removal: bool,
     /// The output format; json is the answer of /v1/reload
@@ -36,24 +39,53 @@ pub(super) fn run(args: &ReloadArgs) -> Result<(), Failure> {
         true => Call::post_json("/v1/reload", serde_json::to_string(&PostReload { confirm_removal: true })?),
         false => Call::post("/v1/reload"),
     };
+    if args.confirm_removal {
+        announce(args)?;
+    }
     // A reload needs no token; with one, the server does not limit how often.
     match args.server.server().exchange(&call.within(TIMEOUT).with_token()?)? {
         Ok(body) => {
             let reloaded: ReloadResponse = text::parsed(&body)?;
             print_problems(&reloaded.report.problems);
+            print_removals(WOULD_REMOVE, reloaded.removals.as_ref());
             match args.format {
                 Format::Json => text::print_json(&body),
-                Format::Human => text::print(&format!("generation {} is served\n", reloaded.generation)),
+                Format::Human => {
+                    let removed = reloaded.removed.map_or_else(String::new, |all| {
+                        let line = format!("removed: {all}");
+                        format!("{}\n", escaped(&line))
+                    });
+                    text::print(&format!("{removed}generation {} is served\n", reloaded.generation));
+                }
             }
             Ok(())
         }
         Err(refused) => {
             print_problems(&refused.problems);
+            print_removals(WOULD_REMOVE, refused.removals.as_ref());
             if args.format == Format::Json {
                 text::print_json(&serde_json::to_string(&refused)?);
             }
             Err(Failure::refused(&refused))
         }
+    }
+}
+
+/// Has the server load its files without a removal, and prints what the confirmation will remove. What else is wrong is
+/// printed by the call that confirms.
+fn announce(args: &ReloadArgs) -> Result<(), Failure> {
+    let call = Call::post("/v1/reload").within(TIMEOUT).with_token()?;
+    let removals = match args.server.server().exchange(&call)? {
+        Ok(body) => text::parsed::<ReloadResponse>(&body)?.removals,
+        Err(refused) => refused.removals,
+    };
+    print_removals("this will be removed", removals.as_ref());
+    Ok(())
+}
+
+fn print_removals(what: &str, removals: Option<&RemovalReport>) {
+    if let Some(removals) = removals {
+        text::complain(&escaped(&format!("{what}: {removals}")));
     }
 }
 

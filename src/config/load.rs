@@ -84,7 +84,7 @@ fn valid_settings(options: &LoadOptions<'_>, problems: &mut Problems) -> Option<
 pub fn again(options: LoadOptions<'_>, in_force: &InForce) -> Result<Loaded, Vec<Problem>> {
     let mut problems = Problems::default();
     let before = ZoneHistory::new(in_force.zones.clone(), options.now, options.confirm_removal);
-    let before = before.with(options.discovered.clone());
+    let before = before.with(options.discovered.clone()).with_sources(in_force.model.sources.clone());
     let read = settings::read_alone(options.settings_file, settings::environment(), options.flags, &mut problems);
     let Some(settings) = read.filter(|_| problems.errors_outside_side_files() == 0) else {
         let settings = in_force.settings.with_side_files_again(&mut problems);

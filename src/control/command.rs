@@ -14,6 +14,7 @@ use crate::control::failback::FailbackError;
 use crate::control::moved::MovedAnswers;
 use crate::control::openapi::schemas;
 use crate::control::overrides::{OverrideError, OverrideReport};
+use crate::control::removal::RemovalReport;
 use crate::control::status::{ReloadReport, ReloadStatus};
 use crate::model::{ActiveEndpoint, Override, OverrideState, PolicyId};
 use crate::snapshot::Snapshot;
@@ -378,4 +379,11 @@ pub struct ReloadResponse {
     /// The time, and the warnings.
     #[serde(flatten)]
     pub report: ReloadReport,
+    /// What is served although files or sources no longer have it; `confirm_removal` removes it. Absent if there is
+    /// nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub removals: Option<RemovalReport>,
+    /// With `confirm_removal`: what is no longer served; absent if that is nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub removed: Option<RemovalReport>,
 }

@@ -188,7 +188,7 @@ pub(super) async fn explain_json(
         let client = query.client().unwrap_or(Client::Unlocated);
         let rtype = Some(query.rtype.trim()).filter(|rtype| !rtype.is_empty());
         explain(&state.snapshots.load(), query.name.trim(), rtype, client, clock::now()).map(|mut found| {
-            found.add_since(&state.sources.stating.load());
+            found.add_lists(&state.sources, clock::now());
             json::octets(&found)
         })
     });

@@ -33,6 +33,7 @@ mod page;
 mod patient;
 mod problem;
 pub mod regions;
+pub mod removal;
 mod request;
 mod request_log;
 mod router;

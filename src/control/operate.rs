@@ -22,14 +22,15 @@ use crate::control::command::{
 use crate::control::json::{self, Json};
 use crate::control::moved::moved;
 use crate::control::overrides::{OverrideError, OverrideReport, check_why, duration_of, state_of};
-use crate::control::problem::{problem, problem_with, unconfirmed};
+use crate::control::problem::{self, problem, unconfirmed};
+use crate::control::removal::Removals;
 use crate::control::request::{ErrorResponse, MAX_BODY, PathName, bad_request, body, name_in, stopping};
 use crate::control::state::ApiState;
 use crate::control::status::ReloadStatus;
 use crate::control::target::Target;
 use crate::control::unsaved::SLOW;
-use crate::model::Override;
 use crate::model::glob::is_pattern;
+use crate::model::{Model, Override};
 
 /// Most targets of one request. Judgment: a glob, a pool, a region or a zone names more endpoints at once.
 pub(super) const MAX_TARGETS: usize = 200;
@@ -198,14 +199,23 @@ async fn reload_files(
         let (who, client) = (caller.confirmer(state)?, caller.client);
         tracing::info!(who, %client, "the removal of zones and names that have disappeared is confirmed");
     }
+    let kept = Removals::pending(&Model::default(), &[], &state.sources.entries.load());
+    let (before, zones) = (state.snapshots.load().model.clone(), state.reload.load().zones.clone());
     let (reply, ended) = oneshot::channel();
     let command = Command::Reload { confirm_removal, reply };
     state.controls.commands.send(command).await.map_err(|_| stopping())?;
     let status = ended.await.map_err(|_| stopping())?;
-    let report = status.report();
+    let (report, served) = (status.report(), state.snapshots.load().model.clone());
+    let pending = Removals::pending(&served, &status.zones, &[]);
+    // What was confirmed of sources is withdrawn already.
+    let (removals, removed) = match confirm_removal {
+        true => (pending, Removals::between((&before, &zones), (&served, &status.zones)).and(kept)),
+        false => (pending.and(kept), Removals::default()),
+    };
+    let (removals, removed) = (removals.report(), removed.report());
     match status.ok {
-        true => Ok(Json(ReloadResponse { generation: status.generation, report }).into_response()),
-        false => Ok(problem_with(StatusCode::UNPROCESSABLE_ENTITY, not_loaded(&status), report.problems)),
+        true => Ok(Json(ReloadResponse { generation: status.generation, report, removals, removed }).into_response()),
+        false => Ok(problem::not_loaded(not_loaded(&status), report.problems, removals)),
     }
 }
 

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::control::json::Json;
+use crate::control::removal::RemovalReport;
 use crate::control::status::ProblemReport;
 use crate::control::unanswered::UnansweredQuestions;
 
@@ -27,6 +28,9 @@ pub struct ProblemDetails {
     /// The problems of the files, if the error is about files.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub problems: Vec<ProblemReport>,
+    /// What is served although files or sources no longer have it; a reload with `confirm_removal` removes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub removals: Option<RemovalReport>,
     /// The clients that would get no answer any more, if the operator has to confirm that.
     #[serde(flatten, default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = UnansweredQuestions)]
@@ -35,12 +39,16 @@ pub struct ProblemDetails {
 
 /// An error response.
 pub(super) fn problem(status: StatusCode, detail: impl Into<String>) -> Response {
-    problem_with(status, detail, Vec::new())
+    response(details(status, detail))
 }
 
-/// An error response about files.
-pub(super) fn problem_with(status: StatusCode, detail: impl Into<String>, problems: Vec<ProblemReport>) -> Response {
-    response(ProblemDetails { problems, ..details(status, detail) })
+/// An error response about files, some of which may have disappeared.
+pub(super) fn not_loaded(
+    detail: impl Into<String>,
+    problems: Vec<ProblemReport>,
+    removals: Option<RemovalReport>,
+) -> Response {
+    response(ProblemDetails { problems, removals, ..details(StatusCode::UNPROCESSABLE_ENTITY, detail) })
 }
 
 /// An error response about a change that has to be confirmed.
@@ -68,8 +76,8 @@ pub(super) fn retry_after(mut response: Response, wait: Duration) -> Response {
 
 fn details(status: StatusCode, detail: impl Into<String>) -> ProblemDetails {
     let title = status.canonical_reason().unwrap_or("Error").to_owned();
-    let (problems, unanswered) = (Vec::new(), None);
-    ProblemDetails { title, status: status.as_u16(), detail: detail.into(), problems, unanswered }
+    let (problems, removals, unanswered) = (Vec::new(), None, None);
+    ProblemDetails { title, status: status.as_u16(), detail: detail.into(), problems, removals, unanswered }
 }
 
 fn response(body: ProblemDetails) -> Response {

@@ -26,6 +26,9 @@ pub struct SourceReport {
     pub age_ms: Option<u64>,
     /// How many endpoints it has in its pool.
     pub endpoints: usize,
+    /// How many entries of its list are no endpoints: `problem` says why. They do not count for `min_keep`.
+    #[serde(default)]
+    pub left_out: usize,
     /// What is wrong, and what to do; absent if nothing is.
     pub problem: Option<String>,
 }
@@ -39,6 +42,15 @@ pub struct SourceEntry {
     pub state: SourceState,
     /// When its endpoints were what it lists, where that is not now.
     pub known_at: Option<Moment>,
+    /// Endpoints that stay although it does not list them.
+    pub kept: Vec<String>,
+}
+
+impl SourceEntry {
+    /// How old its list is, in milliseconds; `None`: there was none.
+    pub(crate) fn age_ms(&self, now: Moment) -> Option<u64> {
+        self.report.age_ms.or(self.known_at.map(|at| now.since(at).as_millis() as u64))
+    }
 }
 
 /// The sources in the running server.
@@ -67,7 +79,7 @@ impl SourceBoard {
             let problems: Vec<&str> =
                 [problem.as_deref(), not_added.map(String::as_str)].into_iter().flatten().collect();
             SourceReport {
-                age_ms: entry.report.age_ms.or(entry.known_at.map(|at| now.since(at).as_millis() as u64)),
+                age_ms: entry.age_ms(now),
                 endpoints: model.endpoints.iter().filter(of_source).count(),
                 problem: (!problems.is_empty()).then(|| problems.join("; ")),
                 ..entry.report.clone()

@@ -1,5 +1,5 @@
 //! Runs a drill in the steering task: makes the vantages lose what is to be lost, watches each view, and restores
-//! everything. Nothing of a drill is written to the disk, so a restart ends it.
+//! everything. Of a drill only its status is written to the disk: a restart ends it, and reports that.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -9,8 +9,10 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock;
-use crate::control::JournalEvent;
 use crate::control::drill::{DrillBoard, DrillOrder, not_now};
+use crate::control::{Journal, JournalEvent};
+use crate::daemon::drill_file;
+use crate::daemon::state::StateDir;
 use crate::daemon::vantages::{Loss, Vantages};
 use crate::drill::{DrillEnd, DrillObservation, DrillPlan, DrillRun, DrillStatus, LostSet};
 use crate::fleet::events::EventKind;
@@ -30,6 +32,7 @@ const MAX_FAILURES: usize = 4;
 pub(crate) struct Drills {
     board: Arc<DrillBoard>,
     counters: Arc<Counters>,
+    state_dir: StateDir,
     last_id: u64,
     running: Option<Box<RunningDrill>>,
 }
@@ -63,9 +66,24 @@ pub(crate) enum DrillWake {
 }
 
 impl Drills {
-    /// No drill so far.
-    pub(crate) fn new(board: Arc<DrillBoard>, counters: Arc<Counters>) -> Drills {
-        Drills { board, counters, last_id: 0, running: None }
+    /// No drill so far but `interrupted`, which the end of an earlier process has ended: that is reported.
+    pub(crate) fn new(
+        board: Arc<DrillBoard>,
+        counters: Arc<Counters>,
+        (state_dir, interrupted): (StateDir, Option<DrillStatus>),
+        journal: &Journal,
+    ) -> Drills {
+        let last_id = interrupted.as_ref().map_or(0, |status| status.id);
+        if let Some(status) = interrupted {
+            let why = status.aborted.clone().unwrap_or_default();
+            // The first generation is served.
+            let event = event(&status, DrillStatus::LOST, 1, why);
+            tracing::warn!(drill = event.endpoint, who = event.who, why = event.why, "a drill did not end");
+            journal.append(event);
+            board.show(status);
+            drill_file::put(&state_dir, None);
+        }
+        Drills { board, counters, state_dir, last_id, running: None }
     }
 
     /// Begins a drill, if nothing speaks against it in the snapshot that is served.
@@ -101,6 +119,7 @@ impl Drills {
         let status = DrillStatus::begun(self.last_id, subject_of, &who, injected_at, lasting.as_secs_f64());
         self.board.begin();
         self.board.show(status.clone());
+        drill_file::put(&self.state_dir, Some(&status));
         let event = event(&status, "none", served.generation, format!("{subject} counts as lost for {lasting:?}"));
         let running = RunningDrill {
             run: DrillRun::new(now, lasting),
@@ -248,6 +267,7 @@ impl Drills {
         let why = status.aborted.clone().unwrap_or_else(|| "its time is over".to_owned());
         let event = event(status, DrillStatus::LOST, served.generation, why);
         drill.show(&self.board);
+        drill_file::put(&self.state_dir, None);
         Some(event)
     }
 }

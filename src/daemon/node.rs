@@ -104,7 +104,7 @@ impl RunningNode {
         let Prepared { settings, model, zones, refused, warnings, settings_file, flags, .. } = prepared;
         let Prepared { vantages, watched, state_dir, saved, sockets, shares, taken, .. } = prepared;
         let SavedState { mut overrides, leases: restored, last_reports, steering_files, .. } = saved;
-        let SavedState { last_event, mut events, sinks, follows, discovery: discovered, .. } = saved;
+        let SavedState { last_event, mut events, sinks, follows, discovery: discovered, drill, .. } = saved;
         let Sockets { mut server, certificates, encrypted, query_log, api, is_continued } = sockets;
         let Limits { connections, quic_connections, api_connections } = shares.connections;
         let [connections, quic_connections] = [connections, quic_connections].map(Seats::new);
@@ -310,7 +310,7 @@ impl RunningNode {
             state_dir: state_dir.clone(),
             reloads: Reloads::default(),
             drafting: Drafting::on(runtimes.control.handle().clone()),
-            drills: Drills::new(drill_board.clone(), counters.clone()),
+            drills: Drills::new(drill_board.clone(), counters.clone(), (state_dir.clone(), drill), &journal),
             discovery,
             low,
         };

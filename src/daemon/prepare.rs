@@ -14,6 +14,7 @@ use crate::config::{self, Dnstap, Flags, FollowSettings, LoadOptions, Loaded, Se
 use crate::daemon::changes::WatchedFiles;
 use crate::daemon::clocks::Now;
 use crate::daemon::discovery::{self, DiscoveryFile};
+use crate::daemon::drill_file;
 use crate::daemon::event_log::{self, LoadedEvents};
 use crate::daemon::event_number;
 use crate::daemon::exclusive;
@@ -30,6 +31,7 @@ use crate::daemon::systemd::{self, Systemd};
 use crate::daemon::takeover::Taken;
 use crate::daemon::vantages::VantageSpec;
 use crate::daemon::{StartError, versions};
+use crate::drill::DrillStatus;
 use crate::health::{SourceAddresses, check_rights};
 use crate::model::{ActiveEndpoint, Model, ProbeKind};
 use crate::server::InheritedSockets;
@@ -248,6 +250,8 @@ pub(super) struct SavedState {
     pub(super) follows: FollowsFile,
     /// What sources listed last.
     pub(super) discovery: DiscoveryFile,
+    /// The drill in the middle of which the last process ended.
+    pub(super) drill: Option<DrillStatus>,
 }
 
 impl SavedState {
@@ -271,6 +275,7 @@ impl SavedState {
             sinks: sinks::load(state, warnings),
             follows: follow::load(state, warnings),
             discovery: discovery::load(state, warnings),
+            drill: drill_file::load(state, warnings),
         })
     }
 }

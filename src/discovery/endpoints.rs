@@ -1,12 +1,13 @@
 //! Endpoints of instances: reads the texts of each instance, makes its name, and refuses what can't be an endpoint,
 //! with what to do. Pure. The files decide the rest: whether a region is declared, and whether a name is theirs.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::discovery::instance::{Instance, RefusedInstances, StatedHealth};
 use crate::model::{Country, DiscoveredEndpoint, DiscoveredPool};
+use crate::wire::Name;
 
 /// Highest weight, as that of an endpoint of a file.
 const MAX_WEIGHT: u32 = 1_000_000;
@@ -14,6 +15,35 @@ const MAX_WEIGHT: u32 = 1_000_000;
 const MAX_CAPACITY: u64 = 1_000_000_000_000;
 /// Longest name of an endpoint, in octets.
 const MAX_NAME: usize = 63;
+
+/// What an instance needs to be an endpoint.
+#[derive(Debug, Clone, PartialEq)]
+pub struct InstanceRules {
+    /// The source.
+    pub spec: Arc<DiscoveredPool>,
+    /// The regions that the settings declare.
+    pub regions: Arc<BTreeSet<String>>,
+    /// The names of endpoints that files have, with their zones.
+    pub names: Arc<BTreeSet<(Name, String)>>,
+}
+
+impl InstanceRules {
+    /// The name of the endpoint that an instance is; an error says why it is none, and what to do.
+    pub(super) fn judge(&self, instance: &Instance) -> Result<String, String> {
+        let endpoint = endpoint_of(&self.spec, instance)?;
+        let why = endpoint.reason_against(self.spec.needs_port, |region| self.regions.contains(region));
+        if let Some(why) = why {
+            return Err(why);
+        }
+        if self.names.contains(&(self.spec.zone.clone(), endpoint.name.clone())) {
+            return Err(format!(
+                "the file has an endpoint of the name `{}`: write `names = \"...-{{name}}\"`",
+                endpoint.name
+            ));
+        }
+        Ok(endpoint.name)
+    }
+}
 
 /// The endpoints of one source.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -40,9 +70,9 @@ pub fn endpoints_of<'i>(spec: &DiscoveredPool, instances: impl Iterator<Item = &
         };
         let name = endpoint.name.clone();
         match by_name.get(&name) {
-            Some((other, _)) if other.key <= instance.key => refused.add(&instance.key, &same_name(&name, other)),
+            Some((other, _)) if other.key <= instance.key => refused.add(&instance.key, &same_name(&name, &other.key)),
             Some((other, _)) => {
-                refused.add(&other.key, &same_name(&name, instance));
+                refused.add(&other.key, &same_name(&name, &instance.key));
                 by_name.insert(name, (instance, endpoint));
             }
             None => _ = by_name.insert(name, (instance, endpoint)),
@@ -55,8 +85,9 @@ pub fn endpoints_of<'i>(spec: &DiscoveredPool, instances: impl Iterator<Item = &
     StatedEndpoints { down, refused, endpoints: all.into_iter().map(|(_, endpoint)| Arc::new(endpoint)).collect() }
 }
 
-fn same_name(name: &str, other: &Instance) -> String {
-    format!("its name `{name}` is that of `{}` too; write another `names`, such as \"{{name}}-{{port}}\"", other.key)
+/// Why an instance is left out whose name is that of the instance with the key `other`.
+pub(super) fn same_name(name: &str, other: &str) -> String {
+    format!("its name `{name}` is that of `{other}` too; write another `names`, such as \"{{name}}-{{port}}\"")
 }
 
 /// The endpoint of an instance; an error says why there is none, and what to do.

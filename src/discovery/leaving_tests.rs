@@ -27,6 +27,7 @@ fn spec(min_keep: f64) -> DiscoveredPool {
         health: HealthRule::And,
         max: 10,
         min_keep,
+        needs_port: false,
     }
 }
 

@@ -1,20 +1,24 @@
 //! The instances of one source: what it lists, and what is held back because too much disappeared at once. Pure.
 //!
 //! ```text
-//!            a list, changes                       endpoints
-//!  driver ───────────────────> listed ─┬─────────────────────> model
-//!                              held ───┘   (held: no longer listed, and too many of them at once)
+//!            a list, changes                          endpoints
+//!  driver ───────────────────> listed ──> usable ─┬─────────────────────> model
+//!                                │        held ───┘   (held: no longer usable, and too many of them at once)
+//!                                └──────> left out: no endpoint, such as one with an unknown region
 //! ```
 //!
 //! - A list of more than `max` instances is refused: the set of before stays. Of changes, what exceeds `max` is
 //!   refused.
 //! - When a source lists less than the share `min_keep` of what it had within the last minute, what disappeared is
-//!   *held*: it stays until it is listed again, until enough is listed, or until an operator confirms the removal.
+//!   *held*: it stays until it is listed again, until enough is listed, or until an operator confirms the removal. Only
+//!   what can be used counts: a wrong label on all instances is as an empty list. What is held is as it was before.
 //! - A source that does not answer changes nothing.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
+use crate::discovery::endpoints::{InstanceRules, same_name};
 use crate::discovery::instance::{Instance, InstanceList, RefusedInstances};
 use crate::discovery::update::{InstanceChanges, Trouble, TroubleState, Update};
 use crate::model::Moment;
@@ -28,18 +32,33 @@ pub const SUDDEN: Duration = Duration::from_secs(60);
 pub struct SourceSet {
     max: usize,
     min_keep: f64,
+    /// What an instance needs to be used; `None`: nothing.
+    rules: Option<InstanceRules>,
     /// What the source lists, by key.
-    listed: BTreeMap<String, Instance>,
-    /// What it listed before, and is held back.
-    held: BTreeMap<String, Instance>,
+    listed: BTreeMap<String, Listed>,
+    /// What of it can be used.
+    usable: BTreeMap<String, Arc<Instance>>,
+    /// What it listed before and could be used, and is held back.
+    held: BTreeMap<String, Arc<Instance>>,
     /// The greatest sizes of the last [`SUDDEN`]: each is greater than those after it.
     peaks: VecDeque<(Moment, usize)>,
     trouble: Option<Trouble>,
     /// How many instances the source lists, if these are more than `max`.
     over: Option<usize>,
+    /// What the driver could not read.
     refused: RefusedInstances,
+    /// What is listed and can't be used.
+    left_out: RefusedInstances,
     /// When it was last known to be what the source lists; `None`: never.
     known_at: Option<Moment>,
+}
+
+/// An instance that is listed.
+#[derive(Debug, Clone)]
+struct Listed {
+    instance: Arc<Instance>,
+    /// The name that its endpoint has, or why it has none.
+    judged: Result<String, String>,
 }
 
 /// What an update has done.
@@ -85,27 +104,58 @@ impl SourceSet {
         SourceSet {
             max,
             min_keep,
+            rules: None,
             listed: BTreeMap::new(),
+            usable: BTreeMap::new(),
             held: BTreeMap::new(),
             peaks: VecDeque::new(),
             trouble: None,
             over: None,
             refused: RefusedInstances::default(),
+            left_out: RefusedInstances::default(),
             known_at: None,
         }
     }
 
-    /// The instances of before a restart, which were known at `at`. More than `max` are left out.
-    pub fn restore(&mut self, instances: impl IntoIterator<Item = Instance>, at: Moment, now: Moment) {
-        let by_key = instances.into_iter().map(|instance| (instance.key.clone(), instance));
-        self.listed = by_key.take(self.max).collect();
-        self.known_at = Some(at);
-        self.note_size(now);
+    /// The same for instances that these rules judge, with the bounds of their source.
+    pub fn judged_by(rules: InstanceRules) -> SourceSet {
+        let (max, min_keep) = (rules.spec.max, rules.spec.min_keep);
+        SourceSet { rules: Some(rules), ..SourceSet::new(max, min_keep) }
     }
 
-    /// Other bounds, from files that were loaded again. They count from the next update on.
-    pub fn limit(&mut self, max: usize, min_keep: f64) {
-        (self.max, self.min_keep) = (max, min_keep);
+    /// The instances of before a restart, which were known at `at`. More than `max` are left out.
+    pub fn restore(&mut self, instances: impl IntoIterator<Item = Instance>, at: Moment, now: Moment) {
+        let listed = instances.into_iter().map(|instance| (instance.key.clone(), self.judge(instance)));
+        self.listed = listed.collect();
+        while self.listed.len() > self.max {
+            self.listed.pop_last();
+        }
+        self.known_at = Some(at);
+        self.settle(now);
+    }
+
+    /// Other rules and bounds, from files that were loaded again. The bounds count from the next update on. Returns
+    /// whether other instances can be used.
+    pub fn change_rules(&mut self, rules: InstanceRules, now: Moment) -> bool {
+        (self.max, self.min_keep) = (rules.spec.max, rules.spec.min_keep);
+        if self.rules.as_ref() == Some(&rules) {
+            return false;
+        }
+        self.rules = Some(rules);
+        for (key, Listed { instance, .. }) in std::mem::take(&mut self.listed) {
+            let judged = self.judge_one(&instance);
+            self.listed.insert(key, Listed { instance, judged });
+        }
+        self.settle(now)
+    }
+
+    fn judge(&self, instance: Instance) -> Listed {
+        let judged = self.judge_one(&instance);
+        Listed { instance: Arc::new(instance), judged }
+    }
+
+    fn judge_one(&self, instance: &Instance) -> Result<String, String> {
+        self.rules.as_ref().map_or_else(|| Ok(instance.key.clone()), |rules| rules.judge(instance))
     }
 
     /// Takes in an update.
@@ -139,31 +189,25 @@ impl SourceSet {
                 self.refused.add(&instance.key, "it is listed twice: the first one counts; give each its own name");
                 continue;
             }
-            listed.insert(instance.key.clone(), instance);
+            // What has not changed is not judged again.
+            let known = self.listed.remove(&instance.key).filter(|known| *known.instance == instance);
+            listed.insert(instance.key.clone(), known.unwrap_or_else(|| self.judge(instance)));
         }
-        let before = std::mem::replace(&mut self.listed, listed);
-        let held_before = std::mem::take(&mut self.held);
-        let gone = before.iter().chain(&held_before).filter(|(key, _)| !self.listed.contains_key(*key));
-        let gone: Vec<_> = gone.map(|(key, instance)| (key.clone(), instance.clone())).collect();
-        self.hold(gone, now);
-        let is_change = self.listed != before || self.held != held_before;
-        self.note_size(now);
-        is_change
+        self.listed = listed;
+        self.settle(now)
     }
 
     fn change(&mut self, changes: InstanceChanges, now: Moment) -> Applied {
         let InstanceChanges { by_key, refusals } = changes;
         // These are all that are refused now: what was corrected is not among them.
         self.refused = refusals;
-        let (mut is_change, mut gone) = (false, Vec::new());
         let mut set = Vec::new();
         for (key, instance) in by_key {
             match instance {
                 Some(instance) => set.push((key, instance)),
-                None => gone.extend(self.listed.remove(&key).map(|instance| (key, instance))),
+                None => _ = self.listed.remove(&key),
             }
         }
-        is_change |= !gone.is_empty();
         // In order, so that it does not depend on chance which ones exceed the bound.
         set.sort_unstable_by(|a, b| a.0.cmp(&b.0));
         for (key, instance) in set {
@@ -171,26 +215,47 @@ impl SourceSet {
                 self.over = Some(self.over.unwrap_or(self.max) + 1);
                 continue;
             }
-            is_change |= self.held.remove(&key).is_some();
-            is_change |= self.listed.insert(key, instance.clone()).as_ref() != Some(&instance);
+            let listed = self.judge(instance);
+            self.listed.insert(key, listed);
         }
         let wants_list = self.over.is_some() && self.listed.len() < self.max;
-        gone.retain(|(key, _)| !self.listed.contains_key(key));
-        let held_before = self.held.clone();
-        gone.extend(std::mem::take(&mut self.held));
+        Applied { is_change: self.settle(now), wants_list }
+    }
+
+    /// Finds what of the list can be used, and holds what has gone. Returns whether that is another set. Of equal names
+    /// the first by key counts.
+    fn settle(&mut self, now: Moment) -> bool {
+        let (mut usable, mut names) = (BTreeMap::new(), HashMap::<&str, &str>::new());
+        let mut left_out = RefusedInstances::default();
+        for (key, Listed { instance, judged }) in &self.listed {
+            match judged {
+                Err(why) => left_out.add(key, why),
+                Ok(name) => match names.get(&**name) {
+                    Some(other) => left_out.add(key, &same_name(name, other)),
+                    None => {
+                        names.insert(name, key);
+                        usable.insert(key.clone(), instance.clone());
+                    }
+                },
+            }
+        }
+        self.left_out = left_out;
+        let before = std::mem::replace(&mut self.usable, usable);
+        let held_before = std::mem::take(&mut self.held);
+        let gone = before.iter().chain(&held_before).filter(|(key, _)| !self.usable.contains_key(*key));
+        let gone: Vec<_> = gone.map(|(key, instance)| (key.clone(), instance.clone())).collect();
         self.hold(gone, now);
-        is_change |= self.held != held_before;
         self.note_size(now);
-        Applied { is_change, wants_list }
+        self.usable != before || self.held != held_before
     }
 
     /// Holds what has gone, if it is too much. All instances together never exceed `max`.
-    fn hold(&mut self, gone: Vec<(String, Instance)>, now: Moment) {
+    fn hold(&mut self, gone: Vec<(String, Arc<Instance>)>, now: Moment) {
         self.forget_peaks(now);
         let peak = self.peaks.front().map_or(0, |(_, size)| *size);
-        let is_too_few = (self.listed.len() as f64) < self.min_keep * peak as f64;
+        let is_too_few = (self.usable.len() as f64) < self.min_keep * peak as f64;
         if is_too_few {
-            let room = self.max.saturating_sub(self.listed.len());
+            let room = self.max.saturating_sub(self.usable.len());
             self.held = gone.into_iter().collect();
             while self.held.len() > room {
                 self.held.pop_last();
@@ -209,7 +274,7 @@ impl SourceSet {
 
     fn note_size(&mut self, now: Moment) {
         self.forget_peaks(now);
-        let size = self.listed.len() + self.held.len();
+        let size = self.len();
         while self.peaks.back().is_some_and(|(_, before)| *before <= size) {
             self.peaks.pop_back();
         }
@@ -225,12 +290,12 @@ impl SourceSet {
 
     /// The instances to use, by key.
     pub fn instances(&self) -> impl Iterator<Item = &Instance> {
-        self.listed.values().chain(self.held.values())
+        self.usable.values().chain(self.held.values()).map(|instance| &**instance)
     }
 
     /// How many these are.
     pub fn len(&self) -> usize {
-        self.listed.len() + self.held.len()
+        self.usable.len() + self.held.len()
     }
 
     /// Whether there is none.
@@ -241,6 +306,21 @@ impl SourceSet {
     /// Whether the source, or a restart, has ever given a set.
     pub fn is_known(&self) -> bool {
         self.known_at.is_some()
+    }
+
+    /// Whether it does not answer, or what it sends can't be used.
+    pub fn has_failed(&self) -> bool {
+        self.trouble.is_some()
+    }
+
+    /// How many entries of the source are no endpoints: they can't be read, or can't be used.
+    pub fn left_out(&self) -> usize {
+        self.left_out.total() + self.refused.total()
+    }
+
+    /// What an operator would remove by [`SourceSet::confirm`], by key.
+    pub fn held(&self) -> impl Iterator<Item = &Instance> {
+        self.held.values().map(|instance| &**instance)
     }
 
     /// Its state.
@@ -273,15 +353,20 @@ impl SourceSet {
             )
         });
         let held = (!self.held.is_empty()).then(|| {
+            let (listed, usable) = (self.listed.len(), self.usable.len());
+            let of_them = if usable < listed { format!(", of which {usable} can be used,") } else { String::new() };
             format!(
-                "it lists {} instances instead of {}, less than `min_keep`: the {} that disappeared stay; correct the \
-                 source, or confirm with `portolan reload --confirm-removal`",
-                self.listed.len(),
+                "it lists {listed} instances{of_them} instead of {}, less than `min_keep`: the {} that disappeared \
+                 stay; correct the source, or confirm with `portolan reload --confirm-removal`",
                 self.len(),
                 self.held.len()
             )
         });
-        let all: Vec<String> = [trouble, over, held, self.refused.shown()].into_iter().flatten().collect();
+        let left_out = self.left_out.shown().map(|why| {
+            let (count, listed) = (self.left_out.total(), self.listed.len());
+            format!("{count} of {listed} instances are left out: {why}")
+        });
+        let all: Vec<String> = [trouble, over, held, left_out, self.refused.shown()].into_iter().flatten().collect();
         (!all.is_empty()).then(|| all.join("; "))
     }
 }

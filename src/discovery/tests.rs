@@ -1,10 +1,11 @@
 //! Sets under simulated updates, and what they mean for endpoints.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock;
-use crate::discovery::endpoints::endpoints_of;
+use crate::discovery::endpoints::{InstanceRules, endpoints_of};
 use crate::discovery::{
     Instance, InstanceChanges, InstanceList, RefusedInstances, SourceSet, SourceState, Trouble, Update, set::SUDDEN,
 };
@@ -103,6 +104,63 @@ fn what_disappears_suddenly_stays_until_it_is_confirmed_or_listed_again() {
     set.apply(whole(10, named("a b c d")), AT);
     set.apply(whole(10, named("")), AT);
     assert!(set.is_empty(), "without `min_keep`");
+}
+
+fn rules(regions: &str, max: usize) -> InstanceRules {
+    let regions = Arc::new(named(regions).collect());
+    InstanceRules { spec: Arc::new(DiscoveredPool { max, ..pool("{name}") }), regions, names: Arc::default() }
+}
+
+/// A whole list of instances that all have this region.
+fn in_region(keys: &str, region: &str) -> Update {
+    let mut list = InstanceList::new(100);
+    named(keys).for_each(|key| list.push(Instance { region: Some(region.to_owned()), ..instance(&key) }));
+    Update::Whole(list)
+}
+
+#[test]
+fn a_wrong_label_on_all_instances_is_as_an_empty_list() {
+    let mut set = SourceSet::judged_by(rules("eu us", 100));
+    set.apply(in_region("a b c d", "eu"), AT);
+    let applied = set.apply(in_region("a b c d", "atlantis"), AT);
+    assert!(applied.is_change);
+    assert_eq!((set.state(), keys(&set), set.left_out()), (SourceState::Held, "a b c d".to_owned(), 4));
+    assert!(set.instances().all(|of| of.region.as_deref() == Some("eu")), "as they were");
+    let problem = set.problem().unwrap();
+    assert!(problem.contains("it lists 4 instances, of which 0 can be used, instead of 4"), "{problem}");
+    assert!(
+        problem.contains("4 of 4 instances are left out: `a`: its region \"atlantis\" is not declared"),
+        "{problem}"
+    );
+    set.apply(in_region("a b c d", "us"), AT);
+    assert_eq!((set.state(), keys(&set), set.left_out(), set.problem()), (SourceState::Ok, "a b c d".into(), 0, None));
+    assert!(set.instances().all(|of| of.region.as_deref() == Some("us")));
+}
+
+#[test]
+fn one_name_for_all_a_declared_region_and_a_confirmation() {
+    let mut set = SourceSet::judged_by(rules("eu", 100));
+    set.apply(whole(100, named("a b c d")), AT);
+    let mut list = InstanceList::new(100);
+    named("a b c d").for_each(|key| list.push(instance(&key).named("web")));
+    set.apply(Update::Whole(list), AT);
+    assert_eq!((set.state(), set.left_out()), (SourceState::Held, 3), "of equal names the first counts");
+    assert!(set.confirm(AT));
+    assert_eq!((set.state(), keys(&set)), (SourceState::Ok, "a".to_owned()));
+    set.apply(in_region("a b", "us"), AT + SUDDEN * 2);
+    assert_eq!((set.state(), set.left_out()), (SourceState::Held, 2));
+    assert!(set.change_rules(rules("eu us", 100), AT + SUDDEN * 2), "the files declare it");
+    assert_eq!((set.state(), keys(&set), set.left_out()), (SourceState::Ok, "a b".to_owned(), 0));
+    assert!(!set.change_rules(rules("eu us", 100), AT + SUDDEN * 2));
+    let names = Arc::new([(Name::parse("svc.example.").unwrap(), "a".to_owned())].into_iter().collect());
+    assert!(set.change_rules(InstanceRules { names, ..rules("eu us", 100) }, AT + SUDDEN * 4));
+    assert!(set.problem().is_some_and(|problem| problem.contains("the file has an endpoint of the name `a`")));
+    let port = DiscoveredPool { needs_port: true, ..pool("{name}") };
+    let mut set = SourceSet::judged_by(InstanceRules { spec: Arc::new(port), ..rules("", 100) });
+    let mut list = InstanceList::new(100);
+    list.push(Instance { port: None, ..instance("a") });
+    set.apply(Update::Whole(list), AT);
+    assert!(set.is_empty() && set.problem().is_some_and(|problem| problem.contains("it has no port")));
 }
 
 #[test]
@@ -222,6 +280,7 @@ fn pool(names: &str) -> DiscoveredPool {
         health: HealthRule::And,
         max: 10,
         min_keep: 0.5,
+        needs_port: false,
     }
 }
 

@@ -8,7 +8,7 @@ use crate::drill::DrillKind;
 /// A drill that runs, or that has just ended.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct DrillStatus {
-    /// Its number in this process, from 1.
+    /// Its number, from 1. One that is interrupted has the number of the process before.
     pub id: u64,
     /// What it loses.
     pub drill: DrillKind,
@@ -31,7 +31,7 @@ pub struct DrillStatus {
     /// From the loss to the first snapshot without the lost endpoints.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub publish_ms: Option<f64>,
-    /// Why it was aborted.
+    /// Why it was aborted; it begins with `interrupted` if the server ended in the middle of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub aborted: Option<String>,
     /// When everything was served as before, in Unix seconds.

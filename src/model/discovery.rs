@@ -35,6 +35,8 @@ pub struct DiscoveredPool {
     pub max: usize,
     /// A source that suddenly lists less than this share of its instances keeps those it had, 0 to 1.
     pub min_keep: f64,
+    /// Whether an instance without a port can't be probed: the monitor has none.
+    pub needs_port: bool,
 }
 
 impl DiscoveredPool {
@@ -60,6 +62,22 @@ impl DiscoveredPool {
     pub fn shown(&self) -> String {
         format!("discover.{}", self.name)
     }
+}
+
+/// The sources of `now` that are those of `before` under other names: pairs of indexes in `before` and `now`, each index
+/// once.
+pub fn renamed_sources(before: &[Arc<DiscoveredPool>], now: &[Arc<DiscoveredPool>]) -> Vec<(usize, usize)> {
+    let has = |all: &[Arc<DiscoveredPool>], of: &DiscoveredPool| {
+        all.iter().any(|other| (&other.zone, &other.name) == (&of.zone, &of.name))
+    };
+    let mut gone: Vec<usize> = (0..before.len()).filter(|at| !has(now, &before[*at])).collect();
+    let mut pairs = Vec::new();
+    for (at, source) in now.iter().enumerate().filter(|(_, source)| !has(before, source)) {
+        if let Some(nth) = gone.iter().position(|old| before[*old].is_renamed(source)) {
+            pairs.push((gone.remove(nth), at));
+        }
+    }
+    pairs
 }
 
 /// Most instances of one source: as many as a name can have endpoints, see
@@ -259,6 +277,18 @@ pub struct DiscoveredEndpoint {
     pub capacity: Option<u64>,
 }
 
+impl DiscoveredEndpoint {
+    /// Why it can't be an endpoint of these files, with what to do; `None` if it can.
+    pub fn reason_against(&self, needs_port: bool, is_declared: impl Fn(&str) -> bool) -> Option<String> {
+        if let Some(region) = self.region.as_ref().filter(|region| !is_declared(region)) {
+            return Some(format!("its region \"{region}\" is not declared: add [regions.{region}] to the settings"));
+        }
+        (needs_port && self.port.is_none()).then(|| {
+            "it has no port, and its monitor has none: register one, or write `port` in the monitor".to_owned()
+        })
+    }
+}
+
 /// The endpoints of each source, by the zone and the name of the source. What is not in it is not known yet.
 pub type DiscoveredSets = BTreeMap<(Name, String), Arc<[Arc<DiscoveredEndpoint>]>>;
 
@@ -292,3 +322,36 @@ pub enum Stated {
 
 /// What sources state, by endpoint. Of a discovered endpoint that is not in it, the measured health counts.
 pub type StatedByEndpoint = BTreeMap<EndpointId, Stated>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn source(name: &str, port: u16) -> Arc<DiscoveredPool> {
+        let apex = Name::parse("svc.example.").unwrap();
+        Arc::new(DiscoveredPool {
+            zone: apex.clone(),
+            name: name.to_owned(),
+            source: SourceSpec::Dns(DnsSource { name: apex, resolvers: Vec::new(), port: Some(port) }),
+            pool: Some("web".to_owned()),
+            monitor: None,
+            names: "{name}".to_owned(),
+            mappings: Mappings::default(),
+            health: HealthRule::And,
+            max: 10,
+            min_keep: 0.5,
+            needs_port: false,
+        })
+    }
+
+    #[test]
+    fn a_source_with_the_same_settings_and_another_name_is_renamed() {
+        let before = [source("a", 1), source("b", 1), source("c", 3)];
+        let pairs = |now: &[Arc<DiscoveredPool>]| renamed_sources(&before, now);
+        assert_eq!(pairs(&before), []);
+        assert_eq!(pairs(&[source("a", 1), source("x", 1), source("c", 3)]), [(1, 1)]);
+        assert_eq!(pairs(&[source("x", 1), source("y", 1), source("z", 1)]), [(0, 0), (1, 1)], "each once");
+        assert_eq!(pairs(&[source("a", 1), source("b", 1), source("c", 3), source("x", 3)]), [], "c is there still");
+        assert_eq!(pairs(&[source("x", 4)]), [], "it reads another thing");
+    }
+}

@@ -38,6 +38,7 @@ pub use digested::Digested;
 pub use discovery::{
     ConsulSource, Discovered, DiscoveredEndpoint, DiscoveredPool, DiscoveredSets, DnsSource, EtcdSource, HealthRule,
     HttpSource, KubernetesSource, MAX_INSTANCES, Mapping, Mappings, SourceSpec, SourceTls, Stated, StatedByEndpoint,
+    renamed_sources,
 };
 pub use evidence::{Evidence, EvidenceBook, EvidenceSource};
 pub use facts::{Database, Facts, FileStamp, Point};

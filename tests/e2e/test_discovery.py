@@ -240,7 +240,12 @@ def test_a_wiped_list_stays_until_it_is_confirmed(dir):
             assert len(served(node)) == 3, "neither does a bad file"
             node.write("svc.example.policy.toml", web(inventory)["svc.example.policy.toml"])
             wait_until(lambda: node.status()["reload"]["ok"] is True, 15)
-            assert node.command("reload", "--confirm-removal").returncode == 0
+            gone = "3 endpoints (svc.example./192.0.2.1-80, svc.example./192.0.2.2-80, svc.example./192.0.2.3-80)"
+            done = node.command("reload")
+            assert done.returncode == 0 and f"with --confirm-removal this would be removed: {gone}" in done.stderr, done
+            done = node.command("reload", "--confirm-removal")
+            assert done.returncode == 0 and f"this will be removed: {gone}" in done.stderr, done
+            assert done.stdout.startswith(f"removed: {gone}\n"), done
             wait_until(lambda: served(node) == set(), 15)
             wait_until(lambda: source(node)["state"] == "ok", 5)
 

@@ -47,6 +47,12 @@ def begin(node, dir, *argv):
     return child
 
 
+def drill_events(node):
+    done = node.command("events", "--format", "json")
+    found = [json.loads(line) for line in done.stdout.splitlines()]
+    return [(event["data"]["from"], event["data"]["to"]) for event in found if event["type"] == "portolan.drill"]
+
+
 def last_drill(node):
     return node.json("/v1/drill")["drill"]
 
@@ -237,10 +243,23 @@ def test_a_restart_ends_the_drill(dir, started):
     with start(dir, started) as node:
         child = begin(node, dir, "lose-region", "us-east", "--for", "60s")
         node.wait_health("us1", "down")
+        wait_until(lambda: drill_events(node) == [("none", "lost")], 15)
+        wait_until(lambda: '"us-east"' in (node.dir / "state/drill.json").read_text(), 15)
         node.child.process.kill()
         assert child.wait(30) == 1
         assert "stream" in json.loads("\n".join(child.out()))["aborted"]
     with start(dir, started) as node:
         # After a crash it can begin as down, until its probes.
         node.wait_health("us1", "up")
-        assert last_drill(node) is None
+        drill = last_drill(node)
+        assert drill["phase"] == "aborted" and drill["aborted"].startswith("interrupted: "), drill
+        assert (drill["drill"], drill["target"], drill["who"]) == ("lose-region", "us-east", "alice"), drill
+        assert not {"detect_ms", "decide_ms", "publish_ms", "restored_at"} & set(drill), "it was not measured"
+        assert "drill" not in node.status()
+        assert drill_events(node) == [("none", "lost"), ("lost", "aborted")]
+        assert node.count("portolan_drills_total", result="aborted") == 1
+        wait_until(lambda: '"us-east"' not in (node.dir / "state/drill.json").read_text(), 15)
+        node.child.signal(signal.SIGKILL)
+        node.child.process.wait(60)
+    with start(dir, started) as node:
+        assert last_drill(node) is None and drill_events(node) == [("none", "lost"), ("lost", "aborted")], "once"

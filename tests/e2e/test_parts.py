@@ -1,5 +1,6 @@
 """Each file is a part of its own: of a bad one the last good version is used, or none, and the others are loaded."""
 import ctypes
+import json
 import os
 import shutil
 
@@ -80,12 +81,18 @@ def test_a_removed_zone_is_served_until_the_removal_is_confirmed(dir):
         assert (www(node, "a"), www(node, "s")) == (["192.0.2.1"], ["198.51.100.1"])
         done = node.command("reload")
         assert done.returncode == 1 and "--confirm-removal" in done.stderr and "a.example. (vanished)" in done.stderr, done
+        would = "with --confirm-removal this would be removed: 1 zone (s.example.), 1 name (www.a.example.)"
+        assert would in done.stderr, done.stderr
+        refused = json.loads(node.command("reload", "--format", "json").stdout)["removals"]
+        assert refused["names"] == {"count": 1, "first": ["www.a.example."]}, refused
         assert "all steered names of a.example. disappeared" in node.child.err()
         assert node.metric("portolan_zone_removal_timestamp_seconds", zone="a.example.") > state(node, "a")["since"]
         node.write(S, files()[S])
         wait_until(lambda: state(node, "s")["state"] == "current", 15)
         done = node.command("reload", "--confirm-removal")
         assert done.returncode == 0, done
+        assert "this will be removed: 1 name (www.a.example.)" in done.stderr, done.stderr
+        assert done.stdout.startswith("removed: 1 name (www.a.example.)"), done.stdout
         assert node.ask("www.a.example.").rcode() == 3 and www(node, "s") == ["198.51.100.1"]
         wait_until(lambda: "names: 1 removed (www)" in node.child.err(), 5)
         assert state(node, "a")["state"] == "current" and node.metric("portolan_last_reload_ok") == 1

@@ -235,6 +235,34 @@ def test_a_new_process_that_dies_in_the_middle_changes_nothing(node, point):
     is_whole(node)
 
 
+def test_a_server_that_is_stopped_in_the_middle_ends_soon_and_says_so(node):
+    visitor = Visitor(node)
+    visitor.until("frozen")
+    node.child.signal(signal.SIGTERM)
+    # Without the signal it would wait for longer, with another reason.
+    assert visitor.receive() == {"message": "refused", "why": "this server was told to stop meanwhile, and ends"}
+    assert node.child.wait(60) == 0, node.child.output()
+    visitor.die()
+    successor = Successor(node)
+    ready = successor.wait_line(READY, 30)
+    node.dns, node.http, node.child = [split_address(ready[1])], split_address(ready[2]), successor
+    is_whole(node)
+
+
+def test_a_stop_that_comes_while_the_new_process_answers_is_a_takeover(node):
+    visitor = Visitor(node)
+    visitor.until("frozen")
+    node.child.signal(signal.SIGTERM)
+    visitor.send(message="serving")
+    assert visitor.receive() == {"message": "done"}
+    assert node.child.wait(60) == 0, node.child.output()
+    visitor.die()
+    successor = Successor(node)
+    ready = successor.wait_line(READY, 30)
+    node.dns, node.http, node.child = [split_address(ready[1])], split_address(ready[2]), successor
+    is_whole(node)
+
+
 @pytest.mark.parametrize("delay", [0.0, 0.04, 0.1, 0.2])
 def test_a_server_that_dies_in_the_middle_is_replaced(node, delay):
     before, successor = node.child, Successor(node)

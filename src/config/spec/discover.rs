@@ -258,7 +258,8 @@ impl DiscoverSpec {
         }
     }
 
-    /// The source for the model; `None` if something of it is wrong. Files are relative to `dir`.
+    /// The source for the model; `None` if something of it is wrong. Files are relative to `dir`. Whether it needs a port
+    /// depends on its monitor.
     pub(in crate::config) fn discovered(&self, zone: &Name, dir: &Path) -> Option<DiscoveredPool> {
         let text = |at: &Option<At<String>>| at.as_ref().map(|at| at.value.clone());
         let list = |at: &Option<At<Vec<At<String>>>>| {
@@ -321,6 +322,7 @@ impl DiscoverSpec {
             health: *self.health,
             max: *self.max,
             min_keep: *self.min_keep,
+            needs_port: false,
         })
     }
 }

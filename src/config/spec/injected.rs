@@ -103,7 +103,7 @@ impl PolicySpec {
 
     /// Why an endpoint can't be added, with what to do.
     fn reason_against(&self, of: &DiscoveredEndpoint, needs_port: bool, regions: &[Region]) -> Option<String> {
-        let DiscoveredEndpoint { name, region, port, .. } = of;
+        let name = &of.name;
         if let Some((other, _)) = self.injected.by_name.get(name) {
             let other = self.discovers.value.get(*other).map_or_else(String::new, |other| other.what());
             return Some(format!(
@@ -113,14 +113,7 @@ impl PolicySpec {
         if self.endpoint(name).is_some() || self.pool(name).is_some() {
             return Some("the file has an endpoint or a pool of this name: write `names = \"...-{name}\"`".to_owned());
         }
-        if let Some(region) = region
-            && regions.iter().all(|known| known.name != *region)
-        {
-            return Some(format!("its region \"{region}\" is not declared: add [regions.{region}] to the settings"));
-        }
-        (needs_port && port.is_none()).then(|| {
-            "it has no port, and its monitor has none: register one, or write `port` in the monitor".to_owned()
-        })
+        of.reason_against(needs_port, |region| regions.iter().any(|known| known.name == region))
     }
 }
 

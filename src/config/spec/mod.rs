@@ -88,7 +88,12 @@ impl std::ops::Deref for PolicySpec {
 impl PolicySpec {
     /// Makes the sources, whose files are relative to `dir`.
     pub(super) fn resolve_sources(&mut self, dir: &Path) {
-        let sources = self.discovers.iter().map(|discover| discover.discovered(&self.zone.value, dir).map(Arc::new));
+        let source = |discover: &DiscoverSpec| {
+            let monitor = discover.monitor.as_ref().and_then(|at| self.monitor(&at.value));
+            let needs_port = monitor.is_some_and(|of| of.lacks_port());
+            discover.discovered(&self.zone.value, dir).map(|of| Arc::new(DiscoveredPool { needs_port, ..of }))
+        };
+        let sources = self.discovers.iter().map(source);
         self.sources = sources.collect::<Option<_>>().unwrap_or_default();
     }
 

@@ -1,12 +1,10 @@
 //! Zones with sources: the endpoints that they state are added to the policy before it is validated. A file is valid
 //! only if it is so with an invented instance of each source, so what a source states later is no reason to refuse it.
 
-use std::sync::Arc;
-
 use crate::config::spec::PolicySpec;
 use crate::config::validate::{self, Builder};
+use crate::config::zones::version::ZoneHistory;
 use crate::masterfile::MasterFile;
-use crate::model::{DiscoveredEndpoint, DiscoveredSets};
 use crate::source::{Problems, Severity};
 
 /// Most refusals of a source that are named (judgment: a line of a status).
@@ -17,7 +15,7 @@ pub(super) fn add(
     builder: &mut Builder,
     mut spec: Box<PolicySpec>,
     file: MasterFile,
-    discovered: &DiscoveredSets,
+    before: &ZoneHistory,
     problems: &mut Problems,
 ) {
     let sources = spec.sources().to_vec();
@@ -37,9 +35,7 @@ pub(super) fn add(
     builder.take_back(&mark);
     let first = builder.model.sources.len();
     let mut left_out: Vec<(u32, String)> = Vec::new();
-    for (at, source) in sources.iter().enumerate() {
-        let key = (source.zone.clone(), source.name.clone());
-        let stated: &[Arc<DiscoveredEndpoint>] = discovered.get(&key).map_or(&[], |stated| stated);
+    for (at, stated) in before.stated(&sources).into_iter().enumerate() {
         let not_added = spec.inject(at, stated, &regions);
         let named: Vec<String> =
             not_added.iter().take(MOST_NAMED).map(|of| format!("`{}`: {}", of.name, of.why)).collect();

@@ -257,7 +257,7 @@ impl Reader<'_> {
                 let steered = spec.names.len();
                 match spec.sources() {
                     [] => self.builder.add(&spec, file, 0, problems),
-                    [..] => filled::add(&mut self.builder, spec, file, self.before.discovered(), problems),
+                    [..] => filled::add(&mut self.builder, spec, file, self.before, problems),
                 }
                 steered
             }

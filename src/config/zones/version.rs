@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::model::DiscoveredSets;
+use crate::model::{DiscoveredEndpoint, DiscoveredPool, DiscoveredSets, renamed_sources};
 use crate::source::TextsByPath;
 use crate::wire::Name;
 
@@ -86,6 +86,8 @@ pub(in crate::config) struct ZoneHistory {
     confirm_removal: bool,
     /// What sources state.
     discovered: Arc<DiscoveredSets>,
+    /// The sources of the model that is served.
+    sources: Vec<Arc<DiscoveredPool>>,
     by_apex: HashMap<Name, usize>,
     by_main: HashMap<String, usize>,
     /// By each file of a zone except its main one.
@@ -113,9 +115,22 @@ impl ZoneHistory {
         ZoneHistory { discovered, ..self }
     }
 
-    /// What sources state.
-    pub(super) fn discovered(&self) -> &DiscoveredSets {
-        &self.discovered
+    /// The same with the sources of the model that is served.
+    pub(in crate::config) fn with_sources(self, sources: Vec<Arc<DiscoveredPool>>) -> ZoneHistory {
+        ZoneHistory { sources, ..self }
+    }
+
+    /// What the sources of one zone state, in their order. One that was renamed states what it did before.
+    pub(super) fn stated(&self, sources: &[Arc<DiscoveredPool>]) -> Vec<&[Arc<DiscoveredEndpoint>]> {
+        let is_of_zone = |of: &&Arc<DiscoveredPool>| sources.iter().any(|now| now.zone == of.zone);
+        let before: Vec<_> = self.sources.iter().filter(is_of_zone).cloned().collect();
+        let renamed = renamed_sources(&before, sources);
+        let stated = |of: &DiscoveredPool| self.discovered.get(&(of.zone.clone(), of.name.clone()));
+        let of_source = |(at, source): (usize, &Arc<DiscoveredPool>)| {
+            let old = renamed.iter().find(|(_, now)| *now == at).and_then(|(old, _)| stated(&before[*old]));
+            stated(source).or(old).map_or(&[][..], |stated| &**stated)
+        };
+        sources.iter().enumerate().map(of_source).collect()
     }
 
     /// The time of the load, Unix seconds.

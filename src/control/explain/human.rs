@@ -36,10 +36,16 @@ pub fn human(explanation: &Explanation) -> String {
     lines_of(&mut text, "verdict   ", unvoted);
     let listed = e.sources.iter().map(|of| {
         let since = of.since.map_or_else(String::new, |at| format!(", since {}", utc(at)));
+        let age = match of.age_ms {
+            Some(0) => ", followed".to_owned(),
+            Some(age) => format!(", in a list that is {} old", span(age)),
+            None => String::new(),
+        };
+        let state = of.state.as_ref().map_or_else(String::new, |state| format!("; the source is {state}"));
         if of.withdrawn {
-            return format!("{} is withdrawn by {}, stays until a new one is up", of.endpoint, of.source);
+            return format!("{} is withdrawn by {}, stays until a new one is up{state}", of.endpoint, of.source);
         }
-        format!("{} is listed by {}{since}", of.endpoint, of.source)
+        format!("{} is listed by {}{since}{age}{state}", of.endpoint, of.source)
     });
     lines_of(&mut text, "source    ", listed);
     if e.stale {

@@ -5,8 +5,9 @@ use utoipa::ToSchema;
 
 use crate::control::explain::{Explanation, ReasonReport, region_name, report};
 use crate::control::regions::{basis_text, basis_why, millis};
+use crate::control::sources::SourceBoard;
 use crate::control::status::{self, RampReport};
-use crate::discovery::Stating;
+use crate::discovery::SourceState;
 use crate::model::{EndpointId, Facet, Moment, Policy, Stated};
 use crate::snapshot::Snapshot;
 use crate::wire::Name;
@@ -42,16 +43,26 @@ pub struct OriginReport {
     /// Since when, in Unix seconds. Only in the response of the API.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<f64>,
+    /// How old the list is that has it, in milliseconds; 0 while changes are followed. Only in the response of the API.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub age_ms: Option<u64>,
+    /// The state of the source, if it is not `ok`: `away`, `kept` or `bad`. Only in the response of the API.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<String>,
     /// Whether the source does not list it any more, and it stays until another one is up.
     #[serde(default)]
     pub withdrawn: bool,
 }
 
 impl Explanation {
-    /// Adds since when each endpoint that a source lists is listed.
-    pub(crate) fn add_since(&mut self, stating: &Stating) {
+    /// Adds since when each endpoint that a source lists is listed, and how old the list is at `now`.
+    pub(crate) fn add_lists(&mut self, board: &SourceBoard, now: Moment) {
         let Ok(zone) = Name::parse(&self.zone) else { return };
+        let (stating, entries) = (board.stating.load(), board.entries.load());
         for origin in &mut self.sources {
+            let entry = entries.iter().find(|of| of.report.name == origin.source && of.report.zone == self.zone);
+            origin.age_ms = entry.and_then(|of| of.age_ms(now));
+            origin.state = entry.filter(|of| of.state != SourceState::Ok).map(|of| of.state.as_str().to_owned());
             let name = origin.source.strip_prefix("discover.").unwrap_or(&origin.source);
             let source = stating.by_source.get(&(zone.clone(), name.to_owned()));
             origin.since = source.and_then(|source| source.since.get(&origin.endpoint).copied());
@@ -65,7 +76,8 @@ pub(super) fn origins(snapshot: &Snapshot, policy: &Policy) -> Vec<OriginReport>
         let endpoint = model.endpoint(*id);
         let source = model.sources.get(endpoint.discovered.as_ref()?.source as usize)?.shown();
         let withdrawn = matches!(snapshot.view.stated.get(id), Some(Stated::Leaving { .. }));
-        Some(OriginReport { endpoint: endpoint.name.clone(), source, since: None, withdrawn })
+        let (endpoint, since, age_ms, state) = (endpoint.name.clone(), None, None, None);
+        Some(OriginReport { endpoint, source, since, age_ms, state, withdrawn })
     };
     policy.endpoints.iter().filter_map(origin).collect()
 }

@@ -7,7 +7,7 @@ use crate::fleet::events::{ArchivedEvent, CloudEvent, EventData, EventId, EventK
 use crate::snapshot::Transition;
 
 /// An event as the API sends it: a transition of an endpoint, a change of its override, the failback or the promotion
-/// of a name, or a reload.
+/// of a name, a reload, a drill, or a change of a source of endpoints.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct JournalEvent {
     /// NODE/NUMBER. The numbers of a node increase by one. The journal sets it.
@@ -19,10 +19,10 @@ pub struct JournalEvent {
     pub kind: EventKind,
     /// The zone, with the final dot; empty for an event of the server as a whole.
     pub zone: String,
-    /// The endpoint, the name or the TARGET; empty for an event of the server as a whole.
+    /// The endpoint, the name, the TARGET or the source; empty for an event of the server as a whole.
     pub endpoint: String,
     /// The health before: `up`, `down` or `unknown`. For an override `drained`, `forced-up` or `forced-down`, for a
-    /// name the member, for a reload the generation.
+    /// name the member, for a reload the generation, for a source its state.
     pub from: String,
     /// The same after it.
     pub to: String,

@@ -12,7 +12,7 @@ const timeline = {
 
 const KIND_WORDS = {
   transition: "health", override: "override", failback: "failback", promotion: "promotion", reload: "reload",
-  lost: "lost events", drill: "drill", gap: "gap",
+  lost: "lost events", drill: "drill", discovery: "discovery", source: "source", gap: "gap",
 };
 const EVENT_STATES = {
   up: "up", down: "down", unknown: "unknown", drained: "drained", "forced-down": "down", "forced-up": "up",

@@ -2,23 +2,56 @@
 //! when their sets have changed. A load takes a while, so there is a pause between two of them; what is withdrawn
 //! counts at once.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 
 use crate::discovery::Stating;
+use crate::discovery::endpoints::InstanceRules;
 use crate::model::{CheckTable, DiscoveredPool, DiscoveredSets, HealthRule, Model, Moment, StatedByEndpoint};
+use crate::wire::Name;
 
 /// The least pause between two loads because of sources (judgment: a deployment changes many instances within it).
 const LEAST_PAUSE: Duration = Duration::from_millis(100);
 /// The longest (judgment: a new instance waits no longer, however large the model is).
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
+/// What the hub follows, and by what it judges instances.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct Wanted {
+    pub(super) sources: Vec<Arc<DiscoveredPool>>,
+    /// The declared regions.
+    regions: Arc<BTreeSet<String>>,
+    /// The names of endpoints that files have, in zones with sources.
+    names: Arc<BTreeSet<(Name, String)>>,
+}
+
+impl Wanted {
+    /// The sources of a model.
+    pub(super) fn of(model: &Model) -> Wanted {
+        if model.sources.is_empty() {
+            return Wanted::default();
+        }
+        let apexes: BTreeSet<&Name> = model.sources.iter().map(|source| &source.zone).collect();
+        let of_files = model.endpoints.iter().filter(|endpoint| endpoint.discovered.is_none());
+        let named = of_files.map(|endpoint| (&model.zone(endpoint.zone).apex, &endpoint.name));
+        let names = named.filter(|(apex, _)| apexes.contains(apex)).map(|(apex, name)| (apex.clone(), name.clone()));
+        let regions = model.regions.iter().map(|region| region.name.clone()).collect();
+        Wanted { sources: model.sources.clone(), regions: Arc::new(regions), names: Arc::new(names.collect()) }
+    }
+
+    /// By what the instances of one of them are judged.
+    pub(super) fn rules(&self, spec: &Arc<DiscoveredPool>) -> InstanceRules {
+        InstanceRules { spec: spec.clone(), regions: self.regions.clone(), names: self.names.clone() }
+    }
+}
+
 /// The side of the steering task.
 pub(crate) struct Following {
     stating: watch::Receiver<Arc<Stating>>,
-    want: watch::Sender<Vec<Arc<DiscoveredPool>>>,
+    want: watch::Sender<Wanted>,
     confirm: mpsc::Sender<()>,
     /// The sets of the last load.
     loaded: Arc<DiscoveredSets>,
@@ -43,7 +76,7 @@ impl Following {
     /// `model` is that of the start.
     pub(super) fn new(
         stating: watch::Receiver<Arc<Stating>>,
-        want: watch::Sender<Vec<Arc<DiscoveredPool>>>,
+        want: watch::Sender<Wanted>,
         confirm: mpsc::Sender<()>,
         model: &Model,
     ) -> Following {
@@ -76,12 +109,12 @@ impl Following {
     /// A load ended, and this model is served.
     pub(crate) fn ended(&mut self, model: &Model, now: Moment) {
         self.not_before = now + now.since(self.begun).clamp(LEAST_PAUSE, LONGEST_PAUSE);
-        let is_other = |before: &mut Vec<Arc<DiscoveredPool>>| {
-            let is_other = *before != model.sources;
-            before.clone_from(&model.sources);
+        let wanted = Wanted::of(model);
+        self.want.send_if_modified(|before| {
+            let is_other = *before != wanted;
+            *before = wanted;
             is_other
-        };
-        self.want.send_if_modified(is_other);
+        });
     }
 
     /// An operator confirms what disappeared from sources.

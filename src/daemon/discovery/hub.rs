@@ -10,18 +10,17 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock;
-use crate::control::sources::{SourceEntry, SourceReport};
 use crate::daemon::clocks::Now;
 use crate::daemon::discovery::file::{DiscoveryFile, FILE, SourceRow};
+use crate::daemon::discovery::followed::{Driver, Followed};
+use crate::daemon::discovery::following::Wanted;
 use crate::daemon::discovery::keeper::{OverrideKeeper, OverrideLinks, OverrideProblem, states_overrides};
-use crate::daemon::discovery::listing::report;
+use crate::daemon::discovery::listing::SourceNotices;
 use crate::daemon::discovery::{HubParts, drivers};
-use crate::discovery::endpoints::{StatedEndpoints, endpoints_of};
+use crate::discovery::endpoints::{InstanceRules, endpoints_of};
 use crate::discovery::etcd::{StatedOverrides, run_overrides};
-use crate::discovery::{
-    Leaving, Served, SourceKey, SourceSet, SourceState, SourceStating, Stating, Trouble, TroubleState, Update, updates,
-};
-use crate::model::{DiscoveredPool, Moment, SourceSpec};
+use crate::discovery::{Leaving, SourceKey, SourceSet, SourceStating, Stating, Update, updates};
+use crate::model::{DiscoveredPool, Moment, SourceSpec, renamed_sources};
 
 /// The least time between two publications: changes within it are one. Judgment: a client notices no 20 ms, and 500
 /// changes a second become 50 views.
@@ -31,47 +30,11 @@ const SAVE_EVERY: Duration = Duration::from_secs(1);
 /// Updates that wait for the hub. Those of one source are joined before they come here, so this is about its sources.
 const WAITING: usize = 64;
 
-/// A source that is followed.
-struct Followed {
-    spec: Arc<DiscoveredPool>,
-    set: SourceSet,
-    /// When it sent a list or a change last, or replied that nothing has changed.
-    read_at: Option<Moment>,
-    /// What is not listed any more, and stays until another instance is up.
-    leaving: Leaving,
-    stating: Arc<SourceStating>,
-    /// Whether the set has changed since `stating` was made of it.
-    is_changed: bool,
-    /// Whether an operator has confirmed that change.
-    is_confirmed: bool,
-    /// The state and the problem that were logged last.
-    logged: (SourceState, Option<String>),
-    driver: Driver,
-}
-
-/// A running driver; it ends with this.
-struct Driver {
-    /// Distinguishes its updates from those of an earlier driver of the same source.
-    number: u64,
-    stop: CancellationToken,
-    tasks: Vec<JoinHandle<()>>,
-    want_list: mpsc::Sender<()>,
-    /// What is wrong with the overrides that the source states; `None`: it states none.
-    overrides: Option<watch::Receiver<OverrideProblem>>,
-}
-
-impl Drop for Driver {
-    fn drop(&mut self) {
-        self.stop.cancel();
-        self.tasks.iter().for_each(JoinHandle::abort);
-    }
-}
-
 /// See the module.
 pub(super) struct Hub {
     parts: HubParts,
     restored: BTreeMap<SourceKey, SourceRow>,
-    wanted: watch::Receiver<Vec<Arc<DiscoveredPool>>>,
+    wanted: watch::Receiver<Wanted>,
     confirmed: mpsc::Receiver<()>,
     stating: watch::Sender<Arc<Stating>>,
     sources: BTreeMap<SourceKey, Followed>,
@@ -93,7 +56,7 @@ struct Sent {
 impl Hub {
     pub(super) fn new(
         mut parts: HubParts,
-        wanted: watch::Receiver<Vec<Arc<DiscoveredPool>>>,
+        wanted: watch::Receiver<Wanted>,
         confirmed: mpsc::Receiver<()>,
         stating: watch::Sender<Arc<Stating>>,
     ) -> Hub {
@@ -122,7 +85,8 @@ impl Hub {
         let mut served = self.parts.links.published.clone();
         loop {
             let now = clock::now();
-            let settle = self.sources.values().filter_map(|of| of.leaving.next(now)).min().map(|at| at.since(now));
+            let next = |of: &Followed| [of.leaving.next(now), of.notices.next()].into_iter().flatten().min();
+            let settle = self.sources.values().filter_map(next).min().map(|at| at.since(now));
             let is_leaving = self.sources.values().any(|of| !of.leaving.is_empty());
             let publish = self.is_unpublished.then(|| (self.published_at + PUBLISH_EVERY).since(now));
             let save = self.is_unsaved.then(|| (self.saved_at + SAVE_EVERY).since(now));
@@ -141,11 +105,21 @@ impl Hub {
         self.save();
     }
 
-    /// Follows the sources of the model, and no others.
+    /// Follows the sources of the model, and no others. One that was renamed has the set from before.
     fn follow(&mut self) {
         let wanted = self.wanted.borrow_and_update().clone();
         let key_of = |spec: &DiscoveredPool| (spec.zone.clone(), spec.name.clone());
-        let keys: Vec<SourceKey> = wanted.iter().map(|spec| key_of(spec)).collect();
+        let before: Vec<Arc<DiscoveredPool>> = self.sources.values().map(|followed| followed.spec.clone()).collect();
+        for (old, new) in renamed_sources(&before, &wanted.sources) {
+            let (old, new) = (&before[old], &wanted.sources[new]);
+            if let Some(followed) = self.sources.remove(&key_of(old)) {
+                let (source, zone, was) = (new.shown(), new.zone.to_string(), old.shown());
+                tracing::info!(source, zone, was, "a source has another name, and the endpoints from before");
+                self.sources.insert(key_of(new), followed);
+                self.is_unsaved = true;
+            }
+        }
+        let keys: Vec<SourceKey> = wanted.sources.iter().map(|spec| key_of(spec)).collect();
         let links = &self.parts.links;
         self.sources.retain(|key, followed| {
             let is_wanted = keys.contains(key);
@@ -154,18 +128,19 @@ impl Hub {
             }
             is_wanted
         });
-        for spec in wanted {
-            let key = key_of(&spec);
+        for spec in &wanted.sources {
+            let (key, rules) = (key_of(spec), wanted.rules(spec));
             match self.sources.remove(&key) {
-                Some(before) => self.change(key, before, spec),
-                None => self.begin(key, spec),
+                Some(before) => self.change(key, before, rules),
+                None => self.begin(key, rules),
             }
         }
         self.is_unpublished = true;
     }
 
-    fn begin(&mut self, key: SourceKey, spec: Arc<DiscoveredPool>) {
-        let mut set = SourceSet::new(spec.max, spec.min_keep);
+    fn begin(&mut self, key: SourceKey, rules: InstanceRules) {
+        let spec = rules.spec.clone();
+        let mut set = SourceSet::judged_by(rules);
         let mut since = HashMap::new();
         if let Some(row) = self.restored.remove(&key) {
             let now = Now::read();
@@ -177,23 +152,25 @@ impl Hub {
         let stated = endpoints_of(&spec, set.instances());
         let stating = Arc::new(SourceStating { stated, since, leaving: Vec::new() });
         let driver = self.drive(&key, &spec);
-        let logged = (SourceState::Ok, None);
+        let notices = SourceNotices::default();
         let (is_changed, is_confirmed, read_at, leaving) = (false, false, None, Leaving::default());
-        let of = Followed { spec, set, read_at, leaving, stating, is_changed, is_confirmed, logged, driver };
+        let of = Followed { spec, set, read_at, leaving, stating, is_changed, is_confirmed, notices, driver };
         self.sources.insert(key, of);
     }
 
-    /// Another table of the same name. A driver goes on unless what it reads is another thing.
-    fn change(&mut self, key: SourceKey, before: Followed, spec: Arc<DiscoveredPool>) {
-        let Followed { spec: old, mut set, read_at, leaving, stating, logged, driver, .. } = before;
-        set.limit(spec.max, spec.min_keep);
-        if states_overrides(&old) && !states_overrides(&spec) {
+    /// Another table of the same name, or another name. A driver goes on unless that is so, or what it reads is another
+    /// thing.
+    fn change(&mut self, key: SourceKey, before: Followed, rules: InstanceRules) {
+        let Followed { spec: old, mut set, read_at, leaving, stating, notices, driver, .. } = before;
+        let spec = rules.spec.clone();
+        set.change_rules(rules, clock::now());
+        if states_overrides(&old) && (!states_overrides(&spec) || old.name != spec.name) {
             self.parts.links.end(&old);
         }
-        let reads = |spec: &DiscoveredPool| (spec.source.clone(), spec.mappings.clone(), spec.max);
+        let reads = |spec: &DiscoveredPool| (spec.name.clone(), spec.source.clone(), spec.mappings.clone(), spec.max);
         let driver = if reads(&old) == reads(&spec) { driver } else { self.drive(&key, &spec) };
         let (is_changed, is_confirmed) = (true, false);
-        let of = Followed { spec, set, read_at, leaving, stating, is_changed, is_confirmed, logged, driver };
+        let of = Followed { spec, set, read_at, leaving, stating, is_changed, is_confirmed, notices, driver };
         self.sources.insert(key, of);
     }
 
@@ -263,13 +240,13 @@ impl Hub {
         let mut is_other = false;
         for followed in self.sources.values_mut() {
             is_other |= followed.restate(&self.parts);
-            followed.log();
+            followed.log(&self.parts);
         }
         let now = clock::now();
         let wanted = self.wanted.borrow().clone();
         let entry =
             |spec: &Arc<DiscoveredPool>| Some(self.sources.get(&(spec.zone.clone(), spec.name.clone()))?.entry(now));
-        self.parts.board.entries.store(Arc::new(wanted.iter().filter_map(entry).collect()));
+        self.parts.board.entries.store(Arc::new(wanted.sources.iter().filter_map(entry).collect()));
         self.is_unsaved |= is_other;
         let known = |(key, followed): (&SourceKey, &Followed)| {
             followed.set.is_known().then(|| (key.clone(), followed.stating.clone()))
@@ -300,119 +277,6 @@ impl Hub {
         let file = DiscoveryFile::new(self.sources.iter().filter_map(row).collect());
         // A failure is in the log.
         drop(self.parts.state_dir.put(&FILE, &file));
-    }
-}
-
-impl Followed {
-    /// Makes what the source states of its set, and logs what came and went. Returns whether it is another thing.
-    fn restate(&mut self, parts: &HubParts) -> bool {
-        let is_changed = std::mem::take(&mut self.is_changed);
-        if !is_changed && self.leaving.is_empty() {
-            return false;
-        }
-        let (served, now) = (parts.links.snapshots.load_full(), clock::now());
-        let stated =
-            if is_changed { endpoints_of(&self.spec, self.set.instances()) } else { self.stating.stated.clone() };
-        let is_other = stated != self.stating.stated;
-        let known = Served { model: &served.model, view: &served.view, spec: &self.spec };
-        if is_other && !self.is_confirmed && !self.set.is_empty() {
-            self.leaving.replace([&self.stating.stated, &stated], &known, now);
-        }
-        self.leaving.settle(&stated, &known, now);
-        if self.set.is_empty() {
-            self.leaving.clear();
-        }
-        self.is_confirmed = false;
-        let leaving = self.leaving.endpoints();
-        if !is_other && leaving == self.stating.leaving {
-            return false;
-        }
-        let now = clock::unix_seconds();
-        let before = &self.stating;
-        let since = |name: &String| (name.clone(), before.since.get(name).copied().unwrap_or(now));
-        let since: HashMap<String, f64> = stated.endpoints.iter().map(|of| since(&of.name)).collect();
-        let is_new = |name: &&String| !before.since.contains_key(*name);
-        let came = since.keys().filter(is_new).map(String::as_str).collect();
-        let went = before.since.keys().filter(|name| !since.contains_key(*name)).map(String::as_str).collect();
-        let stays = || since.keys().filter(|name| before.since.contains_key(*name));
-        let down = |of: &StatedEndpoints, name: &String| of.down.contains_key(name);
-        let fell = stays().filter(|name| down(&stated, name) && !down(&before.stated, name));
-        let rose = stays().filter(|name| !down(&stated, name) && down(&before.stated, name));
-        report(&self.spec, &parts.journal, came, ("gone", "listed"));
-        report(&self.spec, &parts.journal, went, ("listed", "gone"));
-        report(&self.spec, &parts.journal, fell.map(String::as_str).collect(), ("up", "down"));
-        report(&self.spec, &parts.journal, rose.map(String::as_str).collect(), ("down", "up"));
-        self.stating = Arc::new(SourceStating { stated, since, leaving });
-        true
-    }
-
-    /// Logs a state or a problem that is another than before.
-    fn log(&mut self) {
-        let now = (self.state(), self.problem());
-        if now == self.logged {
-            return;
-        }
-        let (source, zone, state) = (self.spec.shown(), self.spec.zone.to_string(), now.0.as_str());
-        let endpoints = self.set.len();
-        match &now.1 {
-            Some(problem) => tracing::warn!(source, zone, state, endpoints, problem, "a source"),
-            None => tracing::info!(source, zone, state, endpoints, "a source is followed"),
-        }
-        self.logged = now;
-    }
-
-    fn override_problem(&self) -> OverrideProblem {
-        self.driver.overrides.as_ref().and_then(|problem| problem.borrow().clone())
-    }
-
-    /// The state of its instances, or else of its overrides.
-    fn state(&self) -> SourceState {
-        match (self.set.state(), self.override_problem()) {
-            (SourceState::Ok, Some(Trouble { state: TroubleState::Away, .. })) => SourceState::Away,
-            (SourceState::Ok, Some(Trouble { state: TroubleState::Bad, .. })) => SourceState::Bad,
-            (SourceState::Ok, None) if self.leaving.overdue(clock::now()) > 0 => SourceState::Held,
-            (state, _) => state,
-        }
-    }
-
-    /// What is wrong with its instances, and with its overrides.
-    fn problem(&self) -> Option<String> {
-        let of_overrides = self.override_problem().map(|trouble| trouble.problem);
-        // Both have the same servers.
-        let of_overrides = of_overrides.filter(|problem| Some(problem) != self.set.problem().as_ref());
-        let left = match self.leaving.overdue(clock::now()) {
-            0 => None,
-            left => Some(format!(
-                "{left} instances that it no longer lists stay: less than `min_keep` of what it listed is left, and \
-                 nothing new is up; correct the source, or confirm with `portolan reload --confirm-removal`"
-            )),
-        };
-        let problems: Vec<String> = [self.set.problem(), left, of_overrides].into_iter().flatten().collect();
-        (!problems.is_empty()).then(|| problems.join("; "))
-    }
-
-    fn entry(&self, now: Moment) -> SourceEntry {
-        let problems: Vec<String> =
-            [self.problem(), self.stating.stated.refused.shown()].into_iter().flatten().collect();
-        // What is requested at intervals is as old as the last whole reply, also while a request waits for its reply.
-        let is_requested = matches!(self.spec.source, SourceSpec::Http(_) | SourceSpec::Dns(_));
-        let is_well = matches!(self.set.state(), SourceState::Ok | SourceState::Held) && self.set.is_known();
-        let is_followed = is_well && !is_requested;
-        let of_reply = self.read_at.filter(|_| is_requested).map(|at| now.since(at));
-        let age = of_reply.or_else(|| self.set.age(now));
-        SourceEntry {
-            state: self.state(),
-            known_at: age.filter(|_| !is_followed).map(|age| now - age),
-            report: SourceReport {
-                name: self.spec.shown(),
-                zone: self.spec.zone.to_string(),
-                of: self.spec.source.as_str().to_owned(),
-                state: self.state().as_str().to_owned(),
-                age_ms: is_followed.then_some(0),
-                endpoints: 0,
-                problem: (!problems.is_empty()).then(|| problems.join("; ")),
-            },
-        }
     }
 }
 

@@ -4,6 +4,7 @@
 
 mod drivers;
 mod file;
+mod followed;
 mod following;
 mod hub;
 mod keeper;
@@ -19,11 +20,12 @@ use crate::control::Journal;
 use crate::control::sources::SourceBoard;
 use crate::daemon::state::StateDir;
 use crate::discovery::Stating;
-use crate::model::{DiscoveredPool, Model};
+use crate::model::Model;
 use crate::source::Problem;
 
 pub(crate) use file::{DiscoveryFile, FILE, endpoints_in};
 pub(crate) use following::Following;
+use following::Wanted;
 use hub::Hub;
 
 pub(crate) use keeper::OverrideLinks;
@@ -47,8 +49,7 @@ pub(crate) fn load(state: &StateDir, warnings: &mut Vec<Problem>) -> DiscoveryFi
 
 /// Starts to follow the sources of `model`, on the runtime of the caller.
 pub(crate) fn start(parts: HubParts, model: &Model, stop: CancellationToken) -> (Following, JoinHandle<()>) {
-    let wanted: Vec<Arc<DiscoveredPool>> = model.sources.clone();
-    let (want, wanted) = watch::channel(wanted);
+    let (want, wanted) = watch::channel(Wanted::of(model));
     let (confirm, confirmed) = mpsc::channel(1);
     let (state, stating) = watch::channel(Arc::<Stating>::default());
     let hub = Hub::new(parts, wanted, confirmed, state);

@@ -27,6 +27,7 @@ pub(crate) const OWN_FILES: [&str; 13] = [
     "sinks.json",
     "follows.json",
     "discovery.json",
+    "drill.json",
     "events.log",
     "events.old.log",
     "takeover.sock",

@@ -9,7 +9,7 @@ use std::time::Duration;
 use nix::sys::socket::getsockopt;
 use nix::sys::socket::sockopt::PeerCredentials;
 use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, recv,
     recvmsg, sendmsg,
 };
 use rustix::process::geteuid;
@@ -156,6 +156,19 @@ impl Channel {
             }
         }
         Ok(())
+    }
+
+    /// Waits for the beginning of a message, or the end of the connection, at most this long; a signal ends the wait.
+    pub(super) fn has_more(&self, within: Duration) -> bool {
+        let peek = || {
+            self.stream.set_read_timeout(Some(within))?;
+            Ok(recv(&self.stream, &mut [0_u8; 1], RecvFlags::PEEK)?)
+        };
+        let looked: io::Result<_> = peek();
+        // What else is wrong shows when the message is received.
+        looked.err().is_none_or(|error| {
+            !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted)
+        })
     }
 
     /// Receives this message; anything else is an error.

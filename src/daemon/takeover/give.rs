@@ -7,15 +7,19 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use signal_hook::consts::{SIGINT, SIGTERM};
 use tokio::sync::{mpsc, oneshot};
 
 use super::channel::{Channel, ChannelError};
 use super::message::{MAX_DESCRIPTORS, ProgramVersions, TakeoverMessage};
 use super::take::LOCK_USE;
-use super::{ANSWER_WAIT, FROZEN_MOST, HELLO_WAIT, SOCKET};
+use super::{ANSWER_WAIT, FROZEN_MOST, HELLO_WAIT, SOCKET, STOP_MOST};
+use crate::clock;
 use crate::server::PassedSocket;
 use crate::wire::cookie::SECRET_LEN;
 
@@ -23,6 +27,8 @@ use crate::wire::cookie::SECRET_LEN;
 const MODE: u32 = 0o600;
 /// Most visitors whose hello has not come yet. Judgment: one is usual; each has a thread, for a few seconds at most.
 pub(super) const MAX_VISITORS: usize = 8;
+/// How often a wait for the visitor looks whether this server is told to stop (judgment: an operator notices no 100 ms).
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// Pause after a failed accept, such as one without a free descriptor, so that the loop does not use a whole core.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -34,6 +40,31 @@ pub(crate) struct PauseRequest {
     /// It goes on when this ends.
     pub(crate) end: oneshot::Receiver<()>,
 }
+
+/// Whether SIGTERM or SIGINT came. A takeover blocks the thread that waits for them.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct ToldToStop(Arc<AtomicBool>);
+
+impl ToldToStop {
+    /// From now on.
+    pub(crate) fn watch() -> ToldToStop {
+        let told = ToldToStop::default();
+        for signal in [SIGTERM, SIGINT] {
+            // Without it a takeover that is under way ends in its usual time.
+            if let Err(error) = signal_hook::flag::register(signal, told.0.clone()) {
+                tracing::warn!(%error, signal, "a takeover that is under way would hold up this signal");
+            }
+        }
+        told
+    }
+
+    pub(crate) fn is_told(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Why a server that is told to stop refuses a process.
+pub(crate) const STOPPED: &str = "this server was told to stop meanwhile, and ends";
 
 /// How an attempt of another process to take over ended.
 #[derive(Debug, PartialEq, Eq)]
@@ -183,13 +214,22 @@ impl Visitor {
         passed().map_err(|broken: ChannelError| broken.to_string())
     }
 
-    /// The state is written: waits until the visitor answers. It blocks.
-    pub(crate) fn let_serve(&self) -> Result<(), String> {
-        let served = self
-            .channel
-            .send(&TakeoverMessage::Frozen, &[], ANSWER_WAIT)
-            .and_then(|()| self.channel.expect(&TakeoverMessage::Serving, FROZEN_MOST));
-        served.map_err(|broken| broken.to_string())
+    /// The state is written: waits until the visitor answers, or for a short time only once this server is told to stop.
+    /// It blocks.
+    pub(crate) fn let_serve(&self, told: &ToldToStop) -> Result<(), String> {
+        let shown = |broken: ChannelError| broken.to_string();
+        self.channel.send(&TakeoverMessage::Frozen, &[], ANSWER_WAIT).map_err(shown)?;
+        let (mut until, mut is_told) = (clock::now() + FROZEN_MOST, false);
+        while !self.channel.has_more(LOOK_EVERY) {
+            let now = clock::now();
+            if !is_told && told.is_told() {
+                (until, is_told) = (until.min(now + STOP_MOST), true);
+            }
+            if now >= until {
+                return Err(if is_told { STOPPED.to_owned() } else { shown(ChannelError::Silent(FROZEN_MOST)) });
+            }
+        }
+        self.channel.expect(&TakeoverMessage::Serving, ANSWER_WAIT).map_err(shown)
     }
 
     /// This server ends. An error: the visitor has ended.

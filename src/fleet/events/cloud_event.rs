@@ -47,6 +47,9 @@ pub enum EventKind {
     Drill,
     /// A source of endpoints lists an endpoint, or no longer lists it.
     Discovery,
+    /// A source of endpoints has another state: it does not answer, keeps endpoints that it suddenly does not list, or is
+    /// as it should be again.
+    Source,
     /// Events that the log of a node no longer has, and that never came into the stream: `from` and `to` are the first
     /// and the last of their numbers.
     Lost,
@@ -54,7 +57,7 @@ pub enum EventKind {
 
 impl EventKind {
     /// All kinds.
-    pub const ALL: [EventKind; 8] = [
+    pub const ALL: [EventKind; 9] = [
         EventKind::Transition,
         EventKind::Override,
         EventKind::Failback,
@@ -62,6 +65,7 @@ impl EventKind {
         EventKind::Reload,
         EventKind::Drill,
         EventKind::Discovery,
+        EventKind::Source,
         EventKind::Lost,
     ];
 
@@ -75,6 +79,7 @@ impl EventKind {
             EventKind::Reload => "reload",
             EventKind::Drill => "drill",
             EventKind::Discovery => "discovery",
+            EventKind::Source => "source",
             EventKind::Lost => "lost",
         }
     }

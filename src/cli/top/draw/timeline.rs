@@ -72,6 +72,7 @@ fn kind(kind: EventKind) -> &'static str {
         | EventKind::Reload
         | EventKind::Drill
         | EventKind::Discovery
+        | EventKind::Source
         | EventKind::Lost => kind.as_str(),
     }
 }
@@ -84,7 +85,7 @@ fn tone(to: &str) -> Tone {
     match to {
         "up" | "forced-up" => Tone::Good,
         "down" | "forced-down" => Tone::Bad,
-        "unknown" => Tone::Warning,
+        "unknown" | "away" | "bad" | "kept" => Tone::Warning,
         "drained" => Tone::Operator,
         _ => Tone::Plain,
     }
