@@ -199,7 +199,7 @@ async fn reload_files(
         let (who, client) = (caller.confirmer(state)?, caller.client);
         tracing::info!(who, %client, "the removal of zones and names that have disappeared is confirmed");
     }
-    let kept = Removals::pending(&Model::default(), &[], &state.sources.entries.load());
+    let stays = Removals::pending(&Model::default(), &[], &state.sources.entries.load());
     let (before, zones) = (state.snapshots.load().model.clone(), state.reload.load().zones.clone());
     let (reply, ended) = oneshot::channel();
     let command = Command::Reload { confirm_removal, reply };
@@ -209,8 +209,8 @@ async fn reload_files(
     let pending = Removals::pending(&served, &status.zones, &[]);
     // What was confirmed of sources is withdrawn already.
     let (removals, removed) = match confirm_removal {
-        true => (pending, Removals::between((&before, &zones), (&served, &status.zones)).and(kept)),
-        false => (pending.and(kept), Removals::default()),
+        true => (pending, Removals::between((&before, &zones), (&served, &status.zones)).and(stays)),
+        false => (pending.and(stays), Removals::default()),
     };
     let (removals, removed) = (removals.report(), removed.report());
     match status.ok {

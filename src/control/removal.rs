@@ -52,8 +52,8 @@ impl Removals {
         let of_names = Removals::of_zones(model, &vanished(Disappearance::Names)).names;
         let mut all = Removals::of_zones(model, &vanished(Disappearance::Zone));
         all.names.extend(of_names);
-        for SourceEntry { report, kept, .. } in sources {
-            all.endpoints.extend(kept.iter().map(|name| format!("{}/{name}", report.zone)));
+        for SourceEntry { report, withdrawn, .. } in sources {
+            all.endpoints.extend(withdrawn.iter().map(|name| format!("{}/{name}", report.zone)));
         }
         all
     }

@@ -43,7 +43,7 @@ pub struct SourceEntry {
     /// When its endpoints were what it lists, where that is not now.
     pub known_at: Option<Moment>,
     /// Endpoints that stay although it does not list them.
-    pub kept: Vec<String>,
+    pub withdrawn: Vec<String>,
 }
 
 impl SourceEntry {

@@ -45,7 +45,7 @@ use std::sync::Arc;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::daemon::systemd::Systemd;
-use crate::daemon::takeover::{Door, HandOver, ToldToStop, Visitor};
+use crate::daemon::takeover::{Door, HandOver, StopSignal, Visitor};
 use crate::server::BindError;
 use crate::source::reading::MORE_THREADS;
 use crate::source::{self, Problem};
@@ -128,12 +128,12 @@ pub async fn serve(prepared: Prepared) -> Result<(), ServeError> {
         Ok(sockets) => systemd.retain(&sockets),
         Err(error) => tracing::warn!(%error, "systemd can't retain the sockets of this server"),
     }
-    let told = ToldToStop::watch();
+    let signal = StopSignal::watch();
     let mut door = node.state_path().and_then(|dir| open_door(&dir));
     loop {
         tokio::select! {
             () = &mut stop => break,
-            visitor = next_visitor(&mut door) => match node.hand_over(&visitor, &systemd, &told).await {
+            visitor = next_visitor(&mut door) => match node.hand_over(&visitor, &systemd, &signal).await {
                 HandOver::Done => return node.stop().await.map_err(ServeError::Unsaved),
                 HandOver::Stayed => {}
             }

@@ -64,8 +64,8 @@ impl DiscoveredPool {
     }
 }
 
-/// The sources of `now` that are those of `before` under other names: pairs of indexes in `before` and `now`, each index
-/// once.
+/// The sources of `now` that are those of `before` under other names: pairs of indexes in `before` and `now`, each
+/// index once.
 pub fn renamed_sources(before: &[Arc<DiscoveredPool>], now: &[Arc<DiscoveredPool>]) -> Vec<(usize, usize)> {
     let has = |all: &[Arc<DiscoveredPool>], of: &DiscoveredPool| {
         all.iter().any(|other| (&other.zone, &other.name) == (&of.zone, &of.name))

@@ -240,7 +240,7 @@ def test_a_server_that_is_stopped_in_the_middle_ends_soon_and_says_so(node):
     visitor.until("frozen")
     node.child.signal(signal.SIGTERM)
     # Without the signal it would wait for longer, with another reason.
-    assert visitor.receive() == {"message": "refused", "why": "this server was told to stop meanwhile, and ends"}
+    assert visitor.receive() == {"message": "refused", "why": "this server was stopped meanwhile, and ends"}
     assert node.child.wait(60) == 0, node.child.output()
     visitor.die()
     successor = Successor(node)

@@ -258,8 +258,8 @@ impl DiscoverSpec {
         }
     }
 
-    /// The source for the model; `None` if something of it is wrong. Files are relative to `dir`. Whether it needs a port
-    /// depends on its monitor.
+    /// The source for the model; `None` if something of it is wrong. Files are relative to `dir`. Whether it needs a
+    /// port depends on its monitor.
     pub(in crate::config) fn discovered(&self, zone: &Name, dir: &Path) -> Option<DiscoveredPool> {
         let text = |at: &Option<At<String>>| at.as_ref().map(|at| at.value.clone());
         let list = |at: &Option<At<Vec<At<String>>>>| {

@@ -11,7 +11,7 @@ use crate::clock;
 use crate::control::sources::{SourceEntry, SourceReport};
 use crate::daemon::discovery::HubParts;
 use crate::daemon::discovery::keeper::OverrideProblem;
-use crate::daemon::discovery::listing::{Place, SourceNotices};
+use crate::daemon::discovery::listing::{NoticePlace, SourceNotices};
 use crate::discovery::endpoints::{StatedEndpoints, endpoints_of};
 use crate::discovery::{Leaving, Served, SourceSet, SourceState, SourceStating, Trouble, TroubleState};
 use crate::model::{DiscoveredPool, Moment, SourceSpec};
@@ -87,7 +87,7 @@ impl Followed {
         let down = |of: &StatedEndpoints, name: &String| of.down.contains_key(name);
         let fell = stays().filter(|name| down(&stated, name) && !down(&before.stated, name));
         let rose = stays().filter(|name| !down(&stated, name) && down(&before.stated, name));
-        let place = Place::of(&self.spec, parts);
+        let place = NoticePlace::of(&self.spec, parts);
         let at = clock::now();
         self.notices.listed(&place, came, ("gone", "listed"), at);
         self.notices.listed(&place, went, ("listed", "gone"), at);
@@ -99,7 +99,7 @@ impl Followed {
 
     /// Logs a state or a problem that is another than before, and what repeated.
     pub(super) fn log(&mut self, parts: &HubParts) {
-        let (place, now) = (Place::of(&self.spec, parts), clock::now());
+        let (place, now) = (NoticePlace::of(&self.spec, parts), clock::now());
         let is_awaited = !self.set.is_known() && !self.set.has_failed() && self.override_problem().is_none();
         if !is_awaited {
             let is = (self.state(), self.problem(), self.set.len());
@@ -139,7 +139,7 @@ impl Followed {
     }
 
     /// The endpoints that stay although it does not list them.
-    fn kept(&self) -> Vec<String> {
+    fn withdrawn(&self) -> Vec<String> {
         let held = endpoints_of(&self.spec, self.set.held()).endpoints;
         held.iter().chain(&self.stating.leaving).map(|of| of.name.clone()).collect()
     }
@@ -156,7 +156,7 @@ impl Followed {
         SourceEntry {
             state: self.state(),
             known_at: age.filter(|_| !is_followed).map(|age| now - age),
-            kept: self.kept(),
+            withdrawn: self.withdrawn(),
             report: SourceReport {
                 name: self.spec.shown(),
                 zone: self.spec.zone.to_string(),

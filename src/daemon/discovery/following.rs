@@ -20,7 +20,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// What the hub follows, and by what it judges instances.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub(super) struct Wanted {
+pub(super) struct WantedSources {
     pub(super) sources: Vec<Arc<DiscoveredPool>>,
     /// The declared regions.
     regions: Arc<BTreeSet<String>>,
@@ -28,18 +28,18 @@ pub(super) struct Wanted {
     names: Arc<BTreeSet<(Name, String)>>,
 }
 
-impl Wanted {
+impl WantedSources {
     /// The sources of a model.
-    pub(super) fn of(model: &Model) -> Wanted {
+    pub(super) fn of(model: &Model) -> WantedSources {
         if model.sources.is_empty() {
-            return Wanted::default();
+            return WantedSources::default();
         }
         let apexes: BTreeSet<&Name> = model.sources.iter().map(|source| &source.zone).collect();
         let of_files = model.endpoints.iter().filter(|endpoint| endpoint.discovered.is_none());
         let named = of_files.map(|endpoint| (&model.zone(endpoint.zone).apex, &endpoint.name));
         let names = named.filter(|(apex, _)| apexes.contains(apex)).map(|(apex, name)| (apex.clone(), name.clone()));
         let regions = model.regions.iter().map(|region| region.name.clone()).collect();
-        Wanted { sources: model.sources.clone(), regions: Arc::new(regions), names: Arc::new(names.collect()) }
+        WantedSources { sources: model.sources.clone(), regions: Arc::new(regions), names: Arc::new(names.collect()) }
     }
 
     /// By what the instances of one of them are judged.
@@ -51,7 +51,7 @@ impl Wanted {
 /// The side of the steering task.
 pub(crate) struct Following {
     stating: watch::Receiver<Arc<Stating>>,
-    want: watch::Sender<Wanted>,
+    want: watch::Sender<WantedSources>,
     confirm: mpsc::Sender<()>,
     /// The sets of the last load.
     loaded: Arc<DiscoveredSets>,
@@ -76,7 +76,7 @@ impl Following {
     /// `model` is that of the start.
     pub(super) fn new(
         stating: watch::Receiver<Arc<Stating>>,
-        want: watch::Sender<Wanted>,
+        want: watch::Sender<WantedSources>,
         confirm: mpsc::Sender<()>,
         model: &Model,
     ) -> Following {
@@ -109,7 +109,7 @@ impl Following {
     /// A load ended, and this model is served.
     pub(crate) fn ended(&mut self, model: &Model, now: Moment) {
         self.not_before = now + now.since(self.begun).clamp(LEAST_PAUSE, LONGEST_PAUSE);
-        let wanted = Wanted::of(model);
+        let wanted = WantedSources::of(model);
         self.want.send_if_modified(|before| {
             let is_other = *before != wanted;
             *before = wanted;

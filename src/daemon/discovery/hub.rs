@@ -13,7 +13,7 @@ use crate::clock;
 use crate::daemon::clocks::Now;
 use crate::daemon::discovery::file::{DiscoveryFile, FILE, SourceRow};
 use crate::daemon::discovery::followed::{Driver, Followed};
-use crate::daemon::discovery::following::Wanted;
+use crate::daemon::discovery::following::WantedSources;
 use crate::daemon::discovery::keeper::{OverrideKeeper, OverrideLinks, OverrideProblem, states_overrides};
 use crate::daemon::discovery::listing::SourceNotices;
 use crate::daemon::discovery::{HubParts, drivers};
@@ -34,7 +34,7 @@ const WAITING: usize = 64;
 pub(super) struct Hub {
     parts: HubParts,
     restored: BTreeMap<SourceKey, SourceRow>,
-    wanted: watch::Receiver<Wanted>,
+    wanted: watch::Receiver<WantedSources>,
     confirmed: mpsc::Receiver<()>,
     stating: watch::Sender<Arc<Stating>>,
     sources: BTreeMap<SourceKey, Followed>,
@@ -56,7 +56,7 @@ struct Sent {
 impl Hub {
     pub(super) fn new(
         mut parts: HubParts,
-        wanted: watch::Receiver<Wanted>,
+        wanted: watch::Receiver<WantedSources>,
         confirmed: mpsc::Receiver<()>,
         stating: watch::Sender<Arc<Stating>>,
     ) -> Hub {

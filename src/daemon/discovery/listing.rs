@@ -29,7 +29,7 @@ enum Subject {
 }
 
 /// Which source it is, and where its events go.
-pub(super) struct Place<'a> {
+pub(super) struct NoticePlace<'a> {
     spec: &'a DiscoveredPool,
     journal: &'a Journal,
     /// What is served.
@@ -49,9 +49,9 @@ impl Default for SourceNotices {
     }
 }
 
-impl<'a> Place<'a> {
-    pub(super) fn of(spec: &'a DiscoveredPool, parts: &'a HubParts) -> Place<'a> {
-        Place { spec, journal: &parts.journal, generation: parts.links.snapshots.load().generation }
+impl<'a> NoticePlace<'a> {
+    pub(super) fn of(spec: &'a DiscoveredPool, parts: &'a HubParts) -> NoticePlace<'a> {
+        NoticePlace { spec, journal: &parts.journal, generation: parts.links.snapshots.load().generation }
     }
 
     fn append(&self, kind: EventKind, endpoint: &str, (from, to): (&str, &str), why: String) {
@@ -93,7 +93,7 @@ impl SourceNotices {
     /// Endpoints came, went, or have another health by the source.
     pub(super) fn listed(
         &mut self,
-        place: &Place<'_>,
+        place: &NoticePlace<'_>,
         mut names: Vec<&str>,
         states: (&str, &'static str),
         now: Moment,
@@ -114,7 +114,7 @@ impl SourceNotices {
     }
 
     /// The source is in this state, with this problem and so many endpoints.
-    pub(super) fn is_in(&mut self, place: &Place<'_>, is: (SourceState, Option<String>, usize), now: Moment) {
+    pub(super) fn is_in(&mut self, place: &NoticePlace<'_>, is: (SourceState, Option<String>, usize), now: Moment) {
         let before = self.last.replace(is);
         let Some((state, problem, endpoints)) = &self.last else { return };
         let is_same_state = before.as_ref().is_some_and(|(before, ..)| before == state);
@@ -144,7 +144,7 @@ impl SourceNotices {
     }
 
     /// Reports what repeated: how often, and how it is now.
-    pub(super) fn sum_up(&mut self, place: &Place<'_>, now: Moment) {
+    pub(super) fn sum_up(&mut self, place: &NoticePlace<'_>, now: Moment) {
         let Some(RepeatSummary { within, subjects, others }) = self.repeats.sum_up(now) else { return };
         let within = humantime::format_duration(within);
         let (mut of_state, mut of_problem, mut of_endpoints, mut named) = (0, 0, others, 0);
@@ -229,7 +229,8 @@ mod tests {
     #[test]
     fn a_source_that_answers_every_second_time_is_two_events_and_a_summary() {
         let (spec, journal) = (source(), Journal::new("ns1", 4, 0));
-        let (place, mut notices) = (Place { spec: &spec, journal: &journal, generation: 7 }, SourceNotices::default());
+        let (place, mut notices) =
+            (NoticePlace { spec: &spec, journal: &journal, generation: 7 }, SourceNotices::default());
         let is = |is_ok: bool| match is_ok {
             true => (SourceState::Ok, None, 2),
             false => (SourceState::Bad, Some("status 500".to_owned()), 2),
@@ -249,7 +250,8 @@ mod tests {
     #[test]
     fn endpoints_that_come_and_go_all_the_time_are_reported_once_and_then_as_they_are() {
         let (spec, journal) = (source(), Journal::new("ns1", 4, 0));
-        let (place, mut notices) = (Place { spec: &spec, journal: &journal, generation: 1 }, SourceNotices::default());
+        let (place, mut notices) =
+            (NoticePlace { spec: &spec, journal: &journal, generation: 1 }, SourceNotices::default());
         for second in 0..59 {
             let [went, came] = if second % 2 == 0 { ["a", "b"] } else { ["b", "a"] };
             notices.listed(&place, vec![came], ("gone", "listed"), at(second));
@@ -270,7 +272,8 @@ mod tests {
     #[test]
     fn many_at_once_are_one_event_and_names_that_are_always_new_are_counted() {
         let (spec, journal) = (source(), Journal::new("ns1", 4, 0));
-        let (place, mut notices) = (Place { spec: &spec, journal: &journal, generation: 1 }, SourceNotices::default());
+        let (place, mut notices) =
+            (NoticePlace { spec: &spec, journal: &journal, generation: 1 }, SourceNotices::default());
         let names: Vec<String> = (0..30).map(|n| format!("e{n}")).collect();
         notices.listed(&place, names.iter().map(String::as_str).collect(), ("gone", "listed"), at(0));
         assert_eq!(shown(&journal), ["discovery web: gone -> listed"]);

@@ -25,7 +25,7 @@ use crate::source::Problem;
 
 pub(crate) use file::{DiscoveryFile, FILE, endpoints_in};
 pub(crate) use following::Following;
-use following::Wanted;
+use following::WantedSources;
 use hub::Hub;
 
 pub(crate) use keeper::OverrideLinks;
@@ -49,7 +49,7 @@ pub(crate) fn load(state: &StateDir, warnings: &mut Vec<Problem>) -> DiscoveryFi
 
 /// Starts to follow the sources of `model`, on the runtime of the caller.
 pub(crate) fn start(parts: HubParts, model: &Model, stop: CancellationToken) -> (Following, JoinHandle<()>) {
-    let (want, wanted) = watch::channel(Wanted::of(model));
+    let (want, wanted) = watch::channel(WantedSources::of(model));
     let (confirm, confirmed) = mpsc::channel(1);
     let (state, stating) = watch::channel(Arc::<Stating>::default());
     let hub = Hub::new(parts, wanted, confirmed, state);

@@ -11,7 +11,7 @@ use crate::daemon::node::RunningNode;
 use crate::daemon::sinks::Sinks;
 use crate::daemon::state::StateDir;
 use crate::daemon::systemd::{Pulse, Systemd};
-use crate::daemon::takeover::{HandOver, PauseRequest, STOPPED, ToldToStop, Visitor};
+use crate::daemon::takeover::{HandOver, PauseRequest, STOPPED, StopSignal, Visitor};
 use crate::daemon::{event_number, health_file, last_good};
 use crate::server::{PassedSocket, SocketUse};
 
@@ -60,12 +60,12 @@ impl RunningNode {
         Ok(all)
     }
 
-    /// Lets `visitor` take this server's place, unless this one is told to stop meanwhile. It must not be cancelled. Whatever happens to the visitor: when this
-    /// returns, this server either goes on or has been replaced.
-    pub(crate) async fn hand_over(&mut self, visitor: &Visitor, systemd: &Systemd, told: &ToldToStop) -> HandOver {
+    /// Lets `visitor` take this server's place, unless this one is to stop meanwhile. It must not be cancelled. Whatever
+    /// happens to the visitor: when this returns, this server either goes on or has been replaced.
+    pub(crate) async fn hand_over(&mut self, visitor: &Visitor, systemd: &Systemd, signal: &StopSignal) -> HandOver {
         let who = visitor.shown();
         tracing::info!(by = %who, "another process takes over");
-        match self.try_hand_over(visitor, systemd, told).await {
+        match self.try_hand_over(visitor, systemd, signal).await {
             Ok(()) => {
                 tracing::info!(by = %who, "another process has taken over: this one ends");
                 HandOver::Done
@@ -78,7 +78,7 @@ impl RunningNode {
         }
     }
 
-    async fn try_hand_over(&mut self, visitor: &Visitor, systemd: &Systemd, told: &ToldToStop) -> Result<(), String> {
+    async fn try_hand_over(&mut self, visitor: &Visitor, systemd: &Systemd, signal: &StopSignal) -> Result<(), String> {
         let refused = |error: std::io::Error| error.to_string();
         let sockets = self.passed_sockets().map_err(refused)?;
         let lock = self.state_dir.lock().map_err(refused)?;
@@ -92,10 +92,10 @@ impl RunningNode {
             sinks.hold().await;
         }
         self.write_state().await?;
-        if told.is_told() {
+        if signal.is_there() {
             return Err(STOPPED.to_owned());
         }
-        visitor.let_serve(told)?;
+        visitor.let_serve(signal)?;
         // From here on the visitor receives from the same sockets.
         self.server.retire().await;
         systemd.main_process(visitor.process());

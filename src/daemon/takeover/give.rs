@@ -27,7 +27,7 @@ use crate::wire::cookie::SECRET_LEN;
 const MODE: u32 = 0o600;
 /// Most visitors whose hello has not come yet. Judgment: one is usual; each has a thread, for a few seconds at most.
 pub(super) const MAX_VISITORS: usize = 8;
-/// How often a wait for the visitor looks whether this server is told to stop (judgment: an operator notices no 100 ms).
+/// How often a wait for the visitor looks whether this server is to stop (judgment: nobody notices 100 ms).
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// Pause after a failed accept, such as one without a free descriptor, so that the loop does not use a whole core.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -43,28 +43,28 @@ pub(crate) struct PauseRequest {
 
 /// Whether SIGTERM or SIGINT came. A takeover blocks the thread that waits for them.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct ToldToStop(Arc<AtomicBool>);
+pub(crate) struct StopSignal(Arc<AtomicBool>);
 
-impl ToldToStop {
+impl StopSignal {
     /// From now on.
-    pub(crate) fn watch() -> ToldToStop {
-        let told = ToldToStop::default();
+    pub(crate) fn watch() -> StopSignal {
+        let noted = StopSignal::default();
         for signal in [SIGTERM, SIGINT] {
             // Without it a takeover that is under way ends in its usual time.
-            if let Err(error) = signal_hook::flag::register(signal, told.0.clone()) {
+            if let Err(error) = signal_hook::flag::register(signal, noted.0.clone()) {
                 tracing::warn!(%error, signal, "a takeover that is under way would hold up this signal");
             }
         }
-        told
+        noted
     }
 
-    pub(crate) fn is_told(&self) -> bool {
+    pub(crate) fn is_there(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
 }
 
-/// Why a server that is told to stop refuses a process.
-pub(crate) const STOPPED: &str = "this server was told to stop meanwhile, and ends";
+/// Why a server that is to stop refuses a process.
+pub(crate) const STOPPED: &str = "this server was stopped meanwhile, and ends";
 
 /// How an attempt of another process to take over ended.
 #[derive(Debug, PartialEq, Eq)]
@@ -214,19 +214,19 @@ impl Visitor {
         passed().map_err(|broken: ChannelError| broken.to_string())
     }
 
-    /// The state is written: waits until the visitor answers, or for a short time only once this server is told to stop.
+    /// The state is written: waits until the visitor answers, or for a short time only once this server is to stop.
     /// It blocks.
-    pub(crate) fn let_serve(&self, told: &ToldToStop) -> Result<(), String> {
+    pub(crate) fn let_serve(&self, signal: &StopSignal) -> Result<(), String> {
         let shown = |broken: ChannelError| broken.to_string();
         self.channel.send(&TakeoverMessage::Frozen, &[], ANSWER_WAIT).map_err(shown)?;
-        let (mut until, mut is_told) = (clock::now() + FROZEN_MOST, false);
+        let (mut until, mut is_there) = (clock::now() + FROZEN_MOST, false);
         while !self.channel.has_more(LOOK_EVERY) {
             let now = clock::now();
-            if !is_told && told.is_told() {
-                (until, is_told) = (until.min(now + STOP_MOST), true);
+            if !is_there && signal.is_there() {
+                (until, is_there) = (until.min(now + STOP_MOST), true);
             }
             if now >= until {
-                return Err(if is_told { STOPPED.to_owned() } else { shown(ChannelError::Silent(FROZEN_MOST)) });
+                return Err(if is_there { STOPPED.to_owned() } else { shown(ChannelError::Silent(FROZEN_MOST)) });
             }
         }
         self.channel.expect(&TakeoverMessage::Serving, ANSWER_WAIT).map_err(shown)

@@ -32,7 +32,7 @@ use std::time::Duration;
 use crate::daemon::state::FileInfo;
 use crate::daemon::{event_number, exclusive, health_file, last_good, overrides, retained};
 
-pub(crate) use give::{Door, HandOver, PauseRequest, STOPPED, ToldToStop, Visitor};
+pub(crate) use give::{Door, HandOver, PauseRequest, STOPPED, StopSignal, Visitor};
 pub(crate) use take::Taken;
 
 /// The name of the socket in the state directory.
@@ -53,7 +53,7 @@ const WORK_WAIT: Duration = Duration::from_secs(20);
 /// How long the running server pauses steering for the new process. Judgment: loading state and compiling the largest
 /// policies takes seconds, and no failover happens meanwhile.
 const FROZEN_MOST: Duration = Duration::from_secs(30);
-/// How long a server that is told to stop still waits for the new process. Judgment: one that works answers within a
+/// How long a server that is to stop still waits for the new process. Judgment: one that works answers within a
 /// second, and the stop has time until systemd ends the process, 90 s.
 const STOP_MOST: Duration = Duration::from_secs(5);
 

@@ -47,8 +47,8 @@ pub enum EventKind {
     Drill,
     /// A source of endpoints lists an endpoint, or no longer lists it.
     Discovery,
-    /// A source of endpoints has another state: it does not answer, keeps endpoints that it suddenly does not list, or is
-    /// as it should be again.
+    /// A source of endpoints has another state: it does not answer, suddenly lists much less, or is as it should be
+    /// again.
     Source,
     /// Events that the log of a node no longer has, and that never came into the stream: `from` and `to` are the first
     /// and the last of their numbers.
