@@ -122,7 +122,9 @@ impl SourceNotices {
             return;
         }
         let (subject, value) = if is_same_state { (Subject::Problem, "") } else { (Subject::State, state.as_str()) };
-        if !self.repeats.note(subject, value, now) {
+        // That it answers at the start is no change, so that its first recovery is none that repeats.
+        let is_begin = before.is_none() && *state == SourceState::Ok;
+        if !is_begin && !self.repeats.note(subject, value, now) {
             return;
         }
         let (source, zone, word) = (place.spec.shown(), place.spec.zone.to_string(), state.as_str());
@@ -238,12 +240,12 @@ mod tests {
         notices.is_in(&place, is(true), at(0));
         assert_eq!(shown(&journal), [""; 0], "that it answers is no event");
         (1..60).for_each(|second| notices.is_in(&place, is(second % 2 == 0), at(second)));
-        assert_eq!(shown(&journal), ["source discover.web: ok -> bad"], "it was ok before");
-        assert_eq!(notices.next(), Some(at(60)));
-        notices.sum_up(&place, at(60));
+        assert_eq!(shown(&journal), ["source discover.web: ok -> bad", "source discover.web: bad -> ok"]);
+        assert_eq!(notices.next(), Some(at(61)));
+        notices.sum_up(&place, at(61));
         let (what, why, who) = events(&journal).pop().unwrap();
-        assert_eq!((&*what, &*who), ("source discover.web: bad -> bad", "discover.web (dns)"));
-        assert_eq!(why, "it keeps changing: within 1m, 58 more changes of its state and 0 of endpoints; status 500");
+        assert_eq!((&*what, &*who), ("source discover.web: ok -> bad", "discover.web (dns)"));
+        assert_eq!(why, "it keeps changing: within 1m, 57 more changes of its state and 0 of endpoints; status 500");
         assert!(journal.visible(0, 9).iter().all(|event| event.generation == 7));
     }
 

@@ -60,8 +60,8 @@ impl RunningNode {
         Ok(all)
     }
 
-    /// Lets `visitor` take this server's place, unless this one is to stop meanwhile. It must not be cancelled. Whatever
-    /// happens to the visitor: when this returns, this server either goes on or has been replaced.
+    /// Lets `visitor` take this server's place, unless this one is to stop meanwhile. It must not be cancelled.
+    /// Whatever happens to the visitor: when this returns, this server either goes on or has been replaced.
     pub(crate) async fn hand_over(&mut self, visitor: &Visitor, systemd: &Systemd, signal: &StopSignal) -> HandOver {
         let who = visitor.shown();
         tracing::info!(by = %who, "another process takes over");
