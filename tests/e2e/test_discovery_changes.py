@@ -40,7 +40,7 @@ def test_a_source_that_fails_every_second_time_fills_neither_log_nor_events(dir)
                 assert served(node) == BOTH
             changes = [(before, after) for before, after, _ in source_events(node)]
             assert changes == [("ok", "bad"), ("bad", "ok")], changes
-            lines = [line for line in node.child.err().splitlines() if "a source" in line]
+            lines = [line for line in node.child.err().splitlines() if "listing: a source" in line]
             assert len(lines) <= 3, lines
 
 
