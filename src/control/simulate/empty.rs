@@ -14,12 +14,15 @@ use crate::steering::{AnswerSource, Decision};
 /// whether there are any.
 const MAX_EMPTY: usize = 10_000;
 
-/// The classes for which nothing is eligible, and how many more there are. `already` has those of the snapshot
-/// before.
+/// A question for which nothing is eligible: zone, name, class of clients, type.
+pub(super) type EmptyQuestion = (String, String, String, String);
+
+/// The classes for which nothing is eligible, and how many more there are. `already` has the questions of the snapshot
+/// before. Types with the same answer, and for the same time, are one entry.
 pub(super) fn empty_classes(
     snapshot: &Snapshot,
     weights: &Weights,
-    already: &HashSet<(String, String, String)>,
+    already: &HashSet<EmptyQuestion>,
 ) -> (Vec<EmptyClass>, usize) {
     let model = &*snapshot.model;
     let mut defaults = ZoneFileRecords::of(model);
@@ -28,27 +31,35 @@ pub(super) fn empty_classes(
         let of_policy = model.policy(policy);
         for (class, clients) in empty_clients(snapshot, policy) {
             for name in weights.names(policy) {
-                if found.len() >= MAX_EMPTY {
-                    left_out += 1;
-                    continue;
+                let of_zone = model.zone(name.0);
+                let (zone, label) = (of_zone.apex.to_string(), of_zone.steered[name.1].label.clone());
+                let mut groups: Vec<((EmptyAnswer, bool), Vec<String>)> = Vec::new();
+                for (facet, decision) in &clients.decisions {
+                    let rtype = facet.as_str().to_owned();
+                    let question = (zone.clone(), label.clone(), class.clone(), rtype.clone());
+                    let key = (answer_of(decision, || defaults.has(*name, *facet)), already.contains(&question));
+                    match groups.iter_mut().find(|(known, _)| *known == key) {
+                        Some((_, types)) => types.push(rtype),
+                        None => groups.push((key, vec![rtype])),
+                    }
                 }
-                let zone = model.zone(name.0);
-                let (zone, name, answer) = (
-                    zone.apex.to_string(),
-                    zone.steered[name.1].label.clone(),
-                    worst_answer(&clients.decisions, |facet| defaults.has(*name, facet)),
-                );
-                found.push(EmptyClass {
-                    already: already.contains(&(zone.clone(), name.clone(), class.clone())),
-                    class: class.clone(),
-                    on_empty: on_empty(model, of_policy),
-                    answer,
-                    fence: clients.fence.clone(),
-                    types: clients.decisions.iter().map(|(facet, _)| facet.as_str().to_owned()).collect(),
-                    partly: clients.partly,
-                    zone,
-                    name,
-                });
+                for ((answer, already), types) in groups {
+                    if found.len() >= MAX_EMPTY {
+                        left_out += 1;
+                        continue;
+                    }
+                    found.push(EmptyClass {
+                        already,
+                        class: class.clone(),
+                        on_empty: on_empty(model, of_policy),
+                        answer,
+                        fence: clients.fence.clone(),
+                        types,
+                        partly: clients.partly,
+                        zone: zone.clone(),
+                        name: label.clone(),
+                    });
+                }
             }
         }
     }
@@ -103,20 +114,15 @@ fn is_empty(decision: &Decision) -> bool {
     !gives || decision.is_on_empty()
 }
 
-/// The worst answer over the types.
-fn worst_answer(decisions: &[(Facet, &Decision)], mut is_static: impl FnMut(Facet) -> bool) -> EmptyAnswer {
-    let each = decisions.iter().map(|(facet, decision)| match &decision.source {
+/// What is answered instead.
+fn answer_of(decision: &Decision, is_static: impl FnOnce() -> bool) -> EmptyAnswer {
+    match &decision.source {
         AnswerSource::Nodata => EmptyAnswer::Nothing,
-        AnswerSource::Static if is_static(*facet) => EmptyAnswer::Static,
+        AnswerSource::Static if is_static() => EmptyAnswer::Static,
         AnswerSource::Static => EmptyAnswer::Nothing,
         AnswerSource::Endpoints(_) if decision.stale => EmptyAnswer::Stale,
         AnswerSource::Endpoints(_) => EmptyAnswer::Fallback,
-    });
-    let each: Vec<EmptyAnswer> = each.collect();
-    let worst = [EmptyAnswer::Nothing, EmptyAnswer::Stale, EmptyAnswer::Static]
-        .into_iter()
-        .find(|answer| each.contains(answer));
-    worst.unwrap_or(EmptyAnswer::Fallback)
+    }
 }
 
 /// The `on_empty` of a policy, as the policy file writes it.

@@ -4,9 +4,9 @@ use std::collections::{HashMap, HashSet};
 
 use crate::control::simulate::change::WorldChange;
 use crate::control::simulate::compare;
-use crate::control::simulate::empty::empty_classes;
+use crate::control::simulate::empty::{EmptyQuestion, empty_classes};
 use crate::control::simulate::load::{Load, load, rounded};
-use crate::control::simulate::report::{EndpointReport, OverloadedEndpoint, ShareChange, SimulationReport};
+use crate::control::simulate::report::{EmptyClass, EndpointReport, OverloadedEndpoint, ShareChange, SimulationReport};
 use crate::control::simulate::weights::Weights;
 use crate::model::{Endpoint, Model};
 use crate::snapshot::Snapshot;
@@ -36,7 +36,7 @@ pub(super) struct Baseline {
     load: Load,
     total: f64,
     positions: HashMap<(String, String), usize>,
-    empty: HashSet<(String, String, String)>,
+    empty: HashSet<EmptyQuestion>,
     endpoints: Vec<(EndpointReport, f64)>,
 }
 
@@ -50,12 +50,17 @@ impl Baseline {
         let empty = empty_classes(snapshot, weights, &HashSet::new()).0;
         Baseline {
             positions: positions.collect(),
-            empty: empty.into_iter().map(|e| (e.zone, e.name, e.class)).collect(),
+            empty: empty.into_iter().flat_map(questions).collect(),
             total: weights.total,
             load,
             endpoints,
         }
     }
+}
+
+fn questions(empty: EmptyClass) -> impl Iterator<Item = EmptyQuestion> {
+    let EmptyClass { zone, name, class, types, .. } = empty;
+    types.into_iter().map(move |rtype| (zone.clone(), name.clone(), class.clone(), rtype))
 }
 
 /// Reports the comparison of `after` with `base`. `after` is `comparison.next` after `change`.

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::control::moved::moved;
-use crate::control::simulate::losses;
+use crate::control::simulate::{EmptyAnswer, losses};
 use crate::model::{Override, OverrideState};
 use crate::snapshot::compile::refresh;
 
@@ -147,4 +147,19 @@ fn a_drain_reports_the_same_as_its_simulation() {
             }
         }
     }
+}
+
+#[test]
+fn types_with_different_answers_are_entries_of_their_own() {
+    let policy =
+        policy().replace("[name.dual]\npool = \"nyc\"\non_empty = \"nodata\"", "[name.dual]\npool = \"world\"");
+    let policy = policy
+        .replace("{ to = \"fra\", when", "{ to = \"nyc\", when")
+        .replace("}, { to = \"nyc\" }]", "}, { to = \"fra\" }]");
+    let report = simulated(&compiled(&policy), "fra");
+    let of_us = report.empty.iter().filter(|of| of.name == "dual" && of.class == "us");
+    let mut of_us: Vec<_> = of_us.map(|of| (of.types.join(" "), of.answer, of.already)).collect();
+    of_us.sort_by(|a, b| a.0.cmp(&b.0));
+    let expected = [("A".to_owned(), EmptyAnswer::Stale, false), ("AAAA".to_owned(), EmptyAnswer::Nothing, true)];
+    assert_eq!(of_us, expected, "A is what was last good, and AAAA has no candidate, before and after");
 }
