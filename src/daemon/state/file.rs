@@ -16,7 +16,7 @@ const MAX_FILE: u64 = 64 << 20;
 
 /// The names of all state files. Who adds one adds it here too: a state directory with an unknown file is not given to
 /// the user of the server.
-pub(crate) const OWN_FILES: [&str; 13] = [
+pub(crate) const OWN_FILES: [&str; 14] = [
     "overrides.json",
     "health.json",
     "standings.json",

@@ -19,7 +19,7 @@ const LEVELS: [(&str, LevelFilter); 6] = [
 ];
 
 /// The program's own modules.
-const MODULES: [&str; 23] = [
+const MODULES: [&str; 25] = [
     "admission",
     "answer",
     "cli",
@@ -30,12 +30,14 @@ const MODULES: [&str; 23] = [
     "demo",
     "discovery",
     "drill",
+    "external_dns",
     "fleet",
     "health",
     "masterfile",
     "model",
     "placing",
     "printable",
+    "repeats",
     "server",
     "sinks",
     "snapshot",
