@@ -156,7 +156,8 @@ struct Failure(String);
 impl Failure {
     /// The server refused. Its message is not trusted; it may have a line for each target.
     fn refused(refused: &ProblemDetails) -> Failure {
-        Failure(escaped_lines(&refused.detail).into_owned())
+        // A line of a server never looks like one of this command.
+        Failure(escaped_lines(&refused.detail).replace('\n', "\n  "))
     }
 }
 

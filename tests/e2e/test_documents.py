@@ -39,6 +39,8 @@ NOT_RUN = {
         "takes a minute, of a fleet that is not here; tests/e2e/test_drill.py runs drills",
     ("docs/watching.md", "fstrm_capture -t protobuf:dnstap.Dnstap -u /run/dnstap.sock -w queries.dnstap"):
         "it never ends; tests/e2e/test_dnstap.py runs both programs",
+    ("docs/watching.md", "OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:4318 portolan serve --config portolan.toml"):
+        "it never ends, and needs the cargo feature otel; tests/e2e/test_traces.py has a collector",
     ("README.md", "Portolan demo 0.1.0  up for 14 s  generation 1  http://127.0.0.1:8053  live"):
         OUTPUT + "test_top.py; the figures differ each time",
     ("README.md", "cargo run --release -- demo    # three regions on your machine; Ctrl-C ends it"): BUILDS,
