@@ -15,8 +15,12 @@ from pathlib import Path
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent / "e2e"))
 
-from portolan import MASTER, Node, command
+from portolan import MASTER, SETTINGS, Node, command
 from processes import wait_until
+
+
+# Without a token the calls of one address are limited.
+TOKEN = "5f3c0d9a7be14c2891d0a6cc4fe2b713"
 
 
 def version(number):
@@ -32,7 +36,7 @@ def reloads(node, count):
     for number in range(1, count + 1):
         node.write("svc.example.policy.toml", version(number))
         began = time.monotonic()
-        done = command("reload", "--server", node.url)
+        done = command("reload", "--server", node.url, env={"PORTOLAN_TOKEN": TOKEN})
         took.append(time.monotonic() - began)
         assert done.returncode == 0, done.stdout + done.stderr
     return took
@@ -47,7 +51,10 @@ def main():
         dir = Path(dir)
         load = dir / "generations"
         subprocess.run(["cc", "-O2", "-o", load, HERE / "generations.c"], check=True)
-        with Node(dir, {"svc.example.policy.toml": version(0), "svc.example.zone": MASTER}) as node:
+        (dir / "node").mkdir()
+        (dir / "node" / "tokens").write_text(f"soak operate {TOKEN}\n")
+        settings = SETTINGS + '\n[api]\ntoken_file = "tokens"\n'
+        with Node(dir, {"svc.example.policy.toml": version(0), "svc.example.zone": MASTER}, settings=settings) as node:
             host, port = node.udp
             argv = [load, host, str(port), str(options.rate), "www.svc.example"]
             with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
