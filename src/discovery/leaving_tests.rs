@@ -6,29 +6,14 @@ use std::time::Duration;
 use crate::discovery::endpoints::StatedEndpoints;
 use crate::discovery::leaving::{ALARM_AFTER, LONGEST_STAY, Leaving, Served, joined};
 use crate::model::{
-    AnswerRdata, Answerable, CheckId, CheckView, Discovered, DiscoveredEndpoint, DiscoveredPool, DnsSource, Ecs,
-    Endpoint, EndpointId, Facet, Health, HealthRule, Mappings, Member, MemberRef, Model, Moment, Pool, SourceSpec,
-    Steering, WorldView, Zone, ZoneId,
+    AnswerRdata, Answerable, CheckId, CheckView, Discovered, DiscoveredEndpoint, DiscoveredPool, Ecs, Endpoint,
+    EndpointId, Facet, Health, Member, MemberRef, Model, Moment, Pool, Steering, WorldView, Zone, ZoneId,
 };
-use crate::wire::Name;
 
 const AT: Moment = Moment::from_start(Duration::from_secs(1000));
 
 fn spec(min_keep: f64) -> DiscoveredPool {
-    let apex = Name::parse("svc.example.").unwrap();
-    DiscoveredPool {
-        zone: apex.clone(),
-        name: "web".to_owned(),
-        source: SourceSpec::Dns(DnsSource { name: apex, resolvers: Vec::new(), port: None }),
-        pool: Some("web".to_owned()),
-        monitor: Some("web".to_owned()),
-        names: "{name}".to_owned(),
-        mappings: Mappings::default(),
-        health: HealthRule::And,
-        max: 10,
-        min_keep,
-        needs_port: false,
-    }
+    DiscoveredPool { monitor: Some("web".to_owned()), max: 10, min_keep, ..DiscoveredPool::web() }
 }
 
 /// `a1 b2`: the instance `a` at 192.0.2.1, and `b` at 192.0.2.2.

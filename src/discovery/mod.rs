@@ -21,6 +21,8 @@ pub mod leaving;
 pub mod set;
 pub mod stated;
 #[cfg(test)]
+pub(crate) mod test_driver;
+#[cfg(test)]
 pub(crate) mod test_server;
 pub mod update;
 

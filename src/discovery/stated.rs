@@ -47,11 +47,8 @@ impl Stating {
     /// What is stated of the endpoints of `model`. `checks` has what is measured of them.
     pub fn over(&self, model: &Model, checks: &CheckTable) -> StatedByEndpoint {
         let shown: Vec<Arc<str>> = model.sources.iter().map(|source| source.shown().into()).collect();
-        let of_source: Vec<Option<&Arc<SourceStating>>> = model
-            .sources
-            .iter()
-            .map(|source| self.by_source.get(&(source.zone.clone(), source.name.clone())))
-            .collect();
+        let of_source: Vec<Option<&Arc<SourceStating>>> =
+            model.sources.iter().map(|source| self.by_source.get(&source.key())).collect();
         let left: Vec<HashMap<ReachedAt<'_>, Vec<&DiscoveredEndpoint>>> = of_source
             .iter()
             .map(|source| source.map_or_else(HashMap::new, |source| by_reached(&source.leaving)))

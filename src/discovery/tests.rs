@@ -9,7 +9,7 @@ use crate::discovery::endpoints::{InstanceRules, endpoints_of};
 use crate::discovery::{
     Instance, InstanceChanges, InstanceList, RefusedInstances, SourceSet, SourceState, Trouble, Update, set::SUDDEN,
 };
-use crate::model::{DiscoveredPool, DnsSource, HealthRule, Mappings, Moment, SourceSpec};
+use crate::model::{DiscoveredPool, Moment};
 use crate::wire::Name;
 
 const AT: Moment = Moment::from_start(Duration::from_secs(1000));
@@ -268,20 +268,7 @@ fn the_order_of_arrival_makes_no_difference() {
 }
 
 fn pool(names: &str) -> DiscoveredPool {
-    let apex = Name::parse("svc.example.").unwrap();
-    DiscoveredPool {
-        zone: apex.clone(),
-        name: "web".to_owned(),
-        source: SourceSpec::Dns(DnsSource { name: apex, resolvers: Vec::new(), port: None }),
-        pool: Some("web".to_owned()),
-        monitor: None,
-        names: names.to_owned(),
-        mappings: Mappings::default(),
-        health: HealthRule::And,
-        max: 10,
-        min_keep: 0.5,
-        needs_port: false,
-    }
+    DiscoveredPool { names: names.to_owned(), max: 10, ..DiscoveredPool::web() }
 }
 
 #[test]

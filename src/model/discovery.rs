@@ -39,6 +39,27 @@ pub struct DiscoveredPool {
     pub needs_port: bool,
 }
 
+#[cfg(test)]
+impl DiscoveredPool {
+    /// A source of type dns that fills the pool `web` of `svc.example.`, with the defaults of its keys and no monitor.
+    pub(crate) fn web() -> DiscoveredPool {
+        let apex = Name::parse("svc.example.").unwrap();
+        DiscoveredPool {
+            zone: apex.clone(),
+            name: "web".to_owned(),
+            source: SourceSpec::Dns(DnsSource { name: apex, resolvers: Vec::new(), port: None }),
+            pool: Some("web".to_owned()),
+            monitor: None,
+            names: "{name}".to_owned(),
+            mappings: Mappings::default(),
+            health: HealthRule::And,
+            max: 1000,
+            min_keep: 0.5,
+            needs_port: false,
+        }
+    }
+}
+
 impl DiscoveredPool {
     /// The files that its driver reads whenever it connects.
     pub fn files(&self) -> impl Iterator<Item = &PathBuf> {
@@ -56,6 +77,11 @@ impl DiscoveredPool {
     /// Whether it reads the same as `other`, and makes the same of it. Only their names differ.
     pub fn is_renamed(&self, other: &DiscoveredPool) -> bool {
         self.name != other.name && DiscoveredPool { name: other.name.clone(), ..self.clone() } == *other
+    }
+
+    /// What distinguishes it from all others: its zone and its name.
+    pub fn key(&self) -> (Name, String) {
+        (self.zone.clone(), self.name.clone())
     }
 
     /// What it is called in the API, the log and events: `discover.web`.
@@ -328,20 +354,9 @@ mod tests {
     use super::*;
 
     fn source(name: &str, port: u16) -> Arc<DiscoveredPool> {
-        let apex = Name::parse("svc.example.").unwrap();
-        Arc::new(DiscoveredPool {
-            zone: apex.clone(),
-            name: name.to_owned(),
-            source: SourceSpec::Dns(DnsSource { name: apex, resolvers: Vec::new(), port: Some(port) }),
-            pool: Some("web".to_owned()),
-            monitor: None,
-            names: "{name}".to_owned(),
-            mappings: Mappings::default(),
-            health: HealthRule::And,
-            max: 10,
-            min_keep: 0.5,
-            needs_port: false,
-        })
+        let DiscoveredPool { zone, .. } = DiscoveredPool::web();
+        let source = SourceSpec::Dns(DnsSource { name: zone, resolvers: Vec::new(), port: Some(port) });
+        Arc::new(DiscoveredPool { name: name.to_owned(), source, ..DiscoveredPool::web() })
     }
 
     #[test]

@@ -128,6 +128,29 @@ pub(super) fn endpoints(decision: &Decision) -> Vec<EndpointId> {
     }
 }
 
+/// What a decision hands down to the next one.
+fn handed_down(before: Option<&Decision>) -> Memory<'_> {
+    Memory { last_good: before.and_then(last_good), standings: before.map_or(&[], |decision| &decision.standings) }
+}
+
+/// Lets the events of a story happen, one every three seconds. `check` gets the world before the first one and after
+/// each, with what each of [`CLIENTS`] gets.
+fn live_through(
+    mut world: SteeringWorld,
+    facet: Facet,
+    story: Vec<(usize, bool)>,
+    check: impl Fn(&SteeringWorld, &[Decision]) -> Result<(), TestCaseError>,
+) -> Result<(), TestCaseError> {
+    let mut memory: Option<Decision> = None;
+    for (step, event) in std::iter::once(None).chain(story.into_iter().map(Some)).enumerate() {
+        world = if let Some(event) = event { change(world, event) } else { world }.at(3 * step as u64);
+        let decisions = CLIENTS.map(|client| world.decide_after(client, facet, handed_down(memory.as_ref())));
+        check(&world, &decisions)?;
+        memory = Some(decisions[step % CLIENTS.len()].clone());
+    }
+    Ok(())
+}
+
 fn last_good(decision: &Decision) -> Option<&Distribution> {
     match &decision.source {
         AnswerSource::Endpoints(given) => Some(given),
@@ -180,46 +203,30 @@ proptest! {
 
     #[test]
     fn every_decision_is_sound(world in any_world(), facet in any_facet(), story in any_story()) {
-        let mut world = world;
-        let mut memory: Option<Decision> = None;
-        for (step, event) in std::iter::once(None).chain(story.into_iter().map(Some)).enumerate() {
-            world = if let Some(event) = event { change(world, event) } else { world }.at(3 * step as u64);
-            let handed_down = Memory {
-                last_good: memory.as_ref().and_then(last_good),
-                standings: memory.as_ref().map_or(&[], |decision| &decision.standings),
-            };
-            let decisions = CLIENTS.map(|client| world.decide_after(client, facet, handed_down));
-            for decision in &decisions {
+        live_through(world, facet, story, |world, decisions| {
+            for decision in decisions {
                 prop_assert_eq!(world.flaw(decision), None);
                 prop_assert_eq!(decision.looks_at_client, decisions[0].looks_at_client);
                 if !decision.looks_at_client {
                     prop_assert_eq!(decision, &decisions[0]);
                 }
             }
-            memory = Some(decisions[step % CLIENTS.len()].clone());
-        }
+            Ok(())
+        })?;
     }
 
     #[test]
     fn what_is_up_goes_before_on_empty(world in any_world(), facet in any_facet(), story in any_story()) {
-        let mut world = world;
-        let mut memory: Option<Decision> = None;
         let is_mixed = world.whole_model().policy(PolicyId(0)).is_mixed;
         let facet = if is_mixed { Facet::Alias } else { facet };
-        for (step, event) in std::iter::once(None).chain(story.into_iter().map(Some)).enumerate() {
-            world = if let Some(event) = event { change(world, event) } else { world }.at(3 * step as u64);
-            let handed_down = Memory {
-                last_good: memory.as_ref().and_then(last_good),
-                standings: memory.as_ref().map_or(&[], |decision| &decision.standings),
-            };
-            let decisions = CLIENTS.map(|client| world.decide_after(client, facet, handed_down));
-            for (client, decision) in CLIENTS.iter().zip(&decisions) {
-                let is_living = is_any_living(&world, client, facet);
+        live_through(world, facet, story, |world, decisions| {
+            for (client, decision) in CLIENTS.iter().zip(decisions) {
+                let is_living = is_any_living(world, client, facet);
                 prop_assert!(!(is_living && decision.is_on_empty()), "{}: {}", client, world.render(decision));
                 prop_assert!(!is_living || decision.is_good, "{}: {}", client, world.render(decision));
             }
-            memory = Some(decisions[step % CLIENTS.len()].clone());
-        }
+            Ok(())
+        })?;
     }
 
     #[test]
@@ -234,10 +241,7 @@ proptest! {
         let mut memory: Option<Decision> = None;
         for event in std::iter::once(None).chain(story.into_iter().map(Some)) {
             world = if let Some(event) = event { change(world, event) } else { world };
-            let handed_down = Memory {
-                last_good: memory.as_ref().and_then(last_good),
-                standings: memory.as_ref().map_or(&[], |decision| &decision.standings),
-            };
+            let handed_down = handed_down(memory.as_ref());
             for client in CLIENTS.iter().filter(|client| client.contains("held")) {
                 let decision = world.decide_after(client, facet, handed_down);
                 prop_assert!(decision.source != AnswerSource::Static, "static for {}", client);

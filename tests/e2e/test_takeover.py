@@ -78,7 +78,7 @@ def overrides(node):
 
 
 class Successor(Child):
-    """A process that takes over from `node`; after `taken` the node is this process."""
+    """A process that takes over from `node`; after `taken` or `begins_anew` the node is this process."""
 
     number = 0
 
@@ -93,6 +93,12 @@ class Successor(Child):
         if is_ended:
             assert node.child.wait(10) == 0, node.child.output()
         node.child = self
+
+    def begins_anew(self, node):
+        """The server before has ended; the node is this process, at its own ports and with the state of before."""
+        ready = self.wait_line(READY, 30)
+        node.dns, node.http, node.child = [split_address(ready[1])], split_address(ready[2]), self
+        is_whole(node)
 
 
 def is_whole(node):
@@ -243,10 +249,7 @@ def test_a_server_that_is_stopped_in_the_middle_ends_soon_and_says_so(node):
     assert visitor.receive() == {"message": "refused", "why": "this server was stopped meanwhile, and ends"}
     assert node.child.wait(60) == 0, node.child.output()
     visitor.die()
-    successor = Successor(node)
-    ready = successor.wait_line(READY, 30)
-    node.dns, node.http, node.child = [split_address(ready[1])], split_address(ready[2]), successor
-    is_whole(node)
+    Successor(node).begins_anew(node)
 
 
 def test_a_stop_that_comes_while_the_new_process_answers_is_a_takeover(node):
@@ -257,10 +260,7 @@ def test_a_stop_that_comes_while_the_new_process_answers_is_a_takeover(node):
     assert visitor.receive() == {"message": "done"}
     assert node.child.wait(60) == 0, node.child.output()
     visitor.die()
-    successor = Successor(node)
-    ready = successor.wait_line(READY, 30)
-    node.dns, node.http, node.child = [split_address(ready[1])], split_address(ready[2]), successor
-    is_whole(node)
+    Successor(node).begins_anew(node)
 
 
 @pytest.mark.parametrize("delay", [0.0, 0.04, 0.1, 0.2])
@@ -269,10 +269,8 @@ def test_a_server_that_dies_in_the_middle_is_replaced(node, delay):
     time.sleep(delay * random.uniform(0.8, 1.2))
     before.signal(signal.SIGKILL)
     before.process.wait(5)
-    ready = successor.wait_line(READY, 30)
     # Where it died before its sockets were passed on, the next process has other ones.
-    node.dns, node.http, node.child = [split_address(ready[1])], split_address(ready[2]), successor
-    is_whole(node)
+    successor.begins_anew(node)
     Successor(node).taken(node)
     is_whole(node)
 
@@ -316,10 +314,7 @@ def test_who_does_not_fit_or_sends_nonsense_is_refused(node):
 def test_without_a_running_server_it_starts_as_usual(node):
     node.child.end()
     assert not (node.dir / SOCKET).exists(), "an orderly end removes it"
-    successor = Successor(node)
-    ready = successor.wait_line(READY, 30)
-    node.dns, node.http, node.child = [split_address(ready[1])], split_address(ready[2]), successor
-    is_whole(node)
+    Successor(node).begins_anew(node)
 
 
 def test_a_stop_answers_what_has_arrived(node):

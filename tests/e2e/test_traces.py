@@ -1,13 +1,12 @@
 """Traces of the control plane's work, as an OpenTelemetry collector gets them. They need the cargo feature otel."""
-import http.server
 import os
-import threading
 
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from portolan import SETTINGS, Node, files, policy
 from processes import wait_until
+from receiver import Receiver
 
 TOKEN = "5f3c0d9a7be14c2891d0a6cc4fe2b713"
 NOT_BUILT = "this program is built without the cargo feature otel"
@@ -15,45 +14,25 @@ ZONE = policy(endpoint={"fra1": {"addresses": ["192.0.2.1"]}, "fra2": {"addresse
               pool={"web": {"members": ["fra1", "fra2"]}}, name={"www": {"pool": "web", "answers": 2}})
 
 
-class Collector(http.server.ThreadingHTTPServer):
+class Collector(Receiver):
     """Takes spans by OTLP over HTTP; `status` is what it replies."""
 
-    daemon_threads = True
-
     def __init__(self):
-        super().__init__(("127.0.0.1", 0), Handler)
+        super().__init__()
         self.status, self.resources, self.spans, self.requests = 200, [], [], 0
 
-    def __enter__(self):
-        threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
-        return self
-
-    def __exit__(self, *_):
-        self.shutdown()
-        self.server_close()
+    def receive(self, path, headers, body):
+        self.requests += 1
+        if self.status == 200:
+            assert (path, headers["content-type"]) == ("/v1/traces", "application/x-protobuf")
+            for of_resource in ExportTraceServiceRequest.FromString(body).resource_spans:
+                self.resources.append(values(of_resource.resource))
+                self.spans += [span for scope in of_resource.scope_spans for span in scope.spans]
+        return self.status, {}
 
     def named(self, name, **attributes):
         """The spans with this name and these attributes."""
         return [span for span in list(self.spans) if span.name == name and attributes.items() <= values(span).items()]
-
-
-class Handler(http.server.BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
-    def do_POST(self):
-        body = self.rfile.read(int(self.headers["content-length"]))
-        self.server.requests += 1
-        if self.server.status == 200:
-            assert (self.path, self.headers["content-type"]) == ("/v1/traces", "application/x-protobuf")
-            for of_resource in ExportTraceServiceRequest.FromString(body).resource_spans:
-                self.server.resources.append(values(of_resource.resource))
-                self.server.spans += [span for scope in of_resource.scope_spans for span in scope.spans]
-        self.send_response(self.server.status)
-        self.send_header("content-length", "0")
-        self.end_headers()
-
-    def log_message(self, *_):
-        pass
 
 
 def values(of):

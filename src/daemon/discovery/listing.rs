@@ -122,7 +122,7 @@ impl SourceNotices {
             return;
         }
         let (subject, value) = if is_same_state { (Subject::Problem, "") } else { (Subject::State, state.as_str()) };
-        // That it answers at the start is no change, so that its first recovery is none that repeats.
+        // An answer at the start is no change: otherwise the first recovery would count as a repeat.
         let is_begin = before.is_none() && *state == SourceState::Ok;
         if !is_begin && !self.repeats.note(subject, value, now) {
             return;
@@ -132,7 +132,7 @@ impl SourceNotices {
             Some(problem) => tracing::warn!(source, zone, state = word, endpoints, problem, "a source"),
             None => tracing::info!(source, zone, state = word, endpoints, "a source is followed"),
         }
-        // That a source answers as it should is no event before it did not.
+        // Before its first state a source counts as `ok`, so its first answer is no event.
         let from = before.map_or(SourceState::Ok, |(before, ..)| before);
         if from != *state {
             let why = problem.clone().unwrap_or_else(|| format!("it lists {endpoints} endpoints"));
@@ -177,10 +177,10 @@ impl SourceNotices {
             source, zone, state, endpoints, %within, of_state, of_problem, of_endpoints, problem,
             "a source keeps changing"
         );
-        let now = if problem.is_empty() { format!("it lists {endpoints} endpoints now") } else { problem };
+        let as_it_is = if problem.is_empty() { format!("it lists {endpoints} endpoints now") } else { problem };
         let why = format!(
             "it keeps changing: within {within}, {of_state} more changes of its state and {of_endpoints} of endpoints; \
-             {now}"
+             {as_it_is}"
         );
         place.append(EventKind::Source, &source, (from, state), why);
     }
@@ -191,28 +191,9 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::model::{DnsSource, HealthRule, Mappings, SourceSpec};
-    use crate::wire::Name;
 
     fn at(secs: u64) -> Moment {
         Moment::from_start(Duration::from_secs(1000 + secs))
-    }
-
-    fn source() -> DiscoveredPool {
-        let apex = Name::parse("svc.example.").unwrap();
-        DiscoveredPool {
-            zone: apex.clone(),
-            name: "web".to_owned(),
-            source: SourceSpec::Dns(DnsSource { name: apex, resolvers: Vec::new(), port: None }),
-            pool: Some("web".to_owned()),
-            monitor: None,
-            names: "{name}".to_owned(),
-            mappings: Mappings::default(),
-            health: HealthRule::And,
-            max: 1000,
-            min_keep: 0.5,
-            needs_port: false,
-        }
     }
 
     /// What the journal has: kind, endpoint, from, to and why of each event.
@@ -230,7 +211,7 @@ mod tests {
 
     #[test]
     fn a_source_that_answers_every_second_time_is_two_events_and_a_summary() {
-        let (spec, journal) = (source(), Journal::new("ns1", 4, 0));
+        let (spec, journal) = (DiscoveredPool::web(), Journal::new("ns1", 4, 0));
         let (place, mut notices) =
             (NoticePlace { spec: &spec, journal: &journal, generation: 7 }, SourceNotices::default());
         let is = |is_ok: bool| match is_ok {
@@ -251,7 +232,7 @@ mod tests {
 
     #[test]
     fn endpoints_that_come_and_go_all_the_time_are_reported_once_and_then_as_they_are() {
-        let (spec, journal) = (source(), Journal::new("ns1", 4, 0));
+        let (spec, journal) = (DiscoveredPool::web(), Journal::new("ns1", 4, 0));
         let (place, mut notices) =
             (NoticePlace { spec: &spec, journal: &journal, generation: 1 }, SourceNotices::default());
         for second in 0..59 {
@@ -273,7 +254,7 @@ mod tests {
 
     #[test]
     fn many_at_once_are_one_event_and_names_that_are_always_new_are_counted() {
-        let (spec, journal) = (source(), Journal::new("ns1", 4, 0));
+        let (spec, journal) = (DiscoveredPool::web(), Journal::new("ns1", 4, 0));
         let (place, mut notices) =
             (NoticePlace { spec: &spec, journal: &journal, generation: 1 }, SourceNotices::default());
         let names: Vec<String> = (0..30).map(|n| format!("e{n}")).collect();

@@ -1,71 +1,24 @@
 //! The driver against a server that keeps to Consul's documented API: indexes, blocking, datacenters, refusals.
 
 use std::sync::Mutex;
-use std::time::Duration;
 
 use super::*;
+use crate::discovery::TroubleState;
+use crate::discovery::test_driver::DrivenSource;
 use crate::discovery::test_server::{TestReply, TestRequest, TestServer};
-use crate::discovery::{TroubleState, UpdateReceiver, updates};
 use crate::model::SourceTls;
 
-/// The time that a test waits for an update (generous: other tests run meanwhile).
-const WITHIN: Duration = Duration::from_secs(20);
-
-struct Driven {
-    updates: UpdateReceiver,
-    stop: CancellationToken,
-    task: tokio::task::JoinHandle<()>,
-    waiting: Vec<Update>,
-}
-
-impl Driven {
-    fn start(url: &str, change: impl FnOnce(&mut ConsulSource)) -> Driven {
-        let mut source = ConsulSource {
-            address: url.to_owned(),
-            service: "web".to_owned(),
-            datacenters: Vec::new(),
-            tag: None,
-            token_file: None,
-            tls: SourceTls::default(),
-        };
-        change(&mut source);
-        let ((sender, updates), stop) = (updates(3), CancellationToken::new());
-        let task = tokio::spawn(run(source, Mappings::default(), 3, sender, stop.clone()));
-        Driven { updates, stop, task, waiting: Vec::new() }
-    }
-
-    async fn next(&mut self) -> Update {
-        if self.waiting.is_empty() {
-            self.waiting = tokio::time::timeout(WITHIN, self.updates.receive()).await.expect("an update");
-        }
-        self.waiting.remove(0)
-    }
-
-    /// The names of the next whole list, and how many it counts.
-    async fn list(&mut self) -> (Vec<String>, usize) {
-        loop {
-            match self.next().await {
-                Update::Whole(list) => {
-                    return (list.instances().iter().map(|of| of.name.clone()).collect(), list.total());
-                }
-                Update::Away(trouble) => panic!("{}", trouble.problem),
-                Update::Changes(_) | Update::Back => {}
-            }
-        }
-    }
-
-    async fn trouble(&mut self) -> Trouble {
-        loop {
-            if let Update::Away(trouble) = self.next().await {
-                return trouble;
-            }
-        }
-    }
-
-    async fn end(self) {
-        self.stop.cancel();
-        tokio::time::timeout(WITHIN, self.task).await.expect("it ends").unwrap();
-    }
+fn drive(url: &str, change: impl FnOnce(&mut ConsulSource)) -> DrivenSource {
+    let mut source = ConsulSource {
+        address: url.to_owned(),
+        service: "web".to_owned(),
+        datacenters: Vec::new(),
+        tag: None,
+        token_file: None,
+        tls: SourceTls::default(),
+    };
+    change(&mut source);
+    DrivenSource::start(3, |sender, stop| run(source, Mappings::default(), 3, sender, stop))
 }
 
 fn entry(id: &str) -> String {
@@ -99,7 +52,7 @@ async fn each_change_is_read_by_the_index_before_it_and_an_index_that_falls_begi
         Some(_) => TestReply::Silence,
     })
     .await;
-    let mut driven = Driven::start(&server.url, |source| source.tag = Some("x y".to_owned()));
+    let mut driven = drive(&server.url, |source| source.tag = Some("x y".to_owned()));
     assert_eq!(driven.list().await, (vec!["a".to_owned()], 1));
     assert_eq!(driven.list().await, (vec!["a".to_owned(), "b".to_owned()], 2));
     assert_eq!(driven.list().await, (vec!["a".to_owned()], 1));
@@ -140,7 +93,7 @@ async fn what_consul_refuses_is_a_problem_that_says_what_to_do_and_the_driver_go
             None => indexed(1, list(&["a"])),
         })
         .await;
-        let mut driven = Driven::start(&server.url, |_| ());
+        let mut driven = drive(&server.url, |_| ());
         let trouble = driven.trouble().await;
         assert!(trouble.state == state && trouble.problem.contains(expected), "{trouble:?}");
         assert!(trouble.problem.starts_with(&server.url), "{trouble:?}");
@@ -159,7 +112,7 @@ async fn a_server_that_is_away_is_reported_and_read_again_when_it_is_back() {
         (false, _) => indexed(4, list(&["a"])),
     })
     .await;
-    let mut driven = Driven::start(&server.url, |_| ());
+    let mut driven = drive(&server.url, |_| ());
     driven.list().await;
     is_away.store(true, std::sync::atomic::Ordering::SeqCst);
     assert_eq!(driven.trouble().await.state, TroubleState::Away);
@@ -177,7 +130,7 @@ async fn entries_over_the_limit_are_counted_and_wrong_ones_are_named() {
         Some(_) => indexed(3, body.clone()),
     })
     .await;
-    let mut driven = Driven::start(&server.url, |_| ());
+    let mut driven = drive(&server.url, |_| ());
     let Update::Whole(first) = driven.next().await else { panic!("no list") };
     assert_eq!((first.total(), first.refusals.total()), (1, 1));
     assert!(first.refusals.shown().unwrap().starts_with("`entry 2`: "), "{:?}", first.refusals);
@@ -196,7 +149,7 @@ async fn each_datacenter_is_read_by_itself_with_the_token_of_the_file() {
         Some(_) => TestReply::Silence,
     })
     .await;
-    let mut driven = Driven::start(&server.url, |source| {
+    let mut driven = drive(&server.url, |source| {
         source.datacenters = vec!["ams".to_owned(), "fra".to_owned()];
         source.token_file = Some(token);
     });

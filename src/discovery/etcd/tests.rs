@@ -2,22 +2,18 @@
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use data_encoding::BASE64;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
-use tokio::task::JoinHandle;
 
 use super::*;
+use crate::discovery::TroubleState;
+use crate::discovery::test_driver::{DrivenSource, WITHIN};
 use crate::discovery::test_server::{TestReply, TestRequest, TestServer};
-use crate::discovery::{TroubleState, UpdateReceiver, updates};
 use crate::model::SourceTls;
 
 /// Each target with what is stated of it, and the revision of its key; `None` before the first list.
 type StatedRows = Option<Vec<(String, Statement, u64)>>;
-
-/// The time that a test waits for something (generous: other tests run meanwhile).
-const WITHIN: Duration = Duration::from_secs(20);
 
 fn source(urls: &[&str]) -> EtcdSource {
     EtcdSource {
@@ -30,39 +26,8 @@ fn source(urls: &[&str]) -> EtcdSource {
     }
 }
 
-struct Driven {
-    updates: UpdateReceiver,
-    stop: CancellationToken,
-    task: JoinHandle<()>,
-    waiting: Vec<Update>,
-}
-
-impl Driven {
-    fn start(source: EtcdSource, max: usize) -> Driven {
-        let ((sender, updates), stop) = (updates(max), CancellationToken::new());
-        let task = tokio::spawn(run(source, Mappings::default(), max, sender, stop.clone()));
-        Driven { updates, stop, task, waiting: Vec::new() }
-    }
-
-    async fn next(&mut self) -> Update {
-        if self.waiting.is_empty() {
-            self.waiting = tokio::time::timeout(WITHIN, self.updates.receive()).await.expect("an update");
-        }
-        self.waiting.remove(0)
-    }
-
-    async fn trouble(&mut self) -> Trouble {
-        loop {
-            if let Update::Away(trouble) = self.next().await {
-                return trouble;
-            }
-        }
-    }
-
-    async fn end(self) {
-        self.stop.cancel();
-        tokio::time::timeout(WITHIN, self.task).await.expect("it ends").unwrap();
-    }
+fn drive(source: EtcdSource, max: usize) -> DrivenSource {
+    DrivenSource::start(max, |sender, stop| run(source, Mappings::default(), max, sender, stop))
 }
 
 fn names(update: &Update) -> Vec<String> {
@@ -163,7 +128,7 @@ async fn keys_are_listed_by_pages_of_one_revision_and_watched_from_it_also_on_th
         _ => range(10, &[kv("/web/a", "10.0.0.1:80", 3)], true, 2),
     })
     .await;
-    let mut driven = Driven::start(source(&[&server.url]), 10);
+    let mut driven = drive(source(&[&server.url]), 10);
     assert_eq!(names(&driven.next().await), ["a", "b"]);
     watches.send(1, put("/web/c", "10.0.0.3:80", 12)).await;
     assert_eq!(names(&driven.next().await), ["+c"]);
@@ -210,7 +175,7 @@ async fn a_compacted_watch_and_a_compacted_page_begin_a_new_list() {
         },
     })
     .await;
-    let mut driven = Driven::start(source(&[&server.url]), 10);
+    let mut driven = drive(source(&[&server.url]), 10);
     while names(&driven.next().await) != ["b"] {}
     assert_eq!(lists.load(Ordering::SeqCst), 3);
     driven.end().await;
@@ -229,7 +194,7 @@ async fn another_server_is_used_at_once_when_one_fails_and_only_all_of_them_are_
     })
     .await;
     let bad = TestServer::start(|_| TestReply::Close).await;
-    let mut driven = Driven::start(source(&[&bad.url, &good.url]), 10);
+    let mut driven = drive(source(&[&bad.url, &good.url]), 10);
     assert_eq!(names(&driven.next().await), ["a"], "the first server that fails is no trouble");
     is_up.store(false, Ordering::SeqCst);
     watches.cut();
@@ -251,13 +216,13 @@ async fn what_etcd_refuses_is_a_problem_that_says_what_to_do() {
         (500, 0, "", TroubleState::Bad, "500"),
     ] {
         let server = TestServer::start(move |_| error(status, code, text)).await;
-        let mut driven = Driven::start(source(&[&server.url]), 10);
+        let mut driven = drive(source(&[&server.url]), 10);
         let trouble = driven.trouble().await;
         assert!(trouble.state == state && trouble.problem.contains(expected), "{trouble:?}");
         driven.end().await;
     }
     let server = TestServer::start(|_| TestReply::ok("<html>")).await;
-    let mut driven = Driven::start(source(&[&server.url]), 10);
+    let mut driven = drive(source(&[&server.url]), 10);
     let trouble = driven.trouble().await;
     assert!(trouble.problem.contains("check the URL in `endpoints`"), "{trouble:?}");
     driven.end().await;
@@ -283,12 +248,12 @@ async fn a_user_logs_in_and_again_when_the_login_counts_no_more() {
     })
     .await;
     let user = |file| EtcdSource { user: Some("portolan".into()), password_file: Some(file), ..source(&[&server.url]) };
-    let mut driven = Driven::start(user(password.clone()), 10);
+    let mut driven = drive(user(password.clone()), 10);
     assert_eq!(names(&driven.next().await), ["a"]);
     assert!(logins.load(Ordering::SeqCst) >= 2);
     driven.end().await;
     std::fs::write(&password, "wrong").unwrap();
-    let mut driven = Driven::start(user(password), 10);
+    let mut driven = drive(user(password), 10);
     let trouble = driven.trouble().await.problem;
     assert!(trouble.contains("login of user `portolan`") && !trouble.contains("wrong"), "{trouble}");
     driven.end().await;
@@ -304,11 +269,11 @@ async fn too_many_keys_are_counted_and_wrong_values_are_named() {
         _ => range(10, &[kv("/web/a", "10.0.0.1:80", 3), kv("/web/b", "?", 4), kv("/web/", "", 5)], false, 3),
     })
     .await;
-    let mut driven = Driven::start(source(&[&server.url]), 2);
+    let mut driven = drive(source(&[&server.url]), 2);
     let Update::Whole(list) = driven.next().await else { panic!("no list") };
     assert_eq!((list.total(), list.instances().len()), (3, 2), "only the count is used");
     driven.end().await;
-    let mut driven = Driven::start(source(&[&server.url]), 3);
+    let mut driven = drive(source(&[&server.url]), 3);
     let Update::Whole(list) = driven.next().await else { panic!("no list") };
     assert_eq!((list.total(), list.refusals.total()), (1, 1));
     watches.send(1, put("/web/a", "nonsense", 11)).await;

@@ -27,8 +27,8 @@ use crate::printable::escaped;
 use slices::SliceBook;
 use watch::{SlicePage, WatchNews, watch_news};
 
-/// How long a watch lasts, in seconds (judgment: a quarter of a minute without changes costs two requests, and a server
-/// that has gone without a word is noticed in that time).
+/// How long a watch lasts, in seconds (judgment: without changes that is five requests a minute, and a connection that
+/// is dead is noticed within a quarter of a minute).
 const WATCH_SECS: u64 = 12;
 /// How much later than that a watch may end.
 const WATCH_GRACE: Duration = Duration::from_secs(3);
@@ -120,14 +120,13 @@ impl SliceReader {
                 Ok(()) => backoff.succeeded(),
                 Err(interrupted) => {
                     self.connection.close();
-                    let is_gone = matches!(interrupted, Interrupted::Gone);
-                    if is_gone {
-                        self.version = None;
-                    }
-                    if let Interrupted::Trouble(trouble) = interrupted {
-                        self.is_away = true;
-                        let problem = format!("{}: {}", self.connection.base(), trouble.problem);
-                        self.updates.send(Update::Away(Trouble { problem, ..trouble })).await;
+                    match interrupted {
+                        Interrupted::Gone => self.version = None,
+                        Interrupted::Trouble(trouble) => {
+                            self.is_away = true;
+                            let trouble = trouble.at(&self.connection.base().to_string());
+                            self.updates.send(Update::Away(trouble)).await;
+                        }
                     }
                     // Also after 410, so that a server that always sends it is not asked without a pause.
                     tokio::time::sleep(backoff.failed(clock::entropy())).await;
@@ -199,7 +198,7 @@ impl SliceReader {
                     }
                     WatchNews::Bookmark(version) => self.version = Some(version),
                     WatchNews::Gone => return Err(Interrupted::Gone),
-                    WatchNews::Refused(why) => return Err(Trouble::away(escaped(&why)).into()),
+                    WatchNews::Refused(why) => return Err(Trouble::away(why).into()),
                 }
             }
             cut.map_err(|why| Trouble::bad(format!("not a watch of the Kubernetes API: {why}")))?;

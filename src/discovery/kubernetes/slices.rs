@@ -184,7 +184,7 @@ impl SliceEndpoint {
         mappings: &Mappings,
     ) -> Instance {
         let hint = self.hints.for_zones.first().map_or("", |hint| hint.name.as_str());
-        // Where it runs; else for whom the hint says that it is.
+        // Where the endpoint runs, or else the first zone of its hints.
         let zone = if self.zone.is_empty() { hint } else { &self.zone };
         let field = |name: &str| {
             let text = match name {

@@ -2,18 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use super::*;
+use crate::discovery::test_driver::DrivenSource;
 use crate::discovery::test_server::{TestReply, TestRequest, TestServer};
-use crate::discovery::{Instance, StatedHealth, TroubleState, UpdateReceiver, updates};
+use crate::discovery::{Instance, StatedHealth, TroubleState};
 use crate::model::{Mapping, SourceTls};
-
-/// The time that a test waits for an update (generous: other tests run meanwhile).
-const WITHIN: Duration = Duration::from_secs(20);
 
 fn endpoint(pod: &str, address: &str, conditions: Value) -> Value {
     json!({"addresses": [address], "conditions": conditions, "targetRef": {"kind": "Pod", "name": pod},
@@ -54,50 +51,13 @@ fn source(url: &str) -> KubernetesSource {
     }
 }
 
-struct Driven {
-    updates: UpdateReceiver,
-    stop: CancellationToken,
-    task: tokio::task::JoinHandle<()>,
-    waiting: Vec<Update>,
+fn drive(url: &str) -> DrivenSource {
+    DrivenSource::start(10, |sender, stop| run(source(url), Mappings::default(), 10, sender, stop))
 }
 
-impl Driven {
-    fn start(url: &str) -> Driven {
-        let ((sender, updates), stop) = (updates(10), CancellationToken::new());
-        let task = tokio::spawn(run(source(url), Mappings::default(), 10, sender, stop.clone()));
-        Driven { updates, stop, task, waiting: Vec::new() }
-    }
-
-    async fn next(&mut self) -> Update {
-        if self.waiting.is_empty() {
-            self.waiting = tokio::time::timeout(WITHIN, self.updates.receive()).await.expect("an update");
-        }
-        self.waiting.remove(0)
-    }
-
-    /// The names of the next whole list.
-    async fn names(&mut self) -> Vec<String> {
-        loop {
-            match self.next().await {
-                Update::Whole(list) => return list.instances().iter().map(|of| of.name.clone()).collect(),
-                Update::Away(trouble) => panic!("{}", trouble.problem),
-                Update::Changes(_) | Update::Back => {}
-            }
-        }
-    }
-
-    async fn trouble(&mut self) -> Trouble {
-        loop {
-            if let Update::Away(trouble) = self.next().await {
-                return trouble;
-            }
-        }
-    }
-
-    async fn end(self) {
-        self.stop.cancel();
-        tokio::time::timeout(WITHIN, self.task).await.expect("it ends").unwrap();
-    }
+/// The names of the next whole list.
+async fn names(driven: &mut DrivenSource) -> Vec<String> {
+    driven.list().await.0
 }
 
 /// The value of an option in the path of a request.
@@ -193,16 +153,16 @@ async fn pages_are_listed_and_then_changes_are_watched() {
         (None, Some(_)) => list("100", "", &[slice("b", "IPv4", &[endpoint("p2", "192.0.2.2", json!({}))])]),
     })
     .await;
-    let mut driven = Driven::start(&server.url);
-    assert_eq!(driven.names().await, ["p1", "p2"]);
+    let mut driven = drive(&server.url);
+    assert_eq!(names(&mut driven).await, ["p1", "p2"]);
     let more = slice("b", "IPv4", &[endpoint("p3", "192.0.2.3", json!({}))]);
     let text = event("MODIFIED", &more);
     let (first, second) = text.split_at(text.len() / 2);
     sender.send(first.to_owned()).unwrap();
     sender.send(second.to_owned()).unwrap();
-    assert_eq!(driven.names().await, ["p1", "p3"]);
+    assert_eq!(names(&mut driven).await, ["p1", "p3"]);
     sender.send(event("DELETED", &more)).unwrap();
-    assert_eq!(driven.names().await, ["p1"]);
+    assert_eq!(names(&mut driven).await, ["p1"]);
     let requests = server.requests();
     assert_eq!(option(&requests[1], "continue").as_deref(), Some("next%2F1"));
     assert!(requests[0].path.starts_with(
@@ -233,10 +193,10 @@ async fn a_watch_goes_on_after_the_last_bookmark_and_410_lists_again() {
         }
     })
     .await;
-    let mut driven = Driven::start(&server.url);
-    assert_eq!(driven.names().await, ["p1"]);
-    assert_eq!(driven.names().await, ["p2"]);
-    assert_eq!(driven.names().await, ["p3"]);
+    let mut driven = drive(&server.url);
+    assert_eq!(names(&mut driven).await, ["p1"]);
+    assert_eq!(names(&mut driven).await, ["p2"]);
+    assert_eq!(names(&mut driven).await, ["p3"]);
     assert_eq!(seen.lock().unwrap()[..3], ["100", "150", "100"]);
     driven.end().await;
 }
@@ -258,7 +218,7 @@ async fn refusals_say_what_to_do() {
     ];
     for (reply, state, why) in cases {
         let server = TestServer::start(move |_| reply()).await;
-        let mut driven = Driven::start(&server.url);
+        let mut driven = drive(&server.url);
         let trouble = driven.trouble().await;
         assert!(trouble.state == state && trouble.problem.contains(why), "{trouble:?}\nexpected {why}");
         driven.end().await;
@@ -277,8 +237,8 @@ async fn a_watch_that_never_ends_is_a_dead_connection() {
         }
     })
     .await;
-    let mut driven = Driven::start(&server.url);
-    assert_eq!(driven.names().await, [""; 0]);
+    let mut driven = drive(&server.url);
+    assert_eq!(names(&mut driven).await, [""; 0]);
     while server.requests().len() < 2 {
         tokio::task::yield_now().await;
     }
