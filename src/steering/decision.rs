@@ -117,7 +117,12 @@ impl Decision {
 impl Distribution {
     /// Whether a reply can have all endpoints, and blanks leave none out.
     pub fn fits(&self) -> bool {
-        self.blanks.is_empty() && self.tiers.iter().flat_map(Tier::endpoints).count() <= self.draws.min(self.limit)
+        self.fits_in(self.draws.min(self.limit))
+    }
+
+    /// The same for a reply of so many records.
+    pub(super) fn fits_in(&self, records: usize) -> bool {
+        self.blanks.is_empty() && self.tiers.iter().flat_map(Tier::endpoints).count() <= records
     }
 }
 

@@ -172,7 +172,9 @@ impl<'a> Scene<'a> {
         } else if self.policy.exclusive.is_some() && sieved.inside.is_empty() {
             // No other endpoint may answer in its place, so `on_empty` has nothing to decide.
             decision.stages = sieved.stages;
-            decision.stages.last_mut().into_iter().for_each(|stage| stage.note = Some(Note::ActiveHasNone));
+            if let Some(last) = decision.stages.last_mut() {
+                last.note = Some(Note::ActiveHasNone);
+            }
         } else {
             self.choose(&sieved, last_good, &mut decision, &mut prospects);
         }

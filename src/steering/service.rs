@@ -15,8 +15,7 @@ fn limit(scene: &Scene, distribution: &Distribution) -> usize {
 /// Whether each SRV reply has all of it. Otherwise it is drawn as addresses are: the first records in listed order
 /// would give the others nothing.
 pub(super) fn is_whole(scene: &Scene, distribution: &Distribution) -> bool {
-    let limit = limit(scene, distribution);
-    Distribution { draws: limit, limit, ..distribution.clone() }.fits()
+    distribution.fits_in(limit(scene, distribution))
 }
 
 /// `pick` and `limit` where nothing is picked: every reply has all of `distribution`.

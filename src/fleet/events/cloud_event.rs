@@ -14,9 +14,11 @@ use crate::model::MAX_NODE_NAME;
 use crate::printable::{self, cut, escaped};
 
 /// The version of the specification.
-const SPEC_VERSION: &str = "1.0";
+pub const SPEC_VERSION: &str = "1.0";
 /// What the name of every type begins with.
 const TYPE_PREFIX: &str = "portolan.";
+/// What the source of every event begins with.
+pub const SOURCE_PREFIX: &str = "/portolan/";
 /// The media type of one event (CloudEvents, JSON format, 3).
 pub const ONE: &str = "application/cloudevents+json";
 /// The media type of an array of events (CloudEvents, JSON format, 4).
@@ -85,7 +87,7 @@ impl EventKind {
     }
 
     /// The kind of a type of a CloudEvent.
-    fn of_type(text: &str) -> Option<EventKind> {
+    pub fn of_type(text: &str) -> Option<EventKind> {
         let word = text.strip_prefix(TYPE_PREFIX)?;
         EventKind::ALL.into_iter().find(|kind| kind.as_str() == word)
     }
@@ -223,7 +225,7 @@ impl CloudEvent {
         CloudEvent {
             specversion: SPEC_VERSION.to_owned(),
             id: id.to_string(),
-            source: format!("/portolan/{}", token(&id.node)),
+            source: source_of(&id.node),
             kind: format!("{TYPE_PREFIX}{}", kind.as_str()),
             time: rfc3339(at),
             subject: data.endpoint.clone(),
@@ -317,6 +319,11 @@ fn checked(mut event: CloudEvent, node: &str) -> CheckedEvent {
     event.data.make_printable();
     event.subject = event.subject.map(|subject| escaped(&subject).into_owned());
     Ok((id, event))
+}
+
+/// The `source` of the events of a node.
+pub fn source_of(node: &str) -> String {
+    format!("{SOURCE_PREFIX}{}", token(node))
 }
 
 /// A time in Unix seconds as RFC 3339 in UTC, with milliseconds.

@@ -15,8 +15,8 @@ mod tests;
 
 pub use archive::{ArchivedEvent, EventArchive, LostEvents, MissedEvents, NodeEvents};
 pub use cloud_event::{
-    BATCH, CheckedEvent, CloudEvent, EventData, EventId, EventKind, EventRefusal, MAX_NUMBER, ONE, events_of,
-    message_of, rfc3339,
+    BATCH, CheckedEvent, CloudEvent, EventData, EventId, EventKind, EventRefusal, MAX_NUMBER, ONE, SOURCE_PREFIX,
+    SPEC_VERSION, events_of, message_of, rfc3339, source_of,
 };
 pub use cursor::EventCursor;
 pub use outbox::{EventOutbox, LogRange, OutboxStep, StoredEvent};

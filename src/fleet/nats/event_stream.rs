@@ -7,14 +7,9 @@ use data_encoding::BASE64;
 use serde_json::json;
 
 use crate::fleet::events::{MAX_AGE_SECS, MAX_MESSAGE, MAX_STREAM_MESSAGES, MAX_STREAM_OCTETS};
-use crate::fleet::nats::jetstream::{
-    self, ApiError, BatchPart, NO_MESSAGE, NOT_FOUND, UNUSABLE, WRONG_LAST, batch_part, parsed,
-};
+use crate::fleet::nats::jetstream::{self, ApiError, NO_MESSAGE, NOT_FOUND, UNUSABLE, WRONG_LAST, parsed};
 use crate::fleet::nats::{Nats, NatsSubscription, PutError};
 
-/// Most messages and octets of one read. More follow in the next one.
-const MAX_BATCH: u64 = 256;
-const MAX_BATCH_OCTETS: u64 = 8 << 20;
 /// How long JetStream itself refuses a message whose id it has: longer than a request waits. A server also expects the
 /// last message of its subject, which has no such bound.
 const DUPLICATES_SECS: u64 = 120;
@@ -36,6 +31,15 @@ pub struct StreamInfo {
     pub first: u64,
     /// The sequence of the newest message.
     pub last: u64,
+}
+
+impl StreamInfo {
+    /// What a reply to `STREAM.INFO` says; `None` if it is none.
+    pub(super) fn of(reply: &serde_json::Value) -> Option<StreamInfo> {
+        let number = |field: &str| reply["state"][field].as_u64();
+        let created = reply["created"].as_str().unwrap_or_default().to_owned();
+        Some(StreamInfo { created, first: number("first_seq")?, last: number("last_seq")? })
+    }
 }
 
 /// A copy of a stream that its leader has not reached for so long is lost. Judgment: ten heartbeats of NATS.
@@ -93,11 +97,7 @@ impl EventStream {
         if !has_quorum(&reply["cluster"]) {
             return Err(ApiError { code: 0, why: "the stream has lost its quorum".to_owned() });
         }
-        let number = |field: &str| reply["state"][field].as_u64();
-        let created = reply["created"].as_str().unwrap_or_default().to_owned();
-        let info = number("first_seq").zip(number("last_seq"));
-        let unusable = || ApiError { code: 0, why: UNUSABLE.to_owned() };
-        info.map(|(first, last)| StreamInfo { created, first, last }).ok_or_else(unusable)
+        StreamInfo::of(&reply).ok_or_else(|| ApiError { code: 0, why: UNUSABLE.to_owned() })
     }
 
     async fn create(&self) -> Result<(), ApiError> {
@@ -161,32 +161,12 @@ impl EventStream {
 
     /// The messages with this sequence or a higher one. The text says why they can't be read.
     pub async fn read(&self, from: u64) -> Result<StreamEvents, String> {
-        let request = json!({
-            "seq": from.max(1),
-            "next_by_subj": self.nats.subjects().events(),
-            "batch": MAX_BATCH,
-            "max_bytes": MAX_BATCH_OCTETS,
-        });
-        let subject = format!("$JS.API.DIRECT.GET.{}", self.name);
-        let (mut found, mut error) = (StreamEvents::default(), None);
-        let subjects = self.nats.subjects();
-        let take = |reply: async_nats::Message| match batch_part(&reply, "this stream") {
-            BatchPart::Message(of, sequence, is_followed) => {
-                found.messages.push((sequence, subjects.event_node(of), reply.payload.clone()));
-                found.has_more = !is_followed;
-                is_followed && (found.messages.len() as u64) < MAX_BATCH * 2
-            }
-            BatchPart::End(pending) => {
-                found.has_more = pending > 0;
-                false
-            }
-            BatchPart::Failed(failed) => {
-                error = Some(failed.why);
-                false
-            }
+        let (mut messages, subjects) = (Vec::new(), self.nats.subjects());
+        let take = |of: &str, sequence: u64, message: &async_nats::Message| {
+            messages.push((sequence, subjects.event_node(of), message.payload.clone()));
         };
-        self.nats.request_many(subject, request.to_string().into(), take).await?;
-        error.map_or(Ok(found), Err)
+        let has_more = jetstream::read_batch(&self.nats, (&self.name, &subjects.events()), from, take).await?;
+        Ok(StreamEvents { messages, has_more })
     }
 
     /// The messages of other servers as they are published, before JetStream has stored them.

@@ -6,12 +6,9 @@ use bytes::Bytes;
 use data_encoding::BASE64;
 use serde_json::json;
 
-use crate::fleet::nats::jetstream::{self, BatchPart, NO_MESSAGE, UNUSABLE, batch_part, parsed};
+use crate::fleet::nats::jetstream::{self, NO_MESSAGE, UNUSABLE, parsed};
 use crate::fleet::nats::{NatsLink, NatsSubscription, StreamInfo};
 
-/// Most messages and octets of one read. More follow in the next one.
-const MAX_BATCH: u64 = 256;
-const MAX_BATCH_OCTETS: u64 = 8 << 20;
 /// Most messages of one read that are read one by one (judgment: each takes a round trip).
 const MAX_SINGLE: usize = 64;
 
@@ -62,10 +59,8 @@ impl FollowedStream {
     pub async fn info(&self) -> Result<(StreamInfo, bool), String> {
         let reply = jetstream::api(&self.link, &self.name, "STREAM.INFO", &json!({})).await;
         let reply = reply.map_err(|error| format!("stream {}: {}", self.name, error.why))?;
-        let number = |field: &str| reply["state"][field].as_u64();
-        let created = reply["created"].as_str().unwrap_or_default().to_owned();
-        let (first, last) = number("first_seq").zip(number("last_seq")).ok_or_else(|| UNUSABLE.to_owned())?;
-        Ok((StreamInfo { created, first, last }, reply["config"]["allow_direct"].as_bool() == Some(true)))
+        let info = StreamInfo::of(&reply).ok_or_else(|| UNUSABLE.to_owned())?;
+        Ok((info, reply["config"]["allow_direct"].as_bool() == Some(true)))
     }
 
     /// The messages with this sequence or a higher one. The text says why they can't be read.
@@ -83,33 +78,14 @@ impl FollowedStream {
     }
 
     async fn read_directly(&self, from: u64) -> Result<StoredMessages, String> {
-        let request = json!({
-            "seq": from.max(1),
-            "next_by_subj": self.subject,
-            "batch": MAX_BATCH,
-            "max_bytes": MAX_BATCH_OCTETS,
-        });
-        let (mut found, mut error) = (StoredMessages::default(), None);
-        let take = |reply: async_nats::Message| match batch_part(&reply, "this stream") {
-            BatchPart::Message(_, sequence, is_followed) => {
-                let stamp = reply.headers.as_ref().and_then(|headers| headers.get("Nats-Time-Stamp"));
-                let stored_at = stamp.map_or(0.0, |stamp| unix_of(stamp.as_str()));
-                found.messages.push(StoredMessage { sequence, stored_at, payload: reply.payload.clone() });
-                found.has_more = !is_followed;
-                is_followed && (found.messages.len() as u64) < MAX_BATCH * 2
-            }
-            BatchPart::End(pending) => {
-                found.has_more = pending > 0;
-                false
-            }
-            BatchPart::Failed(failed) => {
-                error = Some(failed.why);
-                false
-            }
+        let mut messages = Vec::new();
+        let take = |_: &str, sequence: u64, message: &async_nats::Message| {
+            let stamp = message.headers.as_ref().and_then(|headers| headers.get("Nats-Time-Stamp"));
+            let stored_at = stamp.map_or(0.0, |stamp| unix_of(stamp.as_str()));
+            messages.push(StoredMessage { sequence, stored_at, payload: message.payload.clone() });
         };
-        let subject = format!("$JS.API.DIRECT.GET.{}", self.name);
-        self.link.request_many(subject, request.to_string().into(), take).await?;
-        error.map_or(Ok(found), Err)
+        let has_more = jetstream::read_batch(&self.link, (&self.name, &self.subject), from, take).await?;
+        Ok(StoredMessages { messages, has_more })
     }
 
     /// Where copies may not be read directly, the leader sends one message at a time.

@@ -1,4 +1,4 @@
-//! Calls of JetStream's API, for the buckets and the stream of events.
+//! Calls of JetStream's API, for the buckets and the streams of events.
 
 use async_nats::Message;
 use serde::Deserialize;
@@ -26,6 +26,10 @@ pub(super) const NO_MESSAGE: u64 = 10_037;
 const IN_USE: u64 = 10_058;
 /// `replicas > 1 not supported in non-clustered mode`.
 const NOT_CLUSTERED: u64 = 10_074;
+
+/// Most messages and octets of one read. More follow in the next one.
+const MAX_BATCH: u64 = 256;
+const MAX_BATCH_OCTETS: u64 = 8 << 20;
 
 /// Calls the API for a stream.
 pub(super) async fn api(nats: &NatsLink, stream: &str, call: &str, content: &Json) -> Result<Json, ApiError> {
@@ -95,6 +99,42 @@ pub(super) fn batch_part<'m>(reply: &'m Message, what: &str) -> BatchPart<'m> {
         (Some(subject), Some(sequence)) => BatchPart::Message(subject, sequence, header("Nats-Num-Pending").is_some()),
         _ => failed(UNUSABLE.to_owned()),
     }
+}
+
+/// Reads the messages of a subject that have this sequence or a higher one, without a consumer. `take` gets each with
+/// its own subject and its sequence, oldest first. Returns whether more follow in the next read. The text says why they
+/// can't be read.
+pub(super) async fn read_batch(
+    link: &NatsLink,
+    (stream, subject): (&str, &str),
+    from: u64,
+    mut take: impl FnMut(&str, u64, &Message),
+) -> Result<bool, String> {
+    let request = json!({
+        "seq": from.max(1),
+        "next_by_subj": subject,
+        "batch": MAX_BATCH,
+        "max_bytes": MAX_BATCH_OCTETS,
+    });
+    let (mut taken, mut has_more, mut error) = (0, false, None);
+    let each = |reply: Message| match batch_part(&reply, "this stream") {
+        BatchPart::Message(of, sequence, is_followed) => {
+            take(of, sequence, &reply);
+            taken += 1;
+            has_more = !is_followed;
+            is_followed && taken < MAX_BATCH * 2
+        }
+        BatchPart::End(pending) => {
+            has_more = pending > 0;
+            false
+        }
+        BatchPart::Failed(failed) => {
+            error = Some(failed.why);
+            false
+        }
+    };
+    link.request_many(format!("$JS.API.DIRECT.GET.{stream}"), request.to_string().into(), each).await?;
+    error.map_or(Ok(has_more), Err)
 }
 
 /// The error of a reply of JetStream.

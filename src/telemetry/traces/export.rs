@@ -11,6 +11,7 @@ use opentelemetry::{Context, KeyValue};
 use opentelemetry_otlp::{SpanExporter, WithHttpConfig};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
+use opentelemetry_sdk::resource::{EnvResourceDetector, TelemetryResourceDetector};
 use opentelemetry_sdk::trace::{SdkTracerProvider, Span, SpanData, SpanExporter as _, SpanProcessor};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -79,14 +80,12 @@ fn resource(node: &str) -> Resource {
     let own = Resource::builder_empty()
         .with_service_name("portolan")
         .with_attribute(KeyValue::new("service.version", env!("CARGO_PKG_VERSION")))
-        .with_attribute(KeyValue::new("service.instance.id", node.to_owned()));
-    let named = Resource::builder().build();
-    let is_named = |key: &str| key != "service.name" || std::env::var_os("OTEL_SERVICE_NAME").is_some();
-    let of_environment = named
-        .iter()
-        .filter(|(key, value)| is_named(key.as_str()) || !value.as_str().starts_with("unknown_service"))
-        .map(|(key, value)| KeyValue::new(key.clone(), value.clone()));
-    own.with_attributes(of_environment).build()
+        .with_attribute(KeyValue::new("service.instance.id", node.to_owned()))
+        .with_detectors(&[Box::new(TelemetryResourceDetector), Box::new(EnvResourceDetector::new())]);
+    match std::env::var("OTEL_SERVICE_NAME") {
+        Ok(name) if !name.is_empty() => own.with_service_name(name).build(),
+        Ok(_) | Err(_) => own.build(),
+    }
 }
 
 /// Sends what waits, once a second, until `stop`.
@@ -105,32 +104,23 @@ pub(super) async fn send(node: &str, stop: &CancellationToken) {
     let mut outcome = Outcome::default();
     loop {
         let mut batch = Vec::new();
-        let is_last = tokio::select! {
-            received = waiting.recv_many(&mut batch, MAX_BATCH) => received == 0,
-            () = stop.cancelled() => true,
-        };
-        if is_last {
-            while batch.len() < MAX_BATCH
-                && let Ok(span) = waiting.try_recv()
-            {
-                batch.push(span);
-            }
+        tokio::select! {
+            // The other steps of this work end soon too.
+            _ = waiting.recv_many(&mut batch, MAX_BATCH) => if batch.len() < MAX_BATCH {
+                let _ = tokio::time::timeout(COLLECT_FOR, stop.cancelled()).await;
+            },
+            () = stop.cancelled() => {}
+        }
+        while batch.len() < MAX_BATCH
+            && let Ok(span) = waiting.try_recv()
+        {
+            batch.push(span);
+        }
+        if stop.is_cancelled() {
             if !batch.is_empty() {
                 let _ = tokio::time::timeout(LAST_WITHIN, exporter.export(batch)).await;
             }
             return;
-        }
-        // The other steps of this work end soon too.
-        if batch.len() < MAX_BATCH {
-            tokio::select! {
-                () = tokio::time::sleep(COLLECT_FOR) => {}
-                () = stop.cancelled() => {}
-            }
-            while batch.len() < MAX_BATCH
-                && let Ok(span) = waiting.try_recv()
-            {
-                batch.push(span);
-            }
         }
         let spans = batch.len() as u64;
         outcome.take_note(exporter.export(batch).await, spans);
