@@ -132,14 +132,15 @@ impl<S: Ord + Clone, V: PartialEq + Clone> Repeats<S, V> {
             return None;
         }
         let within = window.length;
-        let (mut subjects, others) = (Vec::new(), std::mem::take(&mut window.others));
-        for (subject, noted) in window.subjects.iter_mut().filter(|(_, noted)| noted.counted > 0) {
+        let others = std::mem::take(&mut window.others);
+        // What did not repeat is new when it comes again.
+        window.subjects.retain(|_, noted| noted.counted > 0);
+        let repeated = window.subjects.iter_mut().map(|(subject, noted)| {
             let count = std::mem::take(&mut noted.counted);
             let reported = std::mem::replace(&mut noted.last, noted.now.clone());
-            subjects.push(RepeatedSubject { subject: subject.clone(), count, reported, now: noted.now.clone() });
-        }
-        // What did not repeat is new when it comes again.
-        window.subjects.retain(|subject, _| subjects.iter().any(|of| of.subject == *subject));
+            RepeatedSubject { subject: subject.clone(), count, reported, now: noted.now.clone() }
+        });
+        let subjects = repeated.collect();
         (window.begun, window.length) = (now, (window.length * 2).min(LONGEST_WINDOW));
         Some(RepeatSummary { within, subjects, others })
     }

@@ -34,10 +34,8 @@ impl Tallies {
             self.bits |= bit;
         }
     }
-}
 
-impl Tallies {
-    /// As [`Tallies::add`], of ids each of which is there once.
+    /// As [`Tallies::add`] for each of these ids, no two of which are equal.
     pub fn add_distinct(&mut self, ids: impl ExactSizeIterator<Item = u32>) {
         if self.len > 0 {
             ids.for_each(|id| self.add(id));

@@ -51,10 +51,8 @@ pub(super) fn run(args: &ReloadArgs) -> Result<(), Failure> {
             match args.format {
                 Format::Json => text::print_json(&body),
                 Format::Human => {
-                    let removed = reloaded.removed.map_or_else(String::new, |all| {
-                        let line = format!("removed: {all}");
-                        format!("{}\n", escaped(&line))
-                    });
+                    let removed = reloaded.removed.map(|all| format!("{}\n", escaped(&format!("removed: {all}"))));
+                    let removed = removed.unwrap_or_default();
                     text::print(&format!("{removed}generation {} is served\n", reloaded.generation));
                 }
             }

@@ -85,11 +85,7 @@ impl Table for FollowKeys {
 
     fn check(&mut self, _: bool, problems: &mut Problems) -> bool {
         check_name(&self.head.name, "a stream that is followed", problems);
-        for key in ["credentials", "tls"].into_iter().filter(|_| self.lacks("servers")) {
-            let Some(place) = self.place_of(key) else { continue };
-            let problem = problems.error(place, format!("`{key}` is for `servers`, and there are none"));
-            problem.hint("write `servers` too, or leave it out for the connection of `[fleet]`");
-        }
+        nats::check_needs_servers(self, problems);
         for (key, list) in [("zones", &self.zones), ("targets", &self.targets)] {
             let Some(At { value: list, place }) = list else { continue };
             if list.is_empty() || list.len() > MAX_LIST {
@@ -171,14 +167,8 @@ fn type_schema() -> Json {
     json!({ "type": "string", "enum": ["nats"] })
 }
 
-fn subject(At { value, place }: At<String>, problems: &mut Problems) -> Option<String> {
-    match nats::check_subject(&value, true) {
-        Ok(()) => Some(value),
-        Err(why) => {
-            problems.error(&place, format!("`subject`: {why}")).hint("write `subject = \"portolan.events\"`");
-            None
-        }
-    }
+fn subject(written: At<String>, problems: &mut Problems) -> Option<String> {
+    nats::subject(written, true, problems)
 }
 
 /// The name is a part of the subjects of requests.

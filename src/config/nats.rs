@@ -1,11 +1,13 @@
 //! Where NATS servers are, and who this node is there: the same keys for `[fleet]`, sinks and what is followed.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use url::Url;
 
+use crate::config::fields::Head;
 use crate::config::keys::{Table, keys, text};
 use crate::source::{
     At, Problems,
@@ -21,7 +23,7 @@ pub(super) const MAX_SUBJECT: usize = 255;
 const MAX_PEM: u64 = 1 << 20;
 
 /// NATS servers, and how this node connects to them.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct NatsServers {
     /// One at least: `nats://HOST:PORT` or `tls://HOST:PORT`.
     pub urls: Vec<Url>,
@@ -52,11 +54,9 @@ impl NatsServers {
 
     /// The files that a connection reads.
     pub fn files(&self) -> impl Iterator<Item = PathBuf> {
-        let of_tls = |NatsTls { ca, own }: &NatsTls| {
-            let own = own.iter().flat_map(|(cert, key)| [cert.clone(), key.clone()]);
-            ca.iter().cloned().chain(own).collect::<Vec<_>>()
-        };
-        self.credentials.iter().cloned().chain(self.tls.iter().flat_map(of_tls).collect::<Vec<_>>())
+        let NatsTls { ca, own } = self.tls.clone().unwrap_or_default();
+        let own = own.into_iter().flat_map(|(cert, key)| [cert, key]);
+        self.credentials.clone().into_iter().chain(ca).chain(own)
     }
 }
 
@@ -93,9 +93,29 @@ pub(super) fn servers(
     (!urls.is_empty()).then_some(NatsServers { urls, credentials, tls })
 }
 
+/// The errors of keys that belong to `servers`, in the table of a sink or of a stream that is followed, without it.
+pub(super) fn check_needs_servers(head: &Head, problems: &mut Problems) {
+    for key in ["credentials", "tls"].into_iter().filter(|_| head.lacks("servers")) {
+        let Some(place) = head.place_of(key) else { continue };
+        let problem = problems.error(place, format!("`{key}` is for `servers`, and there are none"));
+        problem.hint("write `servers` too, or leave it out for the connection of `[fleet]`");
+    }
+}
+
+/// The subject of a sink, or with `may_match` that of a stream that is followed. See [`check_subject`].
+pub(super) fn subject(At { value, place }: At<String>, may_match: bool, problems: &mut Problems) -> Option<String> {
+    match check_subject(&value, may_match) {
+        Ok(()) => Some(value),
+        Err(why) => {
+            problems.error(&place, format!("`subject`: {why}")).hint("write `subject = \"portolan.events\"`");
+            None
+        }
+    }
+}
+
 /// Whether events can be published on a subject, or with `may_match` whether they can be read from it: then `*` stands
 /// for a part, and `>` for the rest. An error says why not.
-pub(super) fn check_subject(subject: &str, may_match: bool) -> Result<(), String> {
+fn check_subject(subject: &str, may_match: bool) -> Result<(), String> {
     if subject.is_empty() || subject.len() > MAX_SUBJECT {
         return Err(format!("a subject has 1 to {MAX_SUBJECT} characters"));
     }
@@ -190,19 +210,24 @@ fn check_readable(written: &At<String>, shown: &Path, key: &str, problems: &mut 
     }
 }
 
-/// Warns where no certificate can be read: without one no NATS server would be trusted.
+/// Whether a file begins with a certificate in PEM that can be read.
+pub(super) fn has_certificate(file: &Path) -> io::Result<bool> {
+    let text = files::read(file, MAX_PEM)?;
+    Ok(CertificateDer::pem_slice_iter(&text).next().is_some_and(|first| first.is_ok()))
+}
+
+/// An error where no certificate can be read: without one no NATS server would be trusted.
 fn check_certificates(written: &At<String>, shown: &Path, problems: &mut Problems) {
-    let found = match files::read(shown, MAX_PEM) {
-        Ok(text) => CertificateDer::pem_slice_iter(&text).next().map(|first| first.is_ok()),
+    match has_certificate(shown) {
+        Ok(true) => {}
+        Ok(false) => {
+            let message = format!("{}: no certificate in the form of PEM", shown.display());
+            problems.error(&written.place, message).hint("it begins with -----BEGIN CERTIFICATE-----");
+        }
         Err(error) => {
             let message = format!("can't read {}: {}", shown.display(), reason(&error));
             problems.error(&written.place, message).hint("name a file that exists and that this user may read");
-            return;
         }
-    };
-    if found != Some(true) {
-        let message = format!("{}: no certificate in the form of PEM", shown.display());
-        problems.error(&written.place, message).hint("it begins with -----BEGIN CERTIFICATE-----");
     }
 }
 

@@ -182,14 +182,8 @@ impl Table for SinkKeys {
         for (key, hint) in needed.iter().filter(|(key, _)| self.lacks(key)) {
             problems.error(&self.head.name.place, format!("{} has no `{key}`", self.what())).hint(*hint);
         }
-        for key in ["credentials", "tls"] {
-            if of == SinkType::Nats
-                && self.lacks("servers")
-                && let Some(place) = self.place_of(key)
-            {
-                let problem = problems.error(place, format!("`{key}` is for `servers`, and there are none"));
-                problem.hint("write `servers` too, or leave it out for the connection of `[fleet]`");
-            }
+        if of == SinkType::Nats {
+            nats::check_needs_servers(self, problems);
         }
         true
     }
@@ -274,12 +268,6 @@ fn type_schema() -> Json {
     json!({ "type": "string", "enum": TYPES.map(|(word, _)| word) })
 }
 
-fn subject(At { value, place }: At<String>, problems: &mut Problems) -> Option<String> {
-    match nats::check_subject(&value, false) {
-        Ok(()) => Some(value),
-        Err(why) => {
-            problems.error(&place, format!("`subject`: {why}")).hint("write `subject = \"portolan.events\"`");
-            None
-        }
-    }
+fn subject(written: At<String>, problems: &mut Problems) -> Option<String> {
+    nats::subject(written, false, problems)
 }

@@ -92,8 +92,8 @@ pub enum OverrideChange {
         /// Receives the targets whose overrides were not made, because there are too many.
         unmade: UnmadeTargets,
     },
-    /// Events of a stream that is followed. What is as an event wants it is no change; one that can't be made holds up
-    /// no other.
+    /// Events of a stream that is followed. An event that wants what is in force is no change. A change that can't be
+    /// made does not prevent the others.
     Followed {
         /// The stream: `follow.primary (nats)`.
         who: String,
@@ -121,48 +121,31 @@ pub struct FollowedChange {
     pub zones: Option<Arc<[Name]>>,
 }
 
-/// Changes that were not made: their places in the list, and why.
-#[derive(Debug, Clone, Default)]
-pub struct RefusedChanges(Arc<Mutex<Vec<(usize, String)>>>);
-
-impl PartialEq for RefusedChanges {
-    /// They are no part of what is wanted.
-    fn eq(&self, _: &RefusedChanges) -> bool {
-        true
-    }
-}
-
-impl RefusedChanges {
-    /// Replaces them.
-    pub fn set(&self, refused: Vec<(usize, String)>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = refused;
-    }
-
-    /// Takes them out.
-    pub fn take(&self) -> Vec<(usize, String)> {
-        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-}
+/// Changes of events that were not made: their places in the list, and why.
+pub type RefusedChanges = Unmade<(usize, String)>;
 
 /// Targets of a source whose overrides were not made.
-#[derive(Debug, Clone, Default)]
-pub struct UnmadeTargets(Arc<Mutex<Vec<String>>>);
+pub type UnmadeTargets = Unmade<String>;
 
-impl PartialEq for UnmadeTargets {
+/// The parts of a command that were not made, for its sender.
+#[derive(Debug, Clone, Default)]
+pub struct Unmade<T>(Arc<Mutex<Vec<T>>>);
+
+impl<T> PartialEq for Unmade<T> {
     /// They are no part of what is wanted.
-    fn eq(&self, _: &UnmadeTargets) -> bool {
+    fn eq(&self, _: &Unmade<T>) -> bool {
         true
     }
 }
 
-impl UnmadeTargets {
+impl<T> Unmade<T> {
     /// Replaces them.
-    pub fn set(&self, targets: Vec<String>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = targets;
+    pub fn set(&self, parts: Vec<T>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = parts;
     }
 
     /// Takes them out.
-    pub fn take(&self) -> Vec<String> {
+    pub fn take(&self) -> Vec<T> {
         std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
@@ -203,7 +186,7 @@ impl OverrideChange {
         }
     }
 
-    /// What it does: `set`, `clear`, or `state` for the statements of a source, `follow` for events.
+    /// What it does: `set`, `clear`, `state` for the statements of a source, or `follow` for events.
     pub fn action(&self) -> &'static str {
         match self {
             OverrideChange::Put { .. } => "set",

@@ -60,8 +60,10 @@ fn stream(
     headers: &HeaderMap,
     query: &EventsQuery,
 ) -> Result<Response, ErrorResponse> {
-    // Without it events would be missed in silence.
-    let unreadable = |_| bad_request("Last-Event-ID has characters that no id has".to_owned());
+    // Without the id the stream would leave events out, and the client would not know.
+    let unreadable = |_| {
+        bad_request("Last-Event-ID is a number, NODE/NUMBER or `oldest`; found characters that no id has".to_owned())
+    };
     let last = headers.get(LAST_EVENT_ID).map(|id| id.to_str().map_err(unreadable)).transpose()?;
     if !query.fleet {
         let since = query.local_start(last).map_err(bad_request)?;

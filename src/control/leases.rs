@@ -153,9 +153,7 @@ mod tests {
         let decision = moved.cell(PolicyId(0), LocalClass(0), Facet::V6).unwrap().decision();
         assert_eq!((&decision.source, decision.stale), (&AnswerSource::Nodata, false));
         assert!(!decision.is_on_empty(), "{:?}", decision.stages);
-        let note =
-            decision.stages.iter().find_map(|stage| stage.note.clone().filter(|note| *note == Note::ActiveHasNone));
-        assert_eq!(note, Some(Note::ActiveHasNone));
+        assert!(decision.stages.iter().any(|stage| stage.note == Some(Note::ActiveHasNone)), "{:?}", decision.stages);
     }
 
     #[test]

@@ -29,8 +29,8 @@ use crate::control::state::ApiState;
 use crate::control::status::ReloadStatus;
 use crate::control::target::Target;
 use crate::control::unsaved::SLOW;
+use crate::model::Override;
 use crate::model::glob::is_pattern;
-use crate::model::{Model, Override};
 
 /// Most targets of one request. Judgment: a glob, a pool, a region or a zone names more endpoints at once.
 pub(super) const MAX_TARGETS: usize = 200;
@@ -199,18 +199,18 @@ async fn reload_files(
         let (who, client) = (caller.confirmer(state)?, caller.client);
         tracing::info!(who, %client, "the removal of zones and names that have disappeared is confirmed");
     }
-    let stays = Removals::pending(&Model::default(), &[], &state.sources.entries.load());
+    let withdrawn = Removals::withdrawn(&state.sources.entries.load());
     let (before, zones) = (state.snapshots.load().model.clone(), state.reload.load().zones.clone());
     let (reply, ended) = oneshot::channel();
     let command = Command::Reload { confirm_removal, reply };
     state.controls.commands.send(command).await.map_err(|_| stopping())?;
     let status = ended.await.map_err(|_| stopping())?;
     let (report, served) = (status.report(), state.snapshots.load().model.clone());
-    let pending = Removals::pending(&served, &status.zones, &[]);
-    // What was confirmed of sources is withdrawn already.
+    let vanished = Removals::vanished(&served, &status.zones);
+    // A confirmed removal has removed what sources no longer list.
     let (removals, removed) = match confirm_removal {
-        true => (pending, Removals::between((&before, &zones), (&served, &status.zones)).and(stays)),
-        false => (pending.and(stays), Removals::default()),
+        true => (vanished, Removals::between((&before, &zones), (&served, &status.zones)).and(withdrawn)),
+        false => (vanished.and(withdrawn), Removals::default()),
     };
     let (removals, removed) = (removals.report(), removed.report());
     match status.ok {

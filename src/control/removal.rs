@@ -1,6 +1,6 @@
 //! What is served although the files or a source no longer have it, and what a confirmed removal has removed.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -42,16 +42,21 @@ pub(super) struct Removals {
 }
 
 impl Removals {
-    /// What `confirm_removal` would remove: zones and names that disappeared from the files, and endpoints that sources
-    /// no longer list.
-    pub(super) fn pending(model: &Model, zones: &[ZoneState], sources: &[SourceEntry]) -> Removals {
-        let vanished = |what: Disappearance| -> Vec<&Name> {
+    /// What disappeared from the files and is still served: `confirm_removal` would remove it.
+    pub(super) fn vanished(model: &Model, zones: &[ZoneState]) -> Removals {
+        let vanished = |what: Disappearance| -> HashSet<&Name> {
             let is_it = |zone: &&ZoneState| matches!(zone.status, VersionStatus::Vanished(of, _) if of == what);
             zones.iter().filter(is_it).map(|zone| &zone.apex).collect()
         };
         let of_names = Removals::of_zones(model, &vanished(Disappearance::Names)).names;
         let mut all = Removals::of_zones(model, &vanished(Disappearance::Zone));
         all.names.extend(of_names);
+        all
+    }
+
+    /// The endpoints that sources no longer list and that are still served: `confirm_removal` would remove them.
+    pub(super) fn withdrawn(sources: &[SourceEntry]) -> Removals {
+        let mut all = Removals::default();
         for SourceEntry { report, withdrawn, .. } in sources {
             all.endpoints.extend(withdrawn.iter().map(|name| format!("{}/{name}", report.zone)));
         }
@@ -61,9 +66,9 @@ impl Removals {
     /// What was served `before` and is not served `after`. Only zones whose version is another one are compared.
     pub(super) fn between(before: (&Model, &[ZoneState]), after: (&Model, &[ZoneState])) -> Removals {
         let version = |zone: &ZoneState| zone.version.as_ref().map(std::sync::Arc::as_ptr);
-        let is_same =
-            |zone: &ZoneState| after.1.iter().any(|now| now.apex == zone.apex && version(now) == version(zone));
-        let changed: Vec<&Name> = before.1.iter().filter(|zone| !is_same(zone)).map(|zone| &zone.apex).collect();
+        let versions: HashMap<&Name, _> = after.1.iter().map(|zone| (&zone.apex, version(zone))).collect();
+        let is_changed = |zone: &&ZoneState| versions.get(&zone.apex) != Some(&version(zone));
+        let changed: HashSet<&Name> = before.1.iter().filter(is_changed).map(|zone| &zone.apex).collect();
         let (mut all, now) = (Removals::of_zones(before.0, &changed), Removals::of_zones(after.0, &changed));
         all.zones.retain(|zone| !now.zones.contains(zone));
         all.names.retain(|name| !now.names.contains(name));
@@ -72,18 +77,18 @@ impl Removals {
     }
 
     /// All of these zones.
-    fn of_zones(model: &Model, apexes: &[&Name]) -> Removals {
+    fn of_zones(model: &Model, apexes: &HashSet<&Name>) -> Removals {
         let mut all = Removals::default();
         if apexes.is_empty() {
             return all;
         }
-        for zone in model.zones.iter().filter(|zone| apexes.contains(&&zone.apex)) {
+        for zone in model.zones.iter().filter(|zone| apexes.contains(&zone.apex)) {
             all.zones.insert(zone.apex.to_string());
             all.names.extend(zone.steered.iter().map(|name| name.owner.to_string()));
         }
         for endpoint in &model.endpoints {
             let apex = &model.zone(endpoint.zone).apex;
-            if apexes.contains(&apex) {
+            if apexes.contains(apex) {
                 all.endpoints.insert(format!("{apex}/{}", endpoint.name));
             }
         }
@@ -147,12 +152,12 @@ mod tests {
     #[test]
     fn what_vanished_is_pending_and_what_a_zone_lost_is_removed() {
         let model = test_world::model();
-        let pending = |status| Removals::pending(&model, &[zone(status)], &[]).report();
-        assert_eq!(pending(VersionStatus::Current), None);
-        let all = pending(VersionStatus::Vanished(Disappearance::Zone, 9.0)).unwrap();
+        let vanished = |status| Removals::vanished(&model, &[zone(status)]).report();
+        assert_eq!(vanished(VersionStatus::Current), None);
+        let all = vanished(VersionStatus::Vanished(Disappearance::Zone, 9.0)).unwrap();
         assert_eq!((all.zones.count, all.endpoints.count), (1, model.endpoints.len()));
         assert!(all.to_string().starts_with("1 zone (svc.example.), "), "{all}");
-        let names = pending(VersionStatus::Vanished(Disappearance::Names, 9.0)).unwrap();
+        let names = vanished(VersionStatus::Vanished(Disappearance::Names, 9.0)).unwrap();
         assert_eq!((names.zones.count, names.names, names.endpoints.count), (0, all.names.clone(), 0));
         let (before, mut after) = ([zone(VersionStatus::Current)], test_world::model());
         after.endpoints.pop();

@@ -66,7 +66,7 @@ pub(crate) enum DrillWake {
 }
 
 impl Drills {
-    /// No drill so far but `interrupted`, which the end of an earlier process has ended: that is reported.
+    /// No drill runs. Reports the end of `interrupted`, in the middle of which the last process ended.
     pub(crate) fn new(
         board: Arc<DrillBoard>,
         counters: Arc<Counters>,

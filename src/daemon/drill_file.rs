@@ -14,7 +14,7 @@ pub(crate) const FILE: StateFile<DrillFile> = StateFile::new(FileInfo {
     is_counted: true,
 });
 
-/// Why a drill ended whose process ended before it.
+/// Why a drill was aborted, where the process ended in the middle of it.
 pub(super) const INTERRUPTED: &str = "interrupted: the server ended in the middle of it, so it was not measured";
 
 /// The content of the file.

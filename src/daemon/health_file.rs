@@ -173,7 +173,7 @@ impl CheckName {
 impl CheckRow {
     /// The row of an observation; `None` where nothing is known, or where it was only restored.
     fn of(observation: &Observation, now: Now) -> Option<CheckRow> {
-        // While a drill counts a check as lost, its state is what it really is, and what is reported is not.
+        // While a drill counts a check as lost, `state` is still what was measured, and `health` is not.
         let real = match observation.state? {
             CheckState::Probed(state) => state.health,
             CheckState::Heartbeat(state) => state.health,

@@ -18,12 +18,12 @@ pub(crate) const FILE: StateFile<LastGoodFile> = StateFile::new(FileInfo {
     name: "last_good.json",
     version: 1,
     content: "the last good answers",
-    // It has to outlive the process: what a power cut takes away is the order of an answer that is down anyway.
+    // It has to outlive the process. Without it, after a power cut, only names with nothing up have other answers.
     durability: Durability::Process,
     is_counted: true,
 });
 
-/// From one look whether an answer changed to the next. Judgment: as often as the last known health is written.
+/// How often the answers are compared with the written ones. Judgment: as often as the last known health is written.
 const EVERY: Duration = Duration::from_secs(2);
 
 /// The content of the file.

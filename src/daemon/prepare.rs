@@ -142,26 +142,23 @@ impl Prepared {
         Ok(prepared)
     }
 
-    /// The files that are used later: those that a reload reads, the secrets of sinks and sources, the programs of exec
-    /// monitors, and the hook.
+    /// The files that are used later: those that a reload reads, the secrets and certificates of connections, the
+    /// programs of exec monitors, and the hook.
     fn needs(&self) -> Vec<FileNeed> {
-        let read = self.watched.all_read().into_iter().map(|path| FileNeed { path, want: Want::Read });
+        let to_read = |path: PathBuf| FileNeed { path, want: Want::Read };
+        let read = self.watched.all_read().into_iter().map(to_read);
         let kinds = self.model.checks.iter().map(|check| &check.key.monitor.kind);
         let programs = kinds.filter_map(ProbeKind::program);
         let programs = programs.map(|path| FileNeed { path: path.into(), want: Want::Run });
         let fleet = self.settings.fleet.iter();
-        let of_fleet =
-            fleet.clone().flat_map(|fleet| fleet.nats.files()).map(|path| FileNeed { path, want: Want::Read });
+        let of_fleet = fleet.clone().flat_map(|fleet| fleet.nats.files());
         let hooks = fleet.filter_map(|fleet| fleet.on_promote.first());
         let allowed = self.settings.exec.iter().chain(hooks);
         let allowed = allowed.map(|path| FileNeed { path: path.into(), want: Want::Run });
         let of_sinks = self.settings.sinks.iter().flat_map(SinkSettings::files);
-        let of_sinks = of_sinks.map(|path| FileNeed { path, want: Want::Read });
-        let of_sources = self.model.sources.iter().flat_map(|source| source.files());
-        let of_sources = of_sources.map(|path| FileNeed { path: path.clone(), want: Want::Read });
         let of_follows = self.settings.follows.iter().flat_map(FollowSettings::files);
-        let of_follows = of_follows.map(|path| FileNeed { path, want: Want::Read });
-        let named = of_fleet.chain(of_sinks).chain(of_follows).chain(of_sources);
+        let of_sources = self.model.sources.iter().flat_map(|source| source.files()).cloned();
+        let named = of_fleet.chain(of_sinks).chain(of_follows).chain(of_sources).map(to_read);
         read.chain(trust_stores()).chain(programs).chain(named).chain(allowed).collect()
     }
 

@@ -12,7 +12,7 @@ use crate::wire::Name;
 /// Most records of all clusters together (judgment: as many names as external-dns is known to handle, with their
 /// ownership records).
 pub const MAX_RECORDS: usize = 50_000;
-/// Most records that a message of an error names.
+/// Most records that a message of an error names (judgment: a screen of text).
 const MAX_NAMED: usize = 10;
 
 /// What distinguishes a record within its cluster.

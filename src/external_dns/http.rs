@@ -1,8 +1,8 @@
 //! The webhook protocol over HTTP: `GET /` negotiates, `GET` and `POST /records`, `POST /adjustendpoints`, and
 //! `GET /healthz`. A cluster with a name has the same paths below `/clusters/NAME`.
 //!
-//! external-dns retries after a status of 500 or more, and ends after one of 400: so a wrong request gets 4xx, and
-//! trouble with the files 503. It has no tokens, but Go's client sends a user and a password that are in its URL.
+//! external-dns retries after a status of 500 or more, and ends after one of 400 to 499: so a wrong request gets 4xx,
+//! and trouble with the files 503. It has no tokens, but Go's client sends a user and a password that are in its URL.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -38,11 +38,11 @@ const MAX_BODIES: usize = 2;
 #[derive(Debug, Clone)]
 pub(super) struct Api {
     /// Locked by one request at a time: external-dns sends one after the other.
-    pub(super) provider: Arc<Mutex<Provider>>,
+    provider: Arc<Mutex<Provider>>,
     /// The clusters; the one of the path `/` has no name.
-    pub(super) clusters: Arc<[String]>,
+    clusters: Arc<[String]>,
     /// The password of each cluster. `None`: none is needed.
-    pub(super) passwords: Option<Arc<BTreeMap<String, String>>>,
+    passwords: Option<Arc<BTreeMap<String, String>>>,
     bodies: Arc<Semaphore>,
     /// As it was after the last request: a probe of the kubelet must not wait for one that takes long.
     health: Arc<Mutex<ProviderHealth>>,
@@ -73,8 +73,7 @@ impl Api {
             *health.lock().unwrap_or_else(PoisonError::into_inner) = provider.health();
             done
         });
-        let done = done.await;
-        match done {
+        match done.await {
             Ok(Ok(result)) => Ok(result),
             Ok(Err(ProviderError::Refused(why))) => Err(refusal(StatusCode::BAD_REQUEST, &why)),
             Ok(Err(ProviderError::Unavailable(why))) => Err(refusal(StatusCode::SERVICE_UNAVAILABLE, &why)),
@@ -189,7 +188,7 @@ async fn adjust(State(api): State<Api>, request: Request) -> Response {
         Ok(records) => records,
         Err(response) => return *response,
     };
-    typed(api.run(move |provider| provider.adjust(&cluster, &records).map(|(adjusted, _)| adjusted)).await)
+    typed(api.run(move |provider| provider.adjust(&cluster, &records)).await)
 }
 
 async fn healthz(State(api): State<Api>) -> Response {
@@ -245,7 +244,10 @@ async fn parsed<T: RequestBody>(request: Request<Body>) -> Result<T, Box<Respons
             let why = format!("the body can't be read, or is over {MAX_BODY} octets");
             return Err(refused(StatusCode::PAYLOAD_TOO_LARGE, why));
         }
-        Err(_) => return Err(refused(StatusCode::REQUEST_TIMEOUT, "the body did not arrive within 30 s".to_owned())),
+        Err(_) => {
+            let why = format!("the body did not arrive within {} s", BODY_TIMEOUT.as_secs());
+            return Err(refused(StatusCode::REQUEST_TIMEOUT, why));
+        }
     };
     let expected = T::EXPECTED;
     // A struct is also read from a list of its fields, which nobody means.
@@ -263,10 +265,8 @@ async fn parsed<T: RequestBody>(request: Request<Body>) -> Result<T, Box<Respons
 fn typed(result: Result<impl Serialize, Response>) -> Response {
     match result {
         Ok(body) => {
-            // Plain data can't fail to serialise.
-            let text = serde_json::to_string(&body).unwrap_or_default();
-            let text = crate::printable::escaped_json(&text).into_owned();
-            ([(header::CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE))], text).into_response()
+            let json = crate::printable::json(&body);
+            ([(header::CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE))], json).into_response()
         }
         Err(response) => response,
     }

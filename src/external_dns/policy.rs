@@ -8,6 +8,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
+use data_encoding::HEXLOWER;
+
 use crate::external_dns::adjust::{domain_name, shown, zone_of};
 use crate::external_dns::book::{RecordBook, RecordKey};
 use crate::external_dns::property::{MonitorWish, SteeringWish};
@@ -17,7 +19,7 @@ use crate::wire::Name;
 /// The first line of each file that this program writes. A file with another one is not overwritten.
 pub const HEADER: &str = "# Written by `portolan external-dns`, which replaces this file: changes here are lost.";
 
-/// Shortest TTL of a name that states none or a longer one, in seconds: that of `[defaults]`.
+/// Shortest TTL in seconds, of a name that does not state a shorter one: that of `[defaults]`.
 const MIN_TTL: i64 = 5;
 
 /// A record of the book.
@@ -233,7 +235,7 @@ fn endpoints_of(cluster: &str, record: &DnsRecord, wish: &SteeringWish, region: 
     record.targets.iter().map(endpoint).collect()
 }
 
-/// A name for each endpoint. Of those that differ in more than cluster and target, the first one has the plain name.
+/// A name for each endpoint. Of those with the same cluster and target, the first one has the plain name.
 fn endpoint_names<'k>(keys: impl Iterator<Item = &'k EndpointKey>) -> BTreeMap<EndpointKey, String> {
     let mut names: BTreeMap<EndpointKey, String> = BTreeMap::new();
     let mut taken = BTreeSet::new();
@@ -271,9 +273,7 @@ fn slug(text: &str, end: &str) -> String {
         return clean + end;
     }
     let digest = ring::digest::digest(&ring::digest::SHA256, text.as_bytes());
-    let mut suffix: String = digest.as_ref().iter().take(4).map(|octet| format!("{octet:02x}")).collect();
-    suffix.insert(0, '-');
-    suffix.push_str(end);
+    let suffix = format!("-{}{end}", HEXLOWER.encode(&digest.as_ref()[..4]));
     format!("{}{suffix}", &clean[..clean.len().min(MOST - suffix.len())])
 }
 

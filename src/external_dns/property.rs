@@ -17,6 +17,8 @@ pub const NAMES: [&str; 9] =
 
 /// Largest weight: that of a member.
 const MAX_WEIGHT: u32 = 1_000_000;
+/// Largest order (judgment: a name has fewer groups).
+const MAX_ORDER: u32 = 1000;
 /// Most records in a reply: that of `answers`.
 const MAX_ANSWERS: u32 = 64;
 /// What `on-empty` may be: the words that need no other part of the policy.
@@ -65,14 +67,20 @@ impl SteeringWish {
             let Some(name) = own_name(&property.name) else { continue };
             let value = property.value.as_str();
             let expected = |what: &str| format!("{}: expected {what}; found `{}`", property.name, shortened(value));
+            let within =
+                |least, most| number(value, least, most).ok_or_else(|| expected(&format!("{least} to {most}")));
             if seen.contains(&name) {
                 return Err(format!("{} is there twice", property.name));
             }
             seen.push(name);
             match name {
-                "steer" => wish.steer = Some(steer(value).ok_or_else(|| expected(&steers()))?),
-                "weight" => wish.weight = Some(number(value, 0, MAX_WEIGHT).ok_or_else(|| expected("0 to 1000000"))?),
-                "order" => wish.order = Some(number(value, 0, 1000).ok_or_else(|| expected("0 to 1000"))?),
+                "steer" => {
+                    let word = steers().find(|word| *word == value);
+                    let all = || steers().collect::<Vec<_>>().join(", ");
+                    wish.steer = Some(word.ok_or_else(|| expected(&all()))?);
+                }
+                "weight" => wish.weight = Some(within(0, MAX_WEIGHT)?),
+                "order" => wish.order = Some(within(0, MAX_ORDER)?),
                 "region" if is_name(value) => wish.region = Some(value.to_owned()),
                 "region" => return Err(expected("a region of the settings")),
                 "country" if value.len() == 2 && value.bytes().all(|octet| octet.is_ascii_alphabetic()) => {
@@ -84,7 +92,7 @@ impl SteeringWish {
                     wish.probe = Some(value.to_owned());
                 }
                 "probe" => return Err(expected("an address, such as 192.0.2.1 or 192.0.2.1:8080")),
-                "answers" => wish.answers = Some(number(value, 1, MAX_ANSWERS).ok_or_else(|| expected("1 to 64"))?),
+                "answers" => wish.answers = Some(within(1, MAX_ANSWERS)?),
                 "on-empty" => {
                     let word = ON_EMPTY.into_iter().find(|word| *word == value);
                     wish.on_empty = Some(word.ok_or_else(|| expected("last_good, all or nodata"))?);
@@ -134,14 +142,9 @@ impl MonitorWish {
     }
 }
 
-/// The kinds of pools, without those that need more than a list of members.
-fn steer(value: &str) -> Option<&'static str> {
-    Steering::ALL.iter().find(|(word, kind)| *word == value && *kind != Steering::Geo).map(|(word, _)| *word)
-}
-
-fn steers() -> String {
-    let words = Steering::ALL.iter().filter(|(_, kind)| *kind != Steering::Geo).map(|(word, _)| *word);
-    words.collect::<Vec<_>>().join(", ")
+/// The kinds of pools, without the one that needs more than a list of members.
+fn steers() -> impl Iterator<Item = &'static str> {
+    Steering::ALL.iter().filter(|(_, kind)| *kind != Steering::Geo).map(|(word, _)| *word)
 }
 
 fn number(text: &str, least: u32, most: u32) -> Option<u32> {

@@ -14,8 +14,8 @@ use crate::external_dns::record::{DnsRecord, RecordChanges};
 use crate::source::{Problem, Severity};
 use crate::wire::Name;
 
-/// How often records are left out before all changes of a cluster are: each time the policies without them are checked
-/// again (judgment: a problem may hide another one).
+/// Rounds in which single records are left out; after them all changes of the cluster are. Each round checks the
+/// policies again (judgment: a problem may hide another one).
 const ROUNDS: usize = 4;
 
 /// Why a request was not done.
@@ -101,12 +101,8 @@ impl Provider {
     }
 
     /// The records as they will be stored. One that can't be stored is replaced by the record that is stored, or left
-    /// out: one wrong annotation must not hold up all others. The second value says what is wrong with which record.
-    pub(super) fn adjust(
-        &mut self,
-        cluster: &str,
-        records: &[DnsRecord],
-    ) -> Result<(Vec<DnsRecord>, Vec<String>), ProviderError> {
+    /// out: one wrong annotation must not hold up all others. The log and [`Provider::health`] say which these are.
+    pub(super) fn adjust(&mut self, cluster: &str, records: &[DnsRecord]) -> Result<Vec<DnsRecord>, ProviderError> {
         self.read_settings();
         if self.unwritten.is_some() {
             self.unwritten = self.write_policies(&self.policies(&self.book)).err();
@@ -133,12 +129,11 @@ impl Provider {
             "" => format!("{} {}: {why}", key.name, key.rtype),
             set => format!("{} {} ({set}): {why}", key.name, key.rtype),
         };
-        let wrong: Vec<String> = wrong.into_iter().map(shown).collect();
-        self.log_left_out(cluster, &wrong);
-        Ok((wanted.into_values().collect(), wrong))
+        self.log_left_out(cluster, wrong.into_iter().map(shown).collect());
+        Ok(wanted.into_values().collect())
     }
 
-    /// Has the records that make a policy invalid as they are stored.
+    /// Replaces the records that make a policy invalid by those that are stored, or leaves them out.
     fn settle(
         &self,
         cluster: &str,
@@ -249,8 +244,8 @@ impl Provider {
         Ok(())
     }
 
-    fn log_left_out(&mut self, cluster: &str, wrong: &[String]) {
-        let now: BTreeSet<String> = wrong.iter().cloned().collect();
+    /// Logs what was not left out before.
+    fn log_left_out(&mut self, cluster: &str, now: BTreeSet<String>) {
         let before = self.left_out.insert(cluster.to_owned(), now.clone()).unwrap_or_default();
         for record in now.difference(&before) {
             tracing::warn!(cluster, "left as it was: {record}");
@@ -270,11 +265,10 @@ fn is_in(problem: &Problem, policies: &Policies) -> bool {
 
 /// The errors as one text: those that are wanted, or all if none is.
 fn first_errors(problems: &[Problem], is_wanted: impl Fn(&Problem) -> bool) -> String {
-    let errors = || problems.iter().filter(|problem| problem.severity == Severity::Error);
-    let wanted: Vec<String> =
-        errors().filter(|problem| is_wanted(problem)).map(|problem| problem.to_string()).collect();
-    let all = || errors().map(|problem| problem.to_string()).collect::<Vec<_>>();
-    listed(&if wanted.is_empty() { all() } else { wanted })
+    let errors = problems.iter().filter(|problem| problem.severity == Severity::Error);
+    let (wanted, others): (Vec<&Problem>, Vec<&Problem>) = errors.partition(|problem| is_wanted(problem));
+    let named = if wanted.is_empty() { others } else { wanted };
+    listed(&named.into_iter().map(|problem| problem.to_string()).collect::<Vec<_>>())
 }
 
 fn described(problem: &Problem) -> String {

@@ -21,7 +21,7 @@ use crate::wire::Name;
 const CONNECTIONS: usize = 128;
 /// Octets of responses that may wait for their clients (judgment: all records, several times).
 const OCTETS: usize = 64 << 20;
-/// Longest file of secrets, in octets.
+/// Longest file of secrets, in octets (judgment: 256 for each cluster).
 const MAX_SECRETS: u64 = 64 << 10;
 /// Most clusters (judgment).
 const MAX_CLUSTERS: usize = 256;
@@ -116,8 +116,7 @@ fn clusters(texts: &[String]) -> Result<Clusters, String> {
             Some((name, region)) => (name, Some(region)),
             None => (text.as_str(), None),
         };
-        // `default` is the one without a name, of the path `/`.
-        let name = if name == "default" { "" } else { name };
+        let name = cluster_name(name);
         let is_right = (name.is_empty() || is_name(name)) && region.is_none_or(is_name);
         if !is_right || names.iter().any(|known| known == name) {
             return Err(format!(
@@ -132,6 +131,11 @@ fn clusters(texts: &[String]) -> Result<Clusters, String> {
     Ok((names, regions))
 }
 
+/// The name of a cluster by how a user writes it: `default` is the one without a name, of the path `/`.
+fn cluster_name(written: &str) -> &str {
+    if written == "default" { "" } else { written }
+}
+
 /// The secrets of a file. No message has its lines.
 fn secrets(path: &std::path::Path, clusters: &[String]) -> Result<BTreeMap<String, String>, String> {
     let shown = path.display();
@@ -144,14 +148,14 @@ fn secrets(path: &std::path::Path, clusters: &[String]) -> Result<BTreeMap<Strin
         let (Some(name), Some(secret), None) = (words.next(), words.next(), words.next()) else {
             return Err(wrong("expected CLUSTER SECRET; `default` is the cluster of the path /"));
         };
-        let name = if name == "default" { "" } else { name };
+        let name = cluster_name(name);
         if !clusters.iter().any(|known| known == name) {
             return Err(wrong("there is no such cluster: add --cluster NAME"));
         }
         if secret.len() < MIN_SECRET {
-            return Err(wrong(
-                "the secret is shorter than 16 characters: write another one, by `openssl rand -hex 16`",
-            ));
+            return Err(wrong(&format!(
+                "the secret is shorter than {MIN_SECRET} characters: write another one, by `openssl rand -hex 16`"
+            )));
         }
         if secrets.insert(name.to_owned(), secret.to_owned()).is_some() {
             return Err(wrong("the cluster has a secret already"));

@@ -1,8 +1,6 @@
 //! What a sink sends to: one of the types of receivers.
 
-use std::time::Duration;
-
-use crate::config::{SinkReceiver, SinkSettings};
+use crate::config::{NatsSinkSettings, SinkReceiver, SinkSettings};
 use crate::sinks::nats::{NatsRoute, NatsSink};
 use crate::sinks::webhook::Webhook;
 use crate::sinks::{OutgoingEvent, SendFailure};
@@ -17,8 +15,8 @@ pub enum Outlet {
 
 impl Outlet {
     /// Opens nothing yet. `route` makes the way to a subject of NATS.
-    pub fn new(settings: &SinkSettings, route: impl FnOnce(&crate::config::NatsSinkSettings) -> NatsRoute) -> Outlet {
-        let timeout: Duration = settings.timeout;
+    pub fn new(settings: &SinkSettings, route: impl FnOnce(&NatsSinkSettings) -> NatsRoute) -> Outlet {
+        let timeout = settings.timeout;
         match &settings.to {
             SinkReceiver::Webhook(to) => Outlet::Webhook(Box::new(Webhook::new(to, timeout, settings.concurrency))),
             SinkReceiver::Nats(to) => Outlet::Nats(Box::new(NatsSink::new(route(to), timeout))),

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{EndpointId, Facet, Model, OnEmpty, PolicyId};
 use crate::snapshot::Snapshot;
-use crate::snapshot::remap::{ANY, Map, Names, PolicySet, endpoints_by_name};
+use crate::snapshot::remap::{Map, Names, PolicySet, endpoints_by_name};
 use crate::steering::{AnswerSource, Decision, Distribution, PathStep, Share, Tier};
 use crate::wire::Name;
 
@@ -73,29 +73,22 @@ impl Snapshot {
     /// The last good answers of all names that may need them, in the order of the files. An exclusive name needs none.
     pub fn last_good_by_name(&self) -> Vec<NamedAnswer> {
         let mut answers = Vec::new();
-        for zone in &self.model.zones {
-            for name in &zone.steered {
-                let policy = self.model.policy(name.policy);
-                if policy.exclusive.is_some() || !policy.on_empty.contains(&OnEmpty::LastGood) {
-                    continue;
-                }
-                let labels = &self.classes.locals(name.policy).labels;
-                for facet in self.policies.get(name.policy).into_iter().flat_map(|cells| &**cells) {
-                    for (cell, label) in facet.cells.iter().zip(labels) {
-                        let Some(good) = last_good(cell.decision()) else { continue };
-                        let tier =
-                            |tier: &Tier| tier.shares.iter().map(|share| NamedShare::of(share, &self.model)).collect();
-                        answers.push(NamedAnswer {
-                            zone: zone.apex.to_string(),
-                            name: name.label.clone(),
-                            rtype: facet.facet.as_str().to_owned(),
-                            class: if facet.cells.len() == 1 { ANY } else { label }.to_owned(),
-                            tiers: good.tiers.iter().map(tier).collect(),
-                        });
-                    }
-                }
-            }
-        }
+        let may_need_it = |policy: PolicyId| {
+            let policy = self.model.policy(policy);
+            policy.exclusive.is_none() && policy.on_empty.contains(&OnEmpty::LastGood)
+        };
+        let tier = |tier: &Tier| -> Vec<NamedShare> {
+            tier.shares.iter().map(|share| NamedShare::of(share, &self.model)).collect()
+        };
+        self.each_named_cell(may_need_it, |zone, name, facet, class, decision| {
+            answers.extend(last_good(decision).map(|good| NamedAnswer {
+                zone: zone.apex.to_string(),
+                name: name.label.clone(),
+                rtype: facet.as_str().to_owned(),
+                class: class.to_owned(),
+                tiers: good.tiers.iter().map(tier).collect(),
+            }));
+        });
         answers
     }
 

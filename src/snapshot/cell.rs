@@ -210,10 +210,9 @@ impl Cell {
         let first_len = records.first().map(len);
         self.record_len = first_len.filter(|first| *first > 0 && records.iter().all(|record| len(record) == *first));
         self.has_single_shares = tiers.iter().flat_map(|tier| &tier.shares).all(|share| share.count == 1);
-        let is_each_drawn = self.is_plain && self.has_single_shares;
         let count = match self.is_whole {
             true => twins.len().min(MAX_ANSWERS),
-            false if is_each_drawn && self.draws > 1 => records.len().min(self.draws).min(self.limit),
+            false if self.is_each_added() && self.draws > 1 => records.len().min(self.draws).min(self.limit),
             false => 0,
         };
         self.least_octets = count * records.iter().map(len).min().unwrap_or(0);
@@ -297,7 +296,12 @@ impl Cell {
 
     /// Whether each record is of another endpoint. Where every reply has all records, one endpoint may have several.
     pub fn has_distinct_slots(&self) -> bool {
-        self.is_plain && self.has_single_shares && !self.is_whole
+        self.is_each_added() && !self.is_whole
+    }
+
+    /// Whether each share that is drawn adds exactly one record.
+    fn is_each_added(&self) -> bool {
+        self.is_plain && self.has_single_shares
     }
 
     /// The slot of the record at an index of [`Cell::pick`].

@@ -12,7 +12,7 @@ mod index;
 mod targets;
 
 use crate::model::{Ecs, Model, PolicyId, ZoneId};
-use crate::wire::code::rtype::{self, CNAME};
+use crate::wire::code::rtype;
 use crate::wire::reply::Naming;
 use crate::wire::{Name, NameBuf, PREPARED_HEAD, SharedEnd, each_prepared};
 use epochs::EpochSlot;
@@ -342,9 +342,9 @@ impl<'t> NodeRef<'t> {
     /// with a CNAME has no other types but those of DNSSEC (RFC 2181, 10.1).
     pub fn rrset_or_cname(&self, rtype: u16) -> Option<RrsetRef<'t>> {
         if self.node().rrsets <= FEW {
-            return self.rrsets().find(|rrset| rrset.rtype() == rtype || rrset.rtype() == CNAME);
+            return self.rrsets().find(|rrset| rrset.rtype() == rtype || rrset.rtype() == rtype::CNAME);
         }
-        self.searched(rtype).or_else(|| self.searched(CNAME))
+        self.searched(rtype).or_else(|| self.searched(rtype::CNAME))
     }
 
     fn searched(&self, rtype: u16) -> Option<RrsetRef<'t>> {

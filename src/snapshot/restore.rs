@@ -99,7 +99,7 @@ impl<'a> ModelMemory<'a> {
         let label = &locals.labels[usize::from(class.0)];
         let of_file = || {
             let mut answers = self.answers.get(&(policy, facet))?.iter();
-            answers.find(|(of, _)| **of == **label || of == ANY).map(|(_, good)| good.clone())
+            answers.find(|(of, _)| is_for_class(of, label)).map(|(_, good)| good.clone())
         };
         let last_good = last_good.or_else(of_file);
         let standings = self.standings(policy, facet, label);
@@ -113,10 +113,14 @@ impl<'a> ModelMemory<'a> {
             Facet::Alias => of_facet(facet).or_else(|| of_facet(Facet::V4)).or_else(|| of_facet(Facet::V6)),
             Facet::V4 | Facet::V6 | Facet::Srv | Facet::Https | Facet::Svcb => of_facet(facet),
         };
-        let is_for_class = |of: &str| of == class || of == ANY;
-        let of_class = standings.unwrap_or_default().iter().filter(|(of, _)| is_for_class(of));
+        let of_class = standings.unwrap_or_default().iter().filter(|(of, _)| is_for_class(of, class));
         of_class.map(|(_, standing)| standing.clone()).collect()
     }
+}
+
+/// Whether what was stored for the class `of` is for `class`.
+fn is_for_class(of: &str, class: &str) -> bool {
+    of == class || of == ANY
 }
 
 /// Choices of the policies in `wanted` by policy and facet, in the ids of a model.

@@ -4,10 +4,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{MemberRef, Model, Moment, PoolId, SteeredName};
+use crate::model::{Facet, MemberRef, Model, Moment, PolicyId, PoolId, SteeredName, Zone};
 use crate::snapshot::remap::{ANY, PolicySet};
 use crate::snapshot::{NamedAnswer, NamedRecovery, Snapshot};
-use crate::steering::{Challenger, Standing};
+use crate::steering::{Challenger, Decision, Standing};
 
 /// What outlives a restart of the server. It is made from a [`Snapshot`] or read from the state directory, and
 /// [`Publisher::begin`](super::Publisher::begin) restores it.
@@ -93,29 +93,41 @@ impl Snapshot {
             let Challenger { members, since, due } = challenger;
             NamedChallenger { members: names(members), since: *since, due: *due }
         };
+        let is_wanted = |policy: PolicyId| wanted.has(policy) && self.resisting.has(policy);
+        self.each_named_cell(is_wanted, |zone, name, facet, class, decision| {
+            choices.extend(decision.standings.iter().map(|standing| NamedChoice {
+                standing: NamedStanding {
+                    zone: zone.apex.to_string(),
+                    name: name.label.clone(),
+                    rtype: facet.as_str().to_owned(),
+                    class: class.to_owned(),
+                    pool: self.model.pool(standing.pool).name.clone(),
+                    members: names(&standing.incumbents),
+                },
+                challenger: standing.challenger.as_ref().map(challenger),
+            }));
+        });
+        choices
+    }
+
+    /// Calls `each` for every cell of the names whose policy is wanted, in the order of the files: with the zone, the
+    /// name, the facet, the words of the class, and the decision.
+    pub(crate) fn each_named_cell(
+        &self,
+        is_wanted: impl Fn(PolicyId) -> bool,
+        mut each: impl FnMut(&Zone, &SteeredName, Facet, &str, &Decision),
+    ) {
         for zone in &self.model.zones {
-            let is_wanted = |name: &&SteeredName| wanted.has(name.policy) && self.resisting.has(name.policy);
-            for name in zone.steered.iter().filter(is_wanted) {
+            for name in zone.steered.iter().filter(|name| is_wanted(name.policy)) {
                 let labels = &self.classes.locals(name.policy).labels;
                 for facet in self.policies.get(name.policy).into_iter().flat_map(|cells| &**cells) {
                     for (cell, label) in facet.cells.iter().zip(labels) {
                         let class = if facet.cells.len() == 1 { ANY } else { label };
-                        choices.extend(cell.decision().standings.iter().map(|standing| NamedChoice {
-                            standing: NamedStanding {
-                                zone: zone.apex.to_string(),
-                                name: name.label.clone(),
-                                rtype: facet.facet.as_str().to_owned(),
-                                class: class.to_owned(),
-                                pool: self.model.pool(standing.pool).name.clone(),
-                                members: names(&standing.incumbents),
-                            },
-                            challenger: standing.challenger.as_ref().map(challenger),
-                        }));
+                        each(zone, name, facet.facet, class, cell.decision());
                     }
                 }
             }
         }
-        choices
     }
 
     /// Whether `before`, a snapshot of the same generation, has the same choices that resist change. It may be false

@@ -89,7 +89,7 @@ impl<'a> Edns<'a> {
         }
         let mut left = MAX_OPTIONS;
         let (mut subnet, mut cookie) = (None, None);
-        let is_whole = loop {
+        let mut is_sound = loop {
             let Some((head, after)) = rest.split_first_chunk::<4>() else { break rest.is_empty() };
             let head = u32::from_be_bytes(*head);
             let Some((data, next)) = after.split_at_checked((head & 0xFFFF) as usize).filter(|_| left > 0) else {
@@ -105,7 +105,6 @@ impl<'a> Edns<'a> {
                 _ => {}
             }
         };
-        let mut is_sound = is_whole;
         if let Some(data) = subnet {
             self.client_subnet = ClientSubnet::parse(data);
             is_sound &= self.client_subnet.is_some();

@@ -2,16 +2,13 @@
 
 use std::path::Path;
 
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
 use url::Url;
 
-use crate::source::{At, Problems, files, reason};
+use crate::config::nats::has_certificate;
+use crate::source::{At, Problems, reason};
 
 /// Longest URL in octets (RFC 9110, 4.1: servers should support 8,000 at least).
 pub(super) const MAX_URL: usize = 2048;
-/// Largest file of certificates (judgment: the system's store of all authorities has 200 KiB).
-const MAX_PEM: u64 = 1 << 20;
 
 pub(super) fn url(At { value, place }: At<String>, problems: &mut Problems) -> Option<Url> {
     match url_of(&value) {
@@ -46,9 +43,9 @@ fn url_of(written: &str) -> Result<Url, String> {
 
 /// An error where no certificate can be read: without one no receiver would be trusted.
 pub(super) fn check_authorities(written: &At<String>, shown: &Path, problems: &mut Problems) {
-    let message = match files::read(shown, MAX_PEM) {
-        Ok(text) if CertificateDer::pem_slice_iter(&text).next().is_some_and(|first| first.is_ok()) => return,
-        Ok(_) => format!("{}: no certificate in the form of PEM", shown.display()),
+    let message = match has_certificate(shown) {
+        Ok(true) => return,
+        Ok(false) => format!("{}: no certificate in the form of PEM", shown.display()),
         Err(error) => format!("can't read {}: {}", shown.display(), reason(&error)),
     };
     let problem = problems.error(&written.place, message);

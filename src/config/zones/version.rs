@@ -125,7 +125,7 @@ impl ZoneHistory {
         let is_of_zone = |of: &&Arc<DiscoveredPool>| sources.iter().any(|now| now.zone == of.zone);
         let before: Vec<_> = self.sources.iter().filter(is_of_zone).cloned().collect();
         let renamed = renamed_sources(&before, sources);
-        let stated = |of: &DiscoveredPool| self.discovered.get(&(of.zone.clone(), of.name.clone()));
+        let stated = |of: &DiscoveredPool| self.discovered.get(&of.key());
         let of_source = |(at, source): (usize, &Arc<DiscoveredPool>)| {
             let old = renamed.iter().find(|(_, now)| *now == at).and_then(|(old, _)| stated(&before[*old]));
             stated(source).or(old).map_or(&[][..], |stated| &**stated)

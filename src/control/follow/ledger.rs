@@ -1,7 +1,7 @@
 //! The last change of each target that was taken from a stream. A stream may have an older event after a newer one: a
 //! sink sends the events of different endpoints in any order, those of several servers too, and sends some twice. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -38,16 +38,19 @@ impl FollowLedger {
     /// Takes the events of a read, oldest first. Returns those to make: the last of each target, if it is newer than
     /// what was taken before.
     pub fn take(&mut self, events: Vec<FollowedEvent>) -> Vec<FollowedEvent> {
-        let mut wanted: Vec<(String, FollowedEvent)> = Vec::new();
+        let mut wanted: Vec<Option<FollowedEvent>> = Vec::new();
+        let mut places: HashMap<String, usize> = HashMap::new();
         for event in events {
             let key = key_of(&event.change);
             if !self.note(&key, &event.origin) {
                 continue;
             }
-            wanted.retain(|(known, _)| *known != key);
-            wanted.push((key, event));
+            if let Some(before) = places.insert(key, wanted.len()) {
+                wanted[before] = None;
+            }
+            wanted.push(Some(event));
         }
-        wanted.into_iter().map(|(_, event)| event).collect()
+        wanted.into_iter().flatten().collect()
     }
 
     /// Notes a change of a target; `false`: it is as old as the last one, or older.

@@ -10,8 +10,7 @@ use crate::control::command::FollowedChange;
 use crate::control::follow::is_follower;
 use crate::control::overrides::{MAX_WHY, duration_of, state_of};
 use crate::control::target::Target;
-use crate::fleet::events::{MAX_IN_MESSAGE, OverrideData};
-use crate::fleet::nats::token;
+use crate::fleet::events::{EventKind, MAX_IN_MESSAGE, OverrideData, SOURCE_PREFIX, SPEC_VERSION, source_of};
 use crate::model::{OverrideState, glob};
 use crate::printable::{cut, escaped};
 use crate::wire::Name;
@@ -23,9 +22,7 @@ const MAX_ID: usize = 512;
 /// How far the clock of an event may be ahead of the clock of the stream, and how much older than another source's
 /// event it may be, in seconds. Judgment: clocks that are synchronised differ by less.
 pub(super) const CLOCKS_DIFFER: f64 = 5.0;
-/// What the type of an event of an override is.
-const OVERRIDE: &str = "portolan.override";
-/// What has no override.
+/// The state in the event of an override that has ended.
 const NONE: &str = "none";
 
 /// Which events change something here.
@@ -86,7 +83,7 @@ pub enum EventUse {
     Refused(String, String),
 }
 
-/// An event as it is in a stream. What it has more is ignored.
+/// An event as it is in a stream. Other fields are ignored.
 #[derive(Deserialize)]
 struct WrittenEvent {
     specversion: String,
@@ -125,11 +122,10 @@ impl FollowRules {
         if id.len() > MAX_ID || source.len() > MAX_ID {
             return EventUse::Refused(String::new(), "its id or its source is too long".to_owned());
         }
-        let own = format!("/portolan/{}", token(&self.node));
-        if source == own {
+        if source == source_of(&self.node) {
             return EventUse::Ignored(IgnoredEvent::Own);
         }
-        if kind != OVERRIDE {
+        if EventKind::of_type(&kind) != Some(EventKind::Override) {
             return EventUse::Ignored(IgnoredEvent::Kind);
         }
         let is_follower = data["override"]["who"].as_str().is_some_and(is_follower);
@@ -137,15 +133,16 @@ impl FollowRules {
             return EventUse::Ignored(IgnoredEvent::Relayed);
         }
         let read = || {
-            if specversion != "1.0" {
-                return Err(format!("`{specversion}` is no version of CloudEvents that is read here: write 1.0"));
+            if specversion != SPEC_VERSION {
+                let wrong = format!("`{specversion}` is no version of CloudEvents that is read here");
+                return Err(format!("{wrong}: write {SPEC_VERSION}"));
             }
             let at = match &time {
                 Some(time) => time_of(time)?.min(stored_at + CLOCKS_DIFFER),
                 None => stored_at,
             };
-            // Of this program, another release may write more.
-            let is_strict = !source.starts_with("/portolan/");
+            // Another release of this program may write more fields.
+            let is_strict = !source.starts_with(SOURCE_PREFIX);
             let (change, is_confirmed) = self.change_of(&data["override"], at, now, is_strict)?;
             let number = id.rsplit_once('/').and_then(|(_, number)| number.parse().ok());
             let origin = EventOrigin { source: source.as_str().into(), number, at };

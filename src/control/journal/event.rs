@@ -80,8 +80,22 @@ impl JournalEvent {
 
     /// The same as a CloudEvent; `None` before it has a number.
     pub fn to_cloud_event(&self) -> Option<CloudEvent> {
-        let JournalEvent { id, at, kind, zone, endpoint, from, to, why, who, generation, .. } = self;
-        let JournalEvent { monitor, relayed, of_override, .. } = self;
+        let JournalEvent {
+            id,
+            at,
+            kind,
+            zone,
+            endpoint,
+            from,
+            to,
+            why,
+            who,
+            generation,
+            monitor,
+            relayed,
+            of_override,
+            region: _,
+        } = self;
         let some = |text: &String| (!text.is_empty()).then(|| text.clone());
         let data = EventData {
             endpoint: some(endpoint),

@@ -91,8 +91,8 @@ impl Journal {
         let recent = self.recent();
         let held = recent.held.iter().flatten().rev().cloned().map(Arc::new);
         let numbered = recent.unwritten.iter().rev().chain(recent.visible.iter().rev());
-        let numbered = numbered.map(|event| event.event.clone());
-        let of_endpoints = held.chain(numbered).filter(|event| event.kind != EventKind::Reload);
+        let all = held.chain(numbered.map(|event| event.event.clone()));
+        let of_endpoints = all.filter(|event| event.kind != EventKind::Reload);
         of_endpoints.take(RECENT_TRANSITIONS).collect()
     }
 

@@ -114,8 +114,12 @@ fn instead(renderer: Renderer<'_>, best: &Decision) -> String {
     if why.is_empty() && wanted == current {
         return format!(" gives {}{}", answer_text(model, served), all_the_same(renderer, &current));
     }
-    let why = if why.is_empty() { String::new() } else { format!(": {}", why.join("; ")) };
-    format!(" gives {} instead of {}{why}", answer_text(model, served), answer_text(model, best))
+    format!(" gives {} instead of {}{}", answer_text(model, served), answer_text(model, best), because(&why))
+}
+
+/// Reasons at the end of a sentence: `: one; another`.
+fn because(why: &[String]) -> String {
+    if why.is_empty() { String::new() } else { format!(": {}", why.join("; ")) }
 }
 
 /// Why endpoints are given that are out of service: `: fra1 is drained by alice; given because nothing better is left`.
@@ -125,8 +129,7 @@ fn all_the_same(renderer: Renderer<'_>, given: &[EndpointId]) -> String {
     let spared = spared.filter(|reason| matches!(reason.why, Why::OutOfServiceButGiven(_)));
     let name = |reason: &Reason| &renderer.model.endpoint(reason.endpoint).name;
     let why = spared.map(|reason| format!("{} is {}", name(reason), renderer.reason(reason)));
-    let why: Vec<String> = why.take(SHOWN).collect();
-    if why.is_empty() { String::new() } else { format!(": {}", why.join("; ")) }
+    because(&why.take(SHOWN).collect::<Vec<_>>())
 }
 
 /// The endpoints or records of a decision, as text.

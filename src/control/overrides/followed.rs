@@ -12,8 +12,8 @@ use crate::model::{Model, Override};
 const SAME_END: f64 = 0.01;
 
 impl Book {
-    /// Makes changes of `who`, in this order. Returns what changed: nothing for what is in force as it is wanted, so
-    /// the same events again change nothing. Also returns why some were refused, with their places in the list.
+    /// Makes changes of `who`, in this order. Returns which overrides changed, and why some changes were refused, with
+    /// their places in the list. What is in force already does not change, so events may be made again.
     ///
     /// An override that is made replaces that of the same target and zones, whoever made it, as one of the API does.
     /// One that ends must be of `who`: an operator's stays.
@@ -25,11 +25,11 @@ impl Book {
     ) -> (Vec<BeforeAndNow>, Vec<(usize, OverrideError)>) {
         let (mut edits, mut refused) = (Vec::new(), Vec::new());
         for (at, change) in changes.iter().enumerate() {
-            let FollowedChange { target, state, why, until, zones } = change.clone();
-            let Some(state) = state else {
-                edits.extend(self.end_followed(who, change).into_iter().map(|ended| (Some(ended), None)));
+            let Some(state) = change.state else {
+                edits.extend(self.end_followed(who, change).map(|ended| (Some(ended), None)));
                 continue;
             };
+            let FollowedChange { target, state: _, why, until, zones } = change.clone();
             let entry = Override { target, state, why, who: who.to_owned(), until, zones };
             if self.position_of(&entry).is_some_and(|place| is_same(&self.entries[place], &entry)) {
                 continue;
@@ -42,14 +42,13 @@ impl Book {
         (edits, refused)
     }
 
-    fn end_followed(&mut self, who: &str, change: &FollowedChange) -> Vec<Arc<Override>> {
+    fn end_followed(&mut self, who: &str, change: &FollowedChange) -> Option<Arc<Override>> {
         let (target, zones) = (Target::parse(&change.target), zone_set(change.zones.as_deref()));
         let ends = |entry: &Arc<Override>| {
             entry.who == who && target.is_written(&entry.target) && zone_set(entry.zones.as_deref()) == zones
         };
-        let (ended, others) = std::mem::take(&mut self.entries).into_iter().partition(ends);
-        self.entries = others;
-        ended
+        let at = self.entries.iter().position(ends)?;
+        Some(self.entries.remove(at))
     }
 }
 

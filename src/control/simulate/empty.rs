@@ -33,17 +33,11 @@ pub(super) fn empty_classes(
             for name in weights.names(policy) {
                 let of_zone = model.zone(name.0);
                 let (zone, label) = (of_zone.apex.to_string(), of_zone.steered[name.1].label.clone());
-                let mut groups: Vec<((EmptyAnswer, bool), Vec<String>)> = Vec::new();
-                for (facet, decision) in &clients.decisions {
-                    let rtype = facet.as_str().to_owned();
-                    let question = (zone.clone(), label.clone(), class.clone(), rtype.clone());
-                    let key = (answer_of(decision, || defaults.has(*name, *facet)), already.contains(&question));
-                    match groups.iter_mut().find(|(known, _)| *known == key) {
-                        Some((_, types)) => types.push(rtype),
-                        None => groups.push((key, vec![rtype])),
-                    }
-                }
-                for ((answer, already), types) in groups {
+                let answer = |facet: Facet, decision: &Decision| {
+                    let question = (zone.clone(), label.clone(), class.clone(), facet.as_str().to_owned());
+                    (answer_of(decision, || defaults.has(*name, facet)), already.contains(&question))
+                };
+                for ((answer, already), types) in types_by_answer(&clients.decisions, answer) {
                     if found.len() >= MAX_EMPTY {
                         left_out += 1;
                         continue;
@@ -64,6 +58,22 @@ pub(super) fn empty_classes(
         }
     }
     (found, left_out)
+}
+
+/// The types with the same answer, and for the same time, in the order of the decisions.
+fn types_by_answer(
+    decisions: &[(Facet, &Decision)],
+    mut answer: impl FnMut(Facet, &Decision) -> (EmptyAnswer, bool),
+) -> Vec<((EmptyAnswer, bool), Vec<String>)> {
+    let mut groups: Vec<((EmptyAnswer, bool), Vec<String>)> = Vec::new();
+    for (facet, decision) in decisions {
+        let (key, rtype) = (answer(*facet, decision), facet.as_str().to_owned());
+        match groups.iter_mut().find(|(known, _)| *known == key) {
+            Some((_, types)) => types.push(rtype),
+            None => groups.push((key, vec![rtype])),
+        }
+    }
+    groups
 }
 
 /// The clients of one class name. Nothing is eligible for some of them.

@@ -53,21 +53,21 @@ impl Drop for Driver {
 }
 
 impl Followed {
-    /// Makes what the source states of its set, and logs what came and went. Returns whether it is another thing.
+    /// Makes what the source states of its set, and logs what came and went. Returns whether that has changed.
     pub(super) fn restate(&mut self, parts: &HubParts) -> bool {
         let is_changed = std::mem::take(&mut self.is_changed);
         if !is_changed && self.leaving.is_empty() {
             return false;
         }
-        let (served, now) = (parts.links.snapshots.load_full(), clock::now());
+        let (served, at) = (parts.links.snapshots.load_full(), clock::now());
         let stated =
             if is_changed { endpoints_of(&self.spec, self.set.instances()) } else { self.stating.stated.clone() };
         let is_other = stated != self.stating.stated;
         let known = Served { model: &served.model, view: &served.view, spec: &self.spec };
         if is_other && !self.is_confirmed && !self.set.is_empty() {
-            self.leaving.replace([&self.stating.stated, &stated], &known, now);
+            self.leaving.replace([&self.stating.stated, &stated], &known, at);
         }
-        self.leaving.settle(&stated, &known, now);
+        self.leaving.settle(&stated, &known, at);
         if self.set.is_empty() {
             self.leaving.clear();
         }
@@ -88,7 +88,6 @@ impl Followed {
         let fell = stays().filter(|name| down(&stated, name) && !down(&before.stated, name));
         let rose = stays().filter(|name| !down(&stated, name) && down(&before.stated, name));
         let place = NoticePlace::of(&self.spec, parts);
-        let at = clock::now();
         self.notices.listed(&place, came, ("gone", "listed"), at);
         self.notices.listed(&place, went, ("listed", "gone"), at);
         self.notices.listed(&place, fell.map(String::as_str).collect(), ("up", "down"), at);

@@ -18,7 +18,7 @@ const LEAST_PAUSE: Duration = Duration::from_millis(100);
 /// The longest (judgment: a new instance waits no longer, however large the model is).
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
-/// What the hub follows, and by what it judges instances.
+/// What the hub follows, and what it needs to judge instances.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct WantedSources {
     pub(super) sources: Vec<Arc<DiscoveredPool>>,
@@ -42,7 +42,7 @@ impl WantedSources {
         WantedSources { sources: model.sources.clone(), regions: Arc::new(regions), names: Arc::new(names.collect()) }
     }
 
-    /// By what the instances of one of them are judged.
+    /// The rules for the instances of one of them.
     pub(super) fn rules(&self, spec: &Arc<DiscoveredPool>) -> InstanceRules {
         InstanceRules { spec: spec.clone(), regions: self.regions.clone(), names: self.names.clone() }
     }
@@ -159,8 +159,7 @@ fn sets_of(model: &Model) -> DiscoveredSets {
     let mut sets: std::collections::BTreeMap<_, Vec<_>> = std::collections::BTreeMap::new();
     for discovered in model.endpoints.iter().filter_map(|endpoint| endpoint.discovered.as_ref()) {
         let Some(source) = model.sources.get(discovered.source as usize) else { continue };
-        let key = (source.zone.clone(), source.name.clone());
-        sets.entry(key).or_default().push(discovered.endpoint.clone());
+        sets.entry(source.key()).or_default().push(discovered.endpoint.clone());
     }
     sets.into_iter().map(|(key, endpoints)| (key, endpoints.into())).collect()
 }

@@ -1,7 +1,7 @@
 //! Follows all sources: runs their drivers, applies what they send to their sets, and publishes what they state. It
 //! decides nothing: the pure parts of [`crate::discovery`] do.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -108,18 +108,17 @@ impl Hub {
     /// Follows the sources of the model, and no others. One that was renamed has the set from before.
     fn follow(&mut self) {
         let wanted = self.wanted.borrow_and_update().clone();
-        let key_of = |spec: &DiscoveredPool| (spec.zone.clone(), spec.name.clone());
         let before: Vec<Arc<DiscoveredPool>> = self.sources.values().map(|followed| followed.spec.clone()).collect();
         for (old, new) in renamed_sources(&before, &wanted.sources) {
             let (old, new) = (&before[old], &wanted.sources[new]);
-            if let Some(followed) = self.sources.remove(&key_of(old)) {
+            if let Some(followed) = self.sources.remove(&old.key()) {
                 let (source, zone, was) = (new.shown(), new.zone.to_string(), old.shown());
                 tracing::info!(source, zone, was, "a source has another name, and the endpoints from before");
-                self.sources.insert(key_of(new), followed);
+                self.sources.insert(new.key(), followed);
                 self.is_unsaved = true;
             }
         }
-        let keys: Vec<SourceKey> = wanted.sources.iter().map(|spec| key_of(spec)).collect();
+        let keys: Vec<SourceKey> = wanted.sources.iter().map(|spec| spec.key()).collect();
         let links = &self.parts.links;
         self.sources.retain(|key, followed| {
             let is_wanted = keys.contains(key);
@@ -129,7 +128,7 @@ impl Hub {
             is_wanted
         });
         for spec in &wanted.sources {
-            let (key, rules) = (key_of(spec), wanted.rules(spec));
+            let (key, rules) = (spec.key(), wanted.rules(spec));
             match self.sources.remove(&key) {
                 Some(before) => self.change(key, before, rules),
                 None => self.begin(key, rules),
@@ -141,15 +140,15 @@ impl Hub {
     fn begin(&mut self, key: SourceKey, rules: InstanceRules) {
         let spec = rules.spec.clone();
         let mut set = SourceSet::judged_by(rules);
-        let mut since = HashMap::new();
+        let mut restored_at = None;
         if let Some(row) = self.restored.remove(&key) {
             let now = Now::read();
             let age = Duration::try_from_secs_f64(now.unix - row.at).unwrap_or_default();
-            let at = row.at;
+            restored_at = Some(row.at);
             set.restore(row.instances, now.moment - age, now.moment);
-            since = endpoints_of(&spec, set.instances()).endpoints.iter().map(|of| (of.name.clone(), at)).collect();
         }
         let stated = endpoints_of(&spec, set.instances());
+        let since = stated.endpoints.iter().filter_map(|of| Some((of.name.clone(), restored_at?))).collect();
         let stating = Arc::new(SourceStating { stated, since, leaving: Vec::new() });
         let driver = self.drive(&key, &spec);
         let notices = SourceNotices::default();
@@ -244,8 +243,7 @@ impl Hub {
         }
         let now = clock::now();
         let wanted = self.wanted.borrow().clone();
-        let entry =
-            |spec: &Arc<DiscoveredPool>| Some(self.sources.get(&(spec.zone.clone(), spec.name.clone()))?.entry(now));
+        let entry = |spec: &Arc<DiscoveredPool>| Some(self.sources.get(&spec.key())?.entry(now));
         self.parts.board.entries.store(Arc::new(wanted.sources.iter().filter_map(entry).collect()));
         self.is_unsaved |= is_other;
         let known = |(key, followed): (&SourceKey, &Followed)| {

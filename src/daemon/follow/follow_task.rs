@@ -19,9 +19,9 @@ use crate::model::Moment;
 
 /// How often the stream is read when nothing announces a message (judgment: a copy of a stream announces nothing).
 const READ_EVERY: Duration = Duration::from_secs(1);
-/// How often it is looked at whether the stream is still the same one (judgment).
+/// How often the task checks whether the stream is still the same one (judgment).
 const LOOK_EVERY: Duration = Duration::from_secs(20);
-/// After an announced message: when it is looked for. It may take some time until the stream has it.
+/// The pauses before the reads after an announced message: it may take some time until the stream has it.
 const LOOKS: [Duration; 4] =
     [Duration::ZERO, Duration::from_millis(20), Duration::from_millis(100), Duration::from_millis(500)];
 /// The time from a read that failed to the next one (judgment).
@@ -52,7 +52,7 @@ pub(super) struct FollowTask {
 struct StreamReader {
     link: NatsLink,
     place: FollowPlace,
-    /// The stream, and whether it may be read directly; `None`: it has to be looked at.
+    /// The stream, and whether it may be read directly; `None`: it must be found again.
     stream: Option<(FollowedStream, bool)>,
     looked_at: Moment,
 }
@@ -110,7 +110,7 @@ impl FollowTask {
         let before = followed.place.next();
         for pause in LOOKS {
             tokio::time::sleep(pause).await;
-            // Whatever else is announced by now is read together.
+            // All messages that are announced by now are read together.
             while announced.next().now_or_never().is_some_and(|message| message.is_some()) {}
             if self.read(followed).await.is_err() || followed.place.next() != before {
                 return;
@@ -142,9 +142,7 @@ impl FollowTask {
                 followed.place.last = followed.place.last.min(followed.place.next().saturating_sub(1));
                 return Ok(());
             }
-            self.board.update(self.at, |report| {
-                report.behind = (followed.place.last + 1).saturating_sub(followed.place.next());
-            });
+            self.board.update(self.at, |report| report.behind = followed.place.behind());
         }
     }
 
@@ -162,13 +160,13 @@ impl FollowTask {
         Ok((stream, is_direct))
     }
 
-    /// Makes the overrides of these messages, and stores the position. An error is the end of the server.
+    /// Makes the overrides of these messages, and stores the position. An error: the server stops.
     async fn take(&self, place: &mut FollowPlace, messages: Vec<StoredMessage>) -> Result<(), String> {
         let Some(last) = messages.last().map(|message| message.sequence) else { return Ok(()) };
+        let Some(mut saved) = place.saved.clone() else { return Ok(()) };
         let now = clock::unix_seconds();
-        let next = place.next();
         let (mut events, mut ignored) = (Vec::new(), 0);
-        for message in messages.iter().filter(|message| message.sequence >= next) {
+        for message in messages.iter().filter(|message| message.sequence >= saved.next) {
             let stored_at = if message.stored_at > 0.0 { message.stored_at } else { now };
             for of in self.rules.uses_of(&message.payload, stored_at, now) {
                 match of {
@@ -178,15 +176,14 @@ impl FollowTask {
                 }
             }
         }
-        let Some(mut saved) = place.saved.clone() else { return Ok(()) };
         let count = events.len();
         let wanted = saved.ledger.take(events);
         ignored += count - wanted.len();
         let mut is_saved = true;
         for group in groups(wanted) {
-            let (applied, of_group, is_on_disk) = self.make(group).await?;
+            let (applied, unchanged, is_on_disk) = self.make(group).await?;
             is_saved &= is_on_disk;
-            ignored += of_group;
+            ignored += unchanged;
             self.board.update(self.at, |report| report.applied += applied as u64);
         }
         saved.next = last + 1;
@@ -259,18 +256,15 @@ impl FollowTask {
             (None, Some(_)) => FollowState::Gap,
             (None, None) => FollowState::Ok,
         };
-        let (follow, mut before) = (&*self.settings.name, FollowState::Waiting);
-        let is_new = |report: &crate::control::follow::FollowReport| report.problem != problem;
-        let mut is_other = false;
+        let (follow, mut before, mut is_other) = (&*self.settings.name, FollowState::Waiting, false);
         self.board.update(self.at, |report| {
-            before = report.state;
-            is_other = is_new(report);
-            report.state = state;
+            before = std::mem::replace(&mut report.state, state);
+            is_other = report.problem != problem;
             report.missed = place.missed;
             if let Some(saved) = &place.saved {
                 report.position = saved.next.saturating_sub(1);
             }
-            report.behind = (place.last + 1).saturating_sub(place.next());
+            report.behind = place.behind();
             report.problem = problem.clone().or_else(|| place.gap.clone());
         });
         match (before, state) {
@@ -290,7 +284,8 @@ impl FollowTask {
 fn groups(events: Vec<FollowedEvent>) -> Vec<Vec<FollowedEvent>> {
     let mut groups: Vec<Vec<FollowedEvent>> = Vec::new();
     for event in events {
-        match groups.last_mut().filter(|group| event.is_confirmed && group.iter().all(|other| other.is_confirmed)) {
+        // Either all events of a group are confirmed, or it has only one. None is empty.
+        match groups.last_mut().filter(|group| event.is_confirmed && group[0].is_confirmed) {
             Some(group) => group.push(event),
             None => groups.push(vec![event]),
         }

@@ -12,12 +12,13 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{FollowSettings, NatsServers, Settings};
+use crate::config::{FollowSettings, Settings};
 use crate::control::command::Command;
 use crate::control::follow::{FollowBoard, FollowReport, FollowRules, who_of};
 use crate::daemon::runtimes::{OwnRuntime, follow_threads};
+use crate::daemon::sinks::connection_of;
 use crate::daemon::state::StateDir;
-use crate::fleet::nats::{NatsUse, Subjects, own_inbox};
+use crate::fleet::nats::NatsUse;
 
 use follow_task::FollowTask;
 use positions::FollowPositions;
@@ -52,7 +53,7 @@ impl Follows {
         let positions = FollowPositions::of(state.clone(), loaded, &names);
         let board = Arc::new(FollowBoard::of(settings.follows.iter().map(|follow| report_of(follow, settings))));
         let task = |(at, follow): (usize, &FollowSettings)| {
-            let (servers, inbox) = connection_of(follow, settings);
+            let (servers, inbox) = connection_of(follow.servers.as_ref(), settings);
             FollowTask {
                 at,
                 settings: follow.clone(),
@@ -96,19 +97,8 @@ impl Follows {
     }
 }
 
-/// The servers, and the beginning of the subjects of replies. Without servers of its own, a stream is read with the
-/// rights of the node in its fleet.
-fn connection_of(follow: &FollowSettings, settings: &Settings) -> (NatsServers, String) {
-    match (&follow.servers, &settings.fleet) {
-        (None, Some(fleet)) => (fleet.nats.clone(), Subjects::of(&fleet.cluster).inbox(&settings.node)),
-        (Some(servers), _) => (servers.clone(), own_inbox(&settings.node)),
-        // The settings are refused then.
-        (None, None) => (NatsServers { urls: Vec::new(), credentials: None, tls: None }, own_inbox(&settings.node)),
-    }
-}
-
 fn report_of(follow: &FollowSettings, settings: &Settings) -> FollowReport {
-    let (servers, _) = connection_of(follow, settings);
+    let (servers, _) = connection_of(follow.servers.as_ref(), settings);
     let from = format!("{} on {}", follow.subject, servers.shown());
     FollowReport { name: follow.name.clone(), kind: NATS.to_owned(), from, ..FollowReport::default() }
 }

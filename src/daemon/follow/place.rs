@@ -63,6 +63,11 @@ impl FollowPlace {
     pub(super) fn next(&self) -> u64 {
         self.saved.as_ref().map_or(1, |saved| saved.next)
     }
+
+    /// How many messages the stream is known to have from the next one on.
+    pub(super) fn behind(&self) -> u64 {
+        (self.last + 1).saturating_sub(self.next())
+    }
 }
 
 #[cfg(test)]

@@ -111,20 +111,22 @@ impl Sinks {
     }
 }
 
-/// The way to a subject of NATS. Without servers of its own, a sink has the rights of the node in its fleet.
+/// The way to a subject of NATS.
 fn route_of(sink: &str, to: &NatsSinkSettings, settings: &Settings) -> NatsRoute {
-    let (node, subject) = (&settings.node, to.subject.clone());
-    let name = format!("{} {sink}", NatsUse::Sink.name(node));
-    match (&to.servers, &settings.fleet) {
-        (None, Some(fleet)) => {
-            let inbox = Subjects::of(&fleet.cluster).inbox(node);
-            NatsRoute { servers: fleet.nats.clone(), subject, name, inbox }
-        }
-        (servers, _) => {
-            let none = NatsServers { urls: Vec::new(), credentials: None, tls: None };
-            let (servers, inbox) = (servers.clone().unwrap_or(none), own_inbox(node));
-            NatsRoute { servers, subject, name, inbox }
-        }
+    let (servers, inbox) = connection_of(to.servers.as_ref(), settings);
+    let name = format!("{} {sink}", NatsUse::Sink.name(&settings.node));
+    NatsRoute { servers, subject: to.subject.clone(), name, inbox }
+}
+
+/// The NATS servers of a sink or of a stream that is followed, and the beginning of the subjects of replies. Without
+/// servers of its own, it uses those of the fleet, with the rights of the node there.
+pub(crate) fn connection_of(own: Option<&NatsServers>, settings: &Settings) -> (NatsServers, String) {
+    let node = &settings.node;
+    match (own, &settings.fleet) {
+        (Some(servers), _) => (servers.clone(), own_inbox(node)),
+        (None, Some(fleet)) => (fleet.nats.clone(), Subjects::of(&fleet.cluster).inbox(node)),
+        // The settings are refused then.
+        (None, None) => (NatsServers::default(), own_inbox(node)),
     }
 }
 

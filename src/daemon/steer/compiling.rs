@@ -106,6 +106,7 @@ impl Compiling {
 impl Steer {
     /// Starts to compile a generation whose new checks have been probed.
     pub(super) fn compile(&mut self, mut coming: ComingGeneration) -> Compiling {
+        // The round has ended, and its span with it.
         coming.probing = Span::none();
         let step = info_span!(target: WORK, parent: &self.reloads.span, "compile");
         let (world, model, identity) = (self.newest(), coming.model.clone(), coming.identity.clone());

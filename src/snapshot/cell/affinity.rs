@@ -43,8 +43,8 @@ impl Cell {
     /// Draws several shares of at most [`FEW`]. `false`: they are few, or not in one choice, and nothing was drawn.
     #[inline(never)]
     fn draw_sorted(&self, tier: &CellTier, race: &Race, draw: &mut Draw, net: ClientNet) -> bool {
-        // Each share that is drawn adds one record, or else nobody knows how many are needed.
-        let is_each_added = self.is_plain && self.has_single_shares;
+        // The number of shares that are needed is known only if each adds one record.
+        let is_each_added = self.is_each_added();
         let left = self.draws.saturating_sub(draw.draws).min(self.limit.saturating_sub(draw.picks.len()));
         let count = if is_each_added { left } else { tier.shares.len() };
         let Some(sorted) = race.sorted(count, net.number) else { return false };

@@ -19,8 +19,8 @@ pub struct Position {
     is_below_zone: bool,
 }
 
-/// Names with more endpoints have their targets compared when they are drawn: a bound for the time of a load, which
-/// compares each with each name. Judgment: few names have as many aliases.
+/// A load compares a name with the targets of so many endpoints at most, so that it does not take long; targets of a
+/// name with more are compared when they are drawn. Judgment: few names have as many aliases.
 const MOST_ALIASES: usize = 64;
 
 /// No targets, where the place of the first is meant.

@@ -16,8 +16,7 @@ impl ReplyWriter<'_> {
         if rrset.least_len > self.room() {
             return Err(Full);
         }
-        let rtype = rrset.records.get(2..4).map_or(0, |rtype| u16::from_be_bytes([rtype[0], rtype[1]]));
-        let (before, names) = compressed_names(rtype);
+        let (before, names) = compressed_names(rtype_of(rrset.records));
         if names == 1 {
             return self.naming_one(section, owner, rrset, before, ttl_cap);
         }
@@ -124,11 +123,15 @@ impl ReplyWriter<'_> {
 pub fn least_len(records: &[u8], ends: &[SharedEnd]) -> usize {
     let mut ends = ends.iter();
     let of_record = |record: &[u8]| {
-        let rtype = record.get(2..4).map_or(0, |rtype| u16::from_be_bytes([rtype[0], rtype[1]]));
-        let (_, names) = compressed_names(rtype);
+        let (_, names) = compressed_names(rtype_of(record));
         record.len() - ends.by_ref().take(names).map(SharedEnd::saved).sum::<usize>().min(record.len())
     };
     each_prepared(records).map(of_record).sum()
+}
+
+/// The type of the first of these prepared records; 0 if there is none.
+fn rtype_of(records: &[u8]) -> u16 {
+    records.get(2..4).map_or(0, |rtype| u16::from_be_bytes([rtype[0], rtype[1]]))
 }
 
 /// The first `len` octets of `to`, after the first `literal` octets of `from` have been copied there; `None` if either
