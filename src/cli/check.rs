@@ -65,7 +65,7 @@ pub(super) fn run(args: &CheckArgs) -> ExitCode {
 fn check(file: &Path, is_terminal: bool) -> Checked {
     let (problems, result) = match config::load(Some(file), &Flags::default()) {
         Ok(loaded) => {
-            let notes = config::notes(file, &loaded);
+            let notes = [config::kubeconfig::problems(&loaded.model), config::notes(file, &loaded)].concat();
             let counts = (loaded.model.zones.len(), loaded.model.endpoints.len());
             ([loaded.warnings, notes].concat(), Ok(counts))
         }

@@ -19,6 +19,7 @@ mod guard;
 mod in_force;
 mod interfaces;
 mod keys;
+pub mod kubeconfig;
 mod limits;
 mod load;
 mod log;

@@ -157,7 +157,7 @@ impl Prepared {
         let allowed = allowed.map(|path| FileNeed { path: path.into(), want: Want::Run });
         let of_sinks = self.settings.sinks.iter().flat_map(SinkSettings::files);
         let of_follows = self.settings.follows.iter().flat_map(FollowSettings::files);
-        let of_sources = self.model.sources.iter().flat_map(|source| source.files()).cloned();
+        let of_sources = self.model.sources.iter().flat_map(|source| source.files().cloned());
         let named = of_fleet.chain(of_sinks).chain(of_follows).chain(of_sources).map(to_read);
         read.chain(trust_stores()).chain(programs).chain(named).chain(allowed).collect()
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{CheckView, EndpointId};
+use crate::model::{CheckView, EndpointId, SourceTls};
 use crate::wire::Name;
 
 /// One `[discover.NAME]` of a zone.
@@ -67,11 +67,14 @@ impl DiscoveredPool {
             SourceSpec::Consul(of) => (of.token_file.as_ref(), Some(&of.tls)),
             SourceSpec::Etcd(of) => (of.password_file.as_ref(), Some(&of.tls)),
             SourceSpec::Http(of) => (of.token_file.as_ref(), Some(&of.tls)),
-            SourceSpec::Kubernetes(of) => (of.token_file.as_ref(), Some(&of.tls)),
+            SourceSpec::Kubernetes(of) => match &of.access {
+                KubernetesAccess::Address { token_file, tls, .. } => (token_file.as_ref(), Some(tls)),
+                KubernetesAccess::Kubeconfig { file, .. } => (Some(file), None),
+                KubernetesAccess::Pod => (None, None),
+            },
             SourceSpec::Dns(_) => (None, None),
         };
-        let of_tls = tls.into_iter().flat_map(|tls| [&tls.ca, &tls.cert, &tls.key]).flatten();
-        secret.into_iter().chain(of_tls)
+        secret.into_iter().chain(tls.into_iter().flat_map(SourceTls::files))
     }
 
     /// Whether it reads the same as `other`, and makes the same of it. Only their names differ.
@@ -199,40 +202,40 @@ pub struct HttpSource {
 /// `type = "kubernetes"`: the EndpointSlices of a Service.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct KubernetesSource {
-    /// The API: `https://HOST:PORT`; a path before `/apis` is possible.
-    pub address: String,
-    /// The namespace of the Service.
-    pub namespace: String,
+    /// Where the API is, and who this server is there.
+    pub access: KubernetesAccess,
+    /// The namespace of the Service; `None`: that of the context or of the pod, or else `default`.
+    pub namespace: Option<String>,
     /// The Service.
     pub service: String,
     /// The name of the port that is probed; `None`: the first one.
     pub port_name: Option<String>,
     /// The regions of zones (`topology.kubernetes.io/zone`).
     pub zones: BTreeMap<String, String>,
-    /// The file with a bearer token; read again with each request.
-    pub token_file: Option<PathBuf>,
-    /// For `https`.
-    pub tls: SourceTls,
 }
 
-/// `tls` of a source.
+/// Where the API of a cluster is, and who this server is there.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct SourceTls {
-    /// A PEM file of the authorities to trust; `None`: those of the system.
-    pub ca: Option<PathBuf>,
-    /// A PEM file with the client's certificate.
-    pub cert: Option<PathBuf>,
-    /// A PEM file with its key.
-    pub key: Option<PathBuf>,
-    /// Whether the server's certificate is checked.
-    pub verify: bool,
-}
-
-impl Default for SourceTls {
-    /// The system's authorities, no certificate of the client's.
-    fn default() -> SourceTls {
-        SourceTls { ca: None, cert: None, key: None, verify: true }
-    }
+pub enum KubernetesAccess {
+    /// The keys of the source say it.
+    Address {
+        /// `https://HOST:PORT`; a path before `/apis` is possible.
+        address: String,
+        /// The file with a bearer token; read again with each request.
+        token_file: Option<PathBuf>,
+        /// For `https`.
+        tls: SourceTls,
+    },
+    /// A kubeconfig says it; read again with each request.
+    Kubeconfig {
+        /// The file.
+        file: PathBuf,
+        /// The context; `None`: the current one of the file.
+        context: Option<String>,
+    },
+    /// The cluster in which this server is a pod says it, by variables of the environment and the files of the pod's
+    /// service account.
+    Pod,
 }
 
 /// What the values of an instance are read from.

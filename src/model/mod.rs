@@ -21,6 +21,7 @@ pub mod pool;
 pub mod quorum;
 pub mod ramp;
 pub mod rate_limit;
+mod source_tls;
 pub mod spans;
 pub mod steering;
 pub mod time;
@@ -37,8 +38,8 @@ pub use cycle::{Cycle, PassedTurns};
 pub use digested::Digested;
 pub use discovery::{
     ConsulSource, Discovered, DiscoveredEndpoint, DiscoveredPool, DiscoveredSets, DnsSource, EtcdSource, HealthRule,
-    HttpSource, KubernetesSource, MAX_INSTANCES, Mapping, Mappings, SourceSpec, SourceTls, Stated, StatedByEndpoint,
-    renamed_sources,
+    HttpSource, KubernetesAccess, KubernetesSource, MAX_INSTANCES, Mapping, Mappings, SourceSpec, Stated,
+    StatedByEndpoint, renamed_sources,
 };
 pub use evidence::{Evidence, EvidenceBook, EvidenceSource};
 pub use facts::{Database, Facts, FileStamp, Point};
@@ -59,6 +60,7 @@ pub use pool::{AdminState, AnswerRdata, Answerable, Band, Endpoint, Facet, Judge
 pub use quorum::{Need, Quorum};
 pub use ramp::{Growth, Recovery};
 pub use rate_limit::RateLimit;
+pub use source_tls::{Pem, SourceTls};
 pub use steering::{Gives, RankedBy, Steering};
 pub use time::Moment;
 pub use timing::Timing;

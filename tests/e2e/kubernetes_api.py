@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 class KubernetesApi:
     """with KubernetesApi() as api: api.put("web-1", [pod("web-a", "192.0.2.1")])"""
 
-    def __init__(self, token=None):
+    def __init__(self, token=None, tls=None):
         self.changed = threading.Condition()
         self.version, self.oldest, self.slices, self.events = 100, 0, {}, []
         self.token, self.lists, self.watches, self.is_open = token, 0, 0, True
@@ -27,8 +27,11 @@ class KubernetesApi:
 
         self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.server.daemon_threads = True
+        if tls:
+            # The handshake is in the thread of the connection, so that a client that does none holds up nobody.
+            self.server.socket = tls.wrap_socket(self.server.socket, server_side=True, do_handshake_on_connect=False)
         threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True).start()
-        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
+        self.url = f"http{'s' if tls else ''}://127.0.0.1:{self.server.server_address[1]}"
 
     def __enter__(self):
         return self

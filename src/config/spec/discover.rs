@@ -3,7 +3,7 @@
 mod values;
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use serde_json::{Value as Json, json};
@@ -14,8 +14,8 @@ use crate::config::keys::{
     number, object, text, texts,
 };
 use crate::model::{
-    ConsulSource, DiscoveredPool, DnsSource, EtcdSource, HealthRule, HttpSource, KubernetesSource, MAX_INSTANCES,
-    Mapping, Mappings, SourceSpec, SourceTls,
+    ConsulSource, DiscoveredPool, DnsSource, EtcdSource, HealthRule, HttpSource, KubernetesAccess, KubernetesSource,
+    MAX_INSTANCES, Mapping, Mappings, Pem, SourceSpec, SourceTls,
 };
 use crate::source::{At, ManualSection, Problems, listed};
 use crate::wire::Name;
@@ -58,8 +58,10 @@ const TYPES: [(&str, SourceType); 5] = [
 const MISSING: [(&str, &str); 1] = [("kafka", "use type = \"etcd\" with `overrides`, or the API of overrides")];
 
 /// The keys that only some types have.
-const OWN_KEYS: [(&str, &[SourceType]); 19] = [
+const OWN_KEYS: [(&str, &[SourceType]); 21] = [
     ("address", &[SourceType::Consul, SourceType::Kubernetes]),
+    ("kubeconfig", &[SourceType::Kubernetes]),
+    ("context", &[SourceType::Kubernetes]),
     ("service", &[SourceType::Consul, SourceType::Kubernetes]),
     ("namespace", &[SourceType::Kubernetes]),
     ("port_name", &[SourceType::Kubernetes]),
@@ -111,8 +113,15 @@ keys! {
         /// when the source lists less than this share of what it had a minute ago, what disappeared stays, until
         /// `portolan reload --confirm-removal`; 0 to 1, 0: never
         min_keep: f64 = number(0.0..=1.0, "0.5"), default 0.5;
-        /// consul: the agent, `"http://127.0.0.1:8500"` or `https`. kubernetes: the API, `"https://10.0.0.1:6443"`
-        address: String = text("\"http://127.0.0.1:8500\"").then(base_url);
+        /// consul: the agent, `"http://127.0.0.1:8500"` or `https`. kubernetes: the API, `"https://10.0.0.1:6443"`,
+        /// where no `kubeconfig` says it
+        address: String = text("\"http://127.0.0.1:8500\"").then(base_url),
+            note "kubernetes: that of the cluster in which this server is a pod";
+        /// kubernetes: a kubeconfig, which says where the API is and who this server is there, relative to this file;
+        /// it is read again for each request
+        kubeconfig: String = text("\"eu.kubeconfig\"").then(file);
+        /// kubernetes: the context of the kubeconfig
+        context: String = text("\"eu\"").then(plain), note "its `current-context`";
         /// consul, kubernetes: the service
         service: String = text("\"web\"").then(plain);
         /// consul: the datacenters to read, all together
@@ -120,7 +129,7 @@ keys! {
         /// consul: only instances with this tag
         tag: String = text("\"public\"").then(plain);
         /// kubernetes: the namespace of the service
-        namespace: String = text("\"shop\"").then(plain), note "`\"default\"`";
+        namespace: String = text("\"shop\"").then(plain), note "that of the context or the pod, or `\"default\"`";
         /// kubernetes: the name of the port to probe
         port_name: String = text("\"http\"").then(plain), note "the first one";
         /// kubernetes: the regions of zones, `{ eu-west-1a = "eu-west" }`: the field `region` of an endpoint
@@ -188,14 +197,15 @@ impl Table for DiscoverSpec {
         // What refers to it is no further problem.
         let Some(of) = self.of.as_ref().map(|at| at.value) else { return true };
         self.check_own_keys(of, problems);
+        if of == SourceType::Kubernetes {
+            self.check_access(problems);
+        }
         let has_overrides = of == SourceType::Etcd && self.has("overrides");
         let needed: &[(&str, &str)] = match of {
             SourceType::Consul => {
                 &[("address", "address = \"http://127.0.0.1:8500\""), ("service", "service = \"web\"")]
             }
-            SourceType::Kubernetes => {
-                &[("address", "address = \"https://10.0.0.1:6443\""), ("service", "service = \"web\"")]
-            }
+            SourceType::Kubernetes => &[("service", "service = \"web\"")],
             SourceType::Etcd if has_overrides => &[("endpoints", "endpoints = [\"http://127.0.0.1:2379\"]")],
             SourceType::Etcd => {
                 &[("endpoints", "endpoints = [\"http://127.0.0.1:2379\"]"), ("prefix", "prefix = \"/services/web/\"")]
@@ -258,6 +268,26 @@ impl DiscoverSpec {
         }
     }
 
+    /// The errors of keys that exclude each other, or belong to another one.
+    fn check_access(&self, problems: &mut Problems) {
+        if self.has("kubeconfig") {
+            for key in ["address", "token_file", "tls"] {
+                let Some(place) = self.place_of(key) else { continue };
+                let problem = problems.error(place, format!("`{key}` and `kubeconfig` exclude each other"));
+                problem.hint("the kubeconfig says it: leave one of them out");
+            }
+            return;
+        }
+        if let Some(place) = self.place_of("context") {
+            problems.error(place, "`context` is for `kubeconfig`, and there is none").hint("write `kubeconfig` too");
+        }
+        for key in ["token_file", "tls"].into_iter().filter(|_| self.lacks("address")) {
+            let Some(place) = self.place_of(key) else { continue };
+            let problem = problems.error(place, format!("`{key}` is for `address`, and there is none"));
+            problem.hint("write `address = \"https://10.0.0.1:6443\"`; a pod has a token and a certificate of its own");
+        }
+    }
+
     /// The source for the model; `None` if something of it is wrong. Files are relative to `dir`. Whether it needs a
     /// port depends on its monitor.
     pub(in crate::config) fn discovered(&self, zone: &Name, dir: &Path) -> Option<DiscoveredPool> {
@@ -285,13 +315,17 @@ impl DiscoverSpec {
                 tls,
             }),
             SourceType::Kubernetes => SourceSpec::Kubernetes(KubernetesSource {
-                address: text(&self.address)?,
-                namespace: text(&self.namespace).unwrap_or_else(|| "default".to_owned()),
+                access: match (path(&self.kubeconfig), text(&self.address)) {
+                    (Some(file), _) => KubernetesAccess::Kubeconfig { file, context: text(&self.context) },
+                    (None, Some(address)) => {
+                        KubernetesAccess::Address { address, token_file: path(&self.token_file), tls }
+                    }
+                    (None, None) => KubernetesAccess::Pod,
+                },
+                namespace: text(&self.namespace),
                 service: text(&self.service)?,
                 port_name: text(&self.port_name),
                 zones: self.zones.as_ref().map(|at| at.value.clone()).unwrap_or_default(),
-                token_file: path(&self.token_file),
-                tls,
             }),
             SourceType::Dns => SourceSpec::Dns(DnsSource {
                 name: self.queried.as_ref()?.value.clone(),
@@ -329,8 +363,14 @@ impl DiscoverSpec {
 
 impl TlsFileKeys {
     fn files(&self, dir: &Path) -> SourceTls {
-        let file = |at: &Option<At<String>>| at.as_ref().map(|at| -> PathBuf { dir.join(&at.value) });
-        SourceTls { ca: file(&self.ca), cert: file(&self.cert), key: file(&self.key), verify: *self.verify }
+        let file = |at: &Option<At<String>>| at.as_ref().map(|at| Pem::in_dir(dir, &at.value));
+        SourceTls {
+            ca: file(&self.ca),
+            cert: file(&self.cert),
+            key: file(&self.key),
+            verify: *self.verify,
+            server_name: None,
+        }
     }
 }
 

@@ -29,7 +29,7 @@ pub(crate) use backoff::Backoff;
 pub(crate) use base::{BaseUrl, encoded};
 pub(crate) use failure::HttpFailure;
 pub(crate) use objects::{JsonObjects, ObjectForm};
-pub(crate) use secret::{secret_text, secret_value};
+pub(crate) use secret::{bearer, secret_text, secret_value};
 
 /// Longest head of a reply in octets (judgment: heads of sources have less than 1 KiB).
 const MAX_HEAD: usize = 64 << 10;

@@ -28,9 +28,17 @@ pub(crate) async fn secret_text(file: &Path) -> Result<Zeroizing<String>, String
 /// The text of the file as the value of a header field, after `before`. It is not shown by any log.
 pub(crate) async fn secret_value(before: &str, file: &Path) -> Result<HeaderValue, String> {
     let text = secret_text(file).await?;
-    let field = Zeroizing::new(format!("{before}{}", *text));
-    let mut value = HeaderValue::from_str(&field)
-        .map_err(|_| format!("{} has characters that no HTTP header field may have", file.display()))?;
+    field(before, &text).map_err(|why| format!("{} {why}", file.display()))
+}
+
+/// A bearer token as the value of the header field Authorization (RFC 6750, 2.1), without white space at its ends.
+pub(crate) fn bearer(token: &str) -> Result<HeaderValue, String> {
+    field("Bearer ", token.trim()).map_err(|why| format!("it {why}"))
+}
+
+fn field(before: &str, text: &str) -> Result<HeaderValue, &'static str> {
+    let whole = Zeroizing::new(format!("{before}{text}"));
+    let mut value = HeaderValue::from_str(&whole).map_err(|_| "has characters that no HTTP header field may have")?;
     value.set_sensitive(true);
     Ok(value)
 }

@@ -10,6 +10,7 @@ use tokio::net::TcpListener;
 
 use super::*;
 use crate::discovery::test_server::{TestReply, TestServer};
+use crate::model::Pem;
 
 fn connection(url: &str) -> HttpConnection {
     HttpConnection::new(url.parse().unwrap(), SourceTls::default())
@@ -189,14 +190,15 @@ async fn a_server_is_trusted_by_its_authority_or_without_a_check_and_else_refuse
     std::fs::write(&empty, "").unwrap();
     let plain = TestServer::start(|_| TestReply::ok("")).await;
     let no_tls = plain.url.replace("http:", "https:");
-    let with = |ca: &std::path::Path| SourceTls { ca: Some(ca.to_path_buf()), ..SourceTls::default() };
+    let with = |ca: &std::path::Path| SourceTls { ca: Some(Pem::File(ca.to_path_buf())), ..SourceTls::default() };
+    let own = || Some(Pem::File(ca.clone()));
     for (url, tls, expected) in [
         (&url, with(&ca), Ok("ok")),
         (&url, SourceTls { verify: false, ..SourceTls::default() }, Ok("ok")),
         (&url, SourceTls::default(), Err("name its file with tls = { ca =")),
         (&url, with(&empty), Err("there is no certificate in")),
         (&url, with(&dir.path().join("none.pem")), Err("can't be read")),
-        (&url, SourceTls { cert: Some(ca.clone()), key: Some(ca.clone()), ..with(&ca) }, Err("the key in")),
+        (&url, SourceTls { cert: own(), key: own(), ..with(&ca) }, Err("the key in")),
         (&no_tls, with(&ca), Err("write http:// in its URL")),
     ] {
         let mut connection = HttpConnection::new(url.parse().unwrap(), tls);

@@ -2,7 +2,6 @@
 //! each connection, so that renewed ones are used.
 
 use std::io;
-use std::path::Path;
 use std::sync::Arc;
 
 use rustls::crypto::ring;
@@ -13,10 +12,11 @@ use rustls::{CertificateError, ClientConfig, RootCertStore};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
+use zeroize::Zeroizing;
 
 use crate::discovery::http_client::HttpFailure;
 use crate::health::probe::{unverifying, verifying};
-use crate::model::SourceTls;
+use crate::model::{Pem, SourceTls};
 use crate::source::{files, reason};
 
 /// Largest file of certificates or of a key in octets (judgment: the system's store of all authorities has 250 KB).
@@ -41,38 +41,45 @@ pub(super) async fn handshake(
 fn config_of(tls: &SourceTls) -> Result<Arc<ClientConfig>, String> {
     let config = match (tls.verify, &tls.ca) {
         (false, _) => unverifying(),
-        (true, Some(file)) => verifying(roots_of(file)?),
+        (true, Some(pem)) => verifying(roots_of(pem)?),
         (true, None) => verifying(system_roots()?),
     };
     let (Some(cert), Some(key)) = (&tls.cert, &tls.key) else { return Ok(config) };
     let (chain, text) = (certificates(cert)?, read(key)?);
     let private = PrivateKeyDer::from_pem_slice(&text);
-    let private = private.map_err(|error| format!("the key in {} can't be read: {error}", key.display()))?;
+    let private = private.map_err(|error| format!("the key in {key} can't be read: {error}"))?;
     let own = CertifiedKey::from_der(chain, private, &ring::default_provider())
-        .map_err(|error| format!("{} and {} can't be used: {error}", cert.display(), key.display()))?;
+        .map_err(|error| format!("{cert} and {key} can't be used: {error}"))?;
     let mut config = ClientConfig::clone(&config);
     config.client_auth_cert_resolver = Arc::new(SingleCertAndKey::from(own));
     Ok(Arc::new(config))
 }
 
-fn read(file: &Path) -> Result<Vec<u8>, String> {
-    files::read(file, MAX_PEM).map_err(|error| format!("{} can't be read: {}", file.display(), reason(&error)))
+/// The text, which may be a key.
+fn read(pem: &Pem) -> Result<Arc<Zeroizing<Vec<u8>>>, String> {
+    match pem {
+        Pem::Text(text, _) => Ok(text.clone()),
+        Pem::File(file) => {
+            let text = files::read(file, MAX_PEM);
+            let text = text.map_err(|error| format!("{pem} can't be read: {}", reason(&error)))?;
+            Ok(Arc::new(Zeroizing::new(text)))
+        }
+    }
 }
 
-fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
-    let shown = file.display();
-    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&read(file)?).collect();
-    let found = found.map_err(|error| format!("the certificates in {shown} can't be read: {error}"))?;
+fn certificates(pem: &Pem) -> Result<Vec<CertificateDer<'static>>, String> {
+    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&read(pem)?).collect();
+    let found = found.map_err(|error| format!("the certificates in {pem} can't be read: {error}"))?;
     match found.is_empty() {
-        true => Err(format!("there is no certificate in {shown}; expected PEM: -----BEGIN CERTIFICATE-----")),
+        true => Err(format!("there is no certificate in {pem}; expected PEM: -----BEGIN CERTIFICATE-----")),
         false => Ok(found),
     }
 }
 
-fn roots_of(file: &Path) -> Result<RootCertStore, String> {
+fn roots_of(pem: &Pem) -> Result<RootCertStore, String> {
     let mut roots = RootCertStore::empty();
-    for certificate in certificates(file)? {
-        roots.add(certificate).map_err(|error| format!("a certificate in {} is not valid: {error}", file.display()))?;
+    for certificate in certificates(pem)? {
+        roots.add(certificate).map_err(|error| format!("a certificate in {pem} is not valid: {error}"))?;
     }
     Ok(roots)
 }

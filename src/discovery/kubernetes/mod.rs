@@ -8,6 +8,7 @@
 //! seen (a bookmark moves it on where nothing changes). A connection that is dead is noticed [`WATCH_GRACE`] later.
 //! After 410 Gone the slices are listed again.
 
+mod access;
 mod slices;
 mod watch;
 
@@ -19,11 +20,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock;
 use crate::discovery::http_client::{
-    Backoff, BaseUrl, HttpConnection, HttpReply, HttpRequest, JsonObjects, ObjectForm, encoded, secret_value,
+    Backoff, BaseUrl, HttpConnection, HttpReply, HttpRequest, JsonObjects, ObjectForm, encoded,
 };
 use crate::discovery::{InstanceList, Trouble, Update, UpdateSender};
-use crate::model::{KubernetesSource, Mappings};
+use crate::model::{KubernetesAccess, KubernetesSource, Mappings};
 use crate::printable::escaped;
+use access::KubernetesApi;
 use slices::SliceBook;
 use watch::{SlicePage, WatchNews, watch_news};
 
@@ -63,20 +65,12 @@ pub async fn run(
     updates: UpdateSender,
     stop: CancellationToken,
 ) {
-    let base = match source.address.parse::<BaseUrl>() {
-        Ok(base) => base,
-        // `check` refuses it before.
-        Err(problem) => {
-            updates.send(Update::Away(Trouble::bad(format!("address: {problem}")))).await;
-            return stop.cancelled().await;
-        }
-    };
-    let connection = HttpConnection::new(base, source.tls.clone());
     let mut reader = SliceReader {
         source,
         mappings,
         max,
-        connection,
+        api: None,
+        listed: None,
         updates,
         book: SliceBook::default(),
         version: None,
@@ -94,7 +88,10 @@ struct SliceReader {
     source: KubernetesSource,
     mappings: Mappings,
     max: usize,
-    connection: HttpConnection,
+    /// The API as it was when it was last asked, with the connection to it.
+    api: Option<(KubernetesApi, HttpConnection)>,
+    /// The server and the namespace that `version` is of.
+    listed: Option<(BaseUrl, String)>,
     updates: UpdateSender,
     book: SliceBook,
     /// The version up to which all changes were seen; `None`: the slices must be listed.
@@ -119,12 +116,17 @@ impl SliceReader {
             match done {
                 Ok(()) => backoff.succeeded(),
                 Err(interrupted) => {
-                    self.connection.close();
+                    if let Some((_, connection)) = &mut self.api {
+                        connection.close();
+                    }
                     match interrupted {
                         Interrupted::Gone => self.version = None,
                         Interrupted::Trouble(trouble) => {
                             self.is_away = true;
-                            let trouble = trouble.at(&self.connection.base().to_string());
+                            let trouble = match &self.api {
+                                Some((access, _)) => trouble.at(&access.base.to_string()),
+                                None => trouble,
+                            };
                             self.updates.send(Update::Away(trouble)).await;
                         }
                     }
@@ -137,10 +139,37 @@ impl SliceReader {
 
     /// One list, or one watch.
     async fn read(&mut self) -> Result<(), Interrupted> {
+        self.look_up_access().await?;
         match self.version.clone() {
             None => self.list().await,
             Some(version) => self.watch(version).await,
         }
+    }
+
+    /// Reads again what says where the API is: tokens of service accounts end after an hour, and a kubeconfig may name
+    /// another cluster.
+    async fn look_up_access(&mut self) -> Result<(), Interrupted> {
+        let mut access = KubernetesApi::read(&self.source.access).await.map_err(|why| {
+            // The trouble is not one of the server.
+            self.api = None;
+            Trouble::bad(why)
+        })?;
+        if let Some(namespace) = &self.source.namespace {
+            access.namespace.clone_from(namespace);
+        }
+        // Versions of other slices mean nothing.
+        let place = (access.base.clone(), access.namespace.clone());
+        if self.listed.as_ref() != Some(&place) {
+            (self.version, self.listed) = (None, Some(place));
+        }
+        match &mut self.api {
+            Some((before, _)) if (&before.base, &before.tls) == (&access.base, &access.tls) => *before = access,
+            api => {
+                let connection = HttpConnection::new(access.base.clone(), access.tls.clone());
+                *api = Some((access, connection));
+            }
+        }
+        Ok(())
     }
 
     async fn list(&mut self) -> Result<(), Interrupted> {
@@ -218,43 +247,47 @@ impl SliceReader {
     }
 
     async fn send(&mut self, options: &str) -> Result<HttpReply, Interrupted> {
-        let KubernetesSource { namespace, service, token_file, .. } = &self.source;
-        let selector = encoded(&format!("kubernetes.io/service-name={service}"));
+        let Some((access, connection)) = &mut self.api else {
+            return Err(Trouble::away("where the API is was not read yet").into());
+        };
+        let selector = encoded(&format!("kubernetes.io/service-name={}", self.source.service));
         let path = format!(
             "/apis/discovery.k8s.io/v1/namespaces/{}/endpointslices?labelSelector={selector}&{options}",
-            encoded(namespace)
+            encoded(&access.namespace)
         );
         let mut request = HttpRequest::get(path);
-        if let Some(file) = token_file {
-            // Read again each time: tokens of service accounts end after an hour.
-            let value =
-                secret_value("Bearer ", file).await.map_err(|why| Trouble::bad(format!("token_file: {why}")))?;
-            request = request.with(AUTHORIZATION, value);
+        if let Some(value) = &access.authorization {
+            request = request.with(AUTHORIZATION, value.clone());
         }
-        let reply = self.connection.send(&request).await.map_err(|failure| failure.trouble(""))?;
+        let reply = connection.send(&request).await.map_err(|failure| failure.trouble(""))?;
         match reply.status {
             StatusCode::OK => Ok(reply),
             StatusCode::GONE => Err(Interrupted::Gone),
-            _ => Err(self.refused(reply).await.into()),
+            _ => {
+                let namespace = access.namespace.clone();
+                Err(self.refused(reply, &namespace).await.into())
+            }
         }
     }
 
-    async fn refused(&self, reply: HttpReply) -> Trouble {
+    async fn refused(&self, reply: HttpReply, namespace: &str) -> Trouble {
         let status = reply.status;
         let message = watch::message(reply.message().await.as_bytes());
         let shown = format!("{status}: {}", escaped(&message).chars().take(200).collect::<String>());
-        let KubernetesSource { namespace, .. } = &self.source;
+        let (who, at) = match &self.source.access {
+            KubernetesAccess::Address { .. } => ("token_file, or cert and key of tls", "`address`"),
+            KubernetesAccess::Kubeconfig { .. } => ("the user of the kubeconfig", "`server` of the kubeconfig"),
+            KubernetesAccess::Pod => ("the service account of the pod", "the cluster"),
+        };
         match status {
-            StatusCode::UNAUTHORIZED => Trouble::bad(format!(
-                "the API does not know who this is ({shown}): check token_file, or cert and key of tls"
-            )),
+            StatusCode::UNAUTHORIZED => {
+                Trouble::bad(format!("the API does not know who this is ({shown}): check {who}"))
+            }
             StatusCode::FORBIDDEN => Trouble::bad(format!(
                 "{shown}: give the account get, list and watch of endpointslices.discovery.k8s.io in the namespace \
                  {namespace}"
             )),
-            StatusCode::NOT_FOUND => {
-                Trouble::bad(format!("there is no API discovery.k8s.io/v1 ({shown}): check `address`"))
-            }
+            StatusCode::NOT_FOUND => Trouble::bad(format!("there is no API discovery.k8s.io/v1 ({shown}): check {at}")),
             status if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS => {
                 Trouble::away(format!("the API replies {shown}"))
             }

@@ -10,7 +10,7 @@ use super::*;
 use crate::discovery::test_driver::DrivenSource;
 use crate::discovery::test_server::{TestReply, TestRequest, TestServer};
 use crate::discovery::{Instance, StatedHealth, TroubleState};
-use crate::model::{Mapping, SourceTls};
+use crate::model::{KubernetesAccess, Mapping, SourceTls};
 
 fn endpoint(pod: &str, address: &str, conditions: Value) -> Value {
     json!({"addresses": [address], "conditions": conditions, "targetRef": {"kind": "Pod", "name": pod},
@@ -41,13 +41,11 @@ fn bookmark(version: &str) -> String {
 
 fn source(url: &str) -> KubernetesSource {
     KubernetesSource {
-        address: url.to_owned(),
-        namespace: "shop".to_owned(),
+        access: KubernetesAccess::Address { address: url.to_owned(), token_file: None, tls: SourceTls::default() },
+        namespace: Some("shop".to_owned()),
         service: "web".to_owned(),
         port_name: Some("http".to_owned()),
         zones: BTreeMap::from([("eu-west-1a".to_owned(), "eu-west".to_owned())]),
-        token_file: None,
-        tls: SourceTls::default(),
     }
 }
 
@@ -247,4 +245,54 @@ async fn a_watch_that_never_ends_is_a_dead_connection() {
     let trouble = driven.trouble().await;
     assert!(trouble.problem.contains("a watch of 12 s has not ended"), "{}", trouble.problem);
     driven.end().await;
+}
+
+/// A kubeconfig for this server.
+fn kubeconfig(url: &str, token: &str, namespace: &str) -> String {
+    json!({
+        "current-context": "x",
+        "clusters": [{"name": "c", "cluster": {"server": url}}],
+        "users": [{"name": "u", "user": {"token": token}}],
+        "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u", "namespace": namespace}}],
+    })
+    .to_string()
+}
+
+#[tokio::test]
+async fn a_kubeconfig_is_read_again_and_may_name_another_cluster() {
+    let serve = |pod: &'static str| {
+        TestServer::start(move |request| match option(request, "watch") {
+            Some(_) => TestReply::ok(&bookmark("8")),
+            None => list("7", "", &[slice("s", "IPv4", &[endpoint(pod, "192.0.2.1", json!({}))])]),
+        })
+    };
+    let (first, second) = (serve("a").await, serve("b").await);
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("kubeconfig");
+    // Never half of it: the driver may read at any moment.
+    let write = |text: &str| {
+        std::fs::write(dir.path().join("next"), text).unwrap();
+        std::fs::rename(dir.path().join("next"), &file).unwrap();
+    };
+    write(&kubeconfig(&first.url, "one", "shop"));
+    let access = KubernetesAccess::Kubeconfig { file: file.clone(), context: None };
+    let of = KubernetesSource { access, namespace: None, ..source("") };
+    let mut driven = DrivenSource::start(10, |sender, stop| run(of, Mappings::default(), 10, sender, stop));
+    assert_eq!(names(&mut driven).await, ["a"]);
+    write("kind: Pod\n");
+    let trouble = driven.trouble().await;
+    assert!(trouble.problem.contains("kubeconfig:1:7: its kind is Pod"), "{trouble:?}");
+    write(&kubeconfig(&second.url, "two", "other"));
+    let list = loop {
+        if let Update::Whole(list) = driven.next().await {
+            break list;
+        }
+    };
+    assert_eq!(list.instances()[0].name, "b");
+    driven.end().await;
+    for (server, token, namespace) in [(first, "Bearer one", "/shop/"), (second, "Bearer two", "/other/")] {
+        let requests = server.requests();
+        assert!(requests.iter().all(|request| request.headers["authorization"] == token), "{requests:?}");
+        assert!(requests.iter().all(|request| request.path.contains(namespace)), "{requests:?}");
+    }
 }
