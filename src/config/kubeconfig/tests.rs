@@ -138,12 +138,7 @@ fn what_can_not_be_used_says_where_and_what_to_do() {
         (cluster("server: 'https://me:s3cret@10.0.0.1'"), 3, "more than a host", "https://HOST:6443"),
         (user("").replace("cluster: c,", "cluster: d,"), 9, "there is no cluster `d`", "c"),
         (user("").replace("user: u}", "user: w}"), 9, "there is no user `w`", "u"),
-        (
-            user("").replace("current-context: x", "current-context: prod"),
-            10,
-            "there is no context `prod`",
-            "there is `x`",
-        ),
+        (user("").replace("current-context: x", "current-context: prod"), 10, "there is no context `prod`", "it has x"),
         (user("").replace("current-context: x", ""), 1, "there is no `current-context`", "`context = \"NAME\"`"),
         ("kind: Deployment\n".to_owned(), 1, "its kind is Deployment", "kubectl config view"),
         (String::new(), 1, "there is no `current-context`", "`context = \"NAME\"`"),

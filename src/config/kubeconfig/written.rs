@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 
 use crate::config::kubeconfig::KubeconfigProblem;
 use crate::printable::{cut, escaped};
-use crate::source::{did_you_mean, without_mark};
+use crate::source::without_mark;
 
 /// Most events of the YAML reader (judgment: a file of [`super::MAX_KUBECONFIG`] octets with a value in each line).
 const MAX_EVENTS: usize = 100_000;
@@ -224,17 +224,15 @@ fn missing<'a>(
     what: &str,
     name: &str,
     location: Option<Location>,
-    known: impl Iterator<Item = &'a str> + Clone,
+    known: impl Iterator<Item = &'a str>,
 ) -> KubeconfigProblem {
     /// Most names that are listed.
     const LISTED: usize = 8;
     let message = format!("there is no {what} `{}`", shown(name));
-    let hint = did_you_mean(name, known.clone()).unwrap_or_else(|| {
-        match known.take(LISTED).map(shown).collect::<Vec<_>>().join(", ") {
-            names if names.is_empty() => format!("the file has no {what}s"),
-            names => format!("it has {names}"),
-        }
-    });
+    let hint = match known.take(LISTED).map(shown).collect::<Vec<_>>().join(", ") {
+        names if names.is_empty() => format!("the file has no {what}s"),
+        names => format!("it has {names}"),
+    };
     match location {
         Some(location) => KubeconfigProblem::at(location, message, hint),
         None => KubeconfigProblem::of_file(message, hint),
