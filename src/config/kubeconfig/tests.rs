@@ -163,7 +163,7 @@ fn the_work_for_a_file_is_bounded() {
     let mut bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
     for level in 1..12 {
         let of = format!("*a{}", level - 1);
-        bomb.push_str(&format!("a{level}: &a{level} [{}]\n", vec![of.as_str(); 10].join(", ")));
+        bomb.push_str(&format!("a{level}: &a{level} [{}]\n", [of.as_str(); 10].join(", ")));
     }
     bomb.push_str("clusters: *a11\n");
     let deep = format!("clusters: {}{}\n", "[".repeat(5000), "]".repeat(5000));
