@@ -160,7 +160,9 @@ fn human(changed: &OverridesResponse) -> String {
         let each = |of: &ExpectedPromotion| format!("{} to {}", of.name, of.to);
         let _ = writeln!(text, "expected promotions: {}", listed(promotions.iter().map(each).collect()));
     }
-    for (what, all) in [("still answered, because nothing else is up", still), ("answered although down", down)] {
+    for (what, all) in
+        [("still answered, because no other endpoint may be given", still), ("answered although down", down)]
+    {
         let each = |of: &StillAnswered| format!("{} ({} % of answers)", of.endpoint, percent(of.share));
         if !all.is_empty() {
             let _ = writeln!(text, "{what}: {}", listed(all.iter().map(each).collect()));

@@ -175,7 +175,7 @@ fn leases(all: &[LeaseReport]) -> String {
         let holder = match (&lease.holder, lease.is_holder) {
             (Some(holder), true) => format!("{holder} (this server)"),
             (Some(holder), false) => holder.clone(),
-            (None, _) => "the store of leases is away".to_owned(),
+            (None, _) => "nobody: the store of leases is away or can't be written".to_owned(),
         };
         let promoting = lease.promoting.clone().unwrap_or_default();
         vec![lease.name.clone(), lease.endpoint.clone(), epoch, holder, promoting]

@@ -49,6 +49,9 @@ pub(super) async fn readyz(Shared(state): Shared<ApiState>) -> Response {
         Readiness::Starting => {
             (StatusCode::SERVICE_UNAVAILABLE, "starting: the first probe round has not ended\n").into_response()
         }
+        Readiness::Serving if state.controls.commands.is_none() => {
+            (StatusCode::OK, "ok: a vantage, which probes and reports\n").into_response()
+        }
         Readiness::Serving => {
             let generation = state.snapshots.load().generation;
             (StatusCode::OK, format!("ok: answering queries with generation {generation}\n")).into_response()

@@ -17,7 +17,7 @@ pub struct LeaseReport {
     /// The number of its promotion; absent if this server never knew the lease.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub epoch: Option<u64>,
-    /// The node that holds the lease; absent if the store of leases is away.
+    /// The node that holds the lease; absent if the store of leases is away or nobody can write to it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub holder: Option<String>,
     /// Whether this server holds it.
@@ -57,12 +57,12 @@ mod tests {
     use crate::control::test_world::{model, snapshot, view};
     use crate::model::{
         ActiveEndpoint, EndpointId, Exclusive, Facet, Failback, Health, LeaseView, Member, MemberRef, Model, Override,
-        OverrideState, Policy, PolicyId, Pool, PoolId, Steering, WorldView, ZoneId,
+        OverrideState, Policy, PolicyId, Pool, PoolId, Steering, VantageState, VantageView, WorldView, ZoneId,
     };
     use crate::snapshot::LocalClass;
     use crate::snapshot::compile::refresh;
     use crate::snapshot::names::LookupResult;
-    use crate::steering::{AnswerSource, Note, after_promotions};
+    use crate::steering::{AnswerSource, Note, PromotionBlock, after_promotions, promotion_block};
     use crate::wire::{Name, NameBuf};
 
     /// `www` is exclusive, with the members fra1 and plain.
@@ -139,6 +139,18 @@ mod tests {
         let owner = &model.zones[0].steered[0].owner;
         let after = after_promotions(&model, &view);
         assert_eq!((&*after[owner].active.endpoint, after[owner].active.epoch), ("plain", 4));
+        let block = |view: &WorldView| promotion_block(&model, &model.policies[0], view);
+        assert_eq!(block(&view), None);
+
+        let mut silent = view.clone();
+        silent.vantages.push(VantageView { state: VantageState::Stale, ..view.vantages[0].clone() });
+        assert_eq!(block(&silent), Some(PromotionBlock::TooFewVotes { votes: 1, known: 2 }));
+        assert_eq!(after_promotions(&model, &silent), silent.leases, "half of the vantages must not promote");
+
+        let lease = Arc::make_mut(&mut view.leases).get_mut(owner).unwrap();
+        lease.holder = None;
+        assert_eq!(block(&view), Some(PromotionBlock::NoStore));
+        assert_eq!(after_promotions(&model, &view), view.leases, "nobody can write the lease, so nobody promotes");
     }
 
     #[test]

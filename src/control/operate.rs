@@ -203,7 +203,7 @@ async fn reload_files(
     let (before, zones) = (state.snapshots.load().model.clone(), state.reload.load().zones.clone());
     let (reply, ended) = oneshot::channel();
     let command = Command::Reload { confirm_removal, reply };
-    state.controls.commands.send(command).await.map_err(|_| stopping())?;
+    state.send(command).await?;
     let status = ended.await.map_err(|_| stopping())?;
     let (report, served) = (status.report(), state.snapshots.load().model.clone());
     let vanished = Removals::vanished(&served, &status.zones);
@@ -255,7 +255,7 @@ fn overrides_of(targets: Vec<String>, holder: &Holder, body: &[u8]) -> Result<Ov
 /// Sends a change to the steering task, waits until it is being served, and reports its effect.
 async fn apply(state: &ApiState, change: OverrideChange) -> Result<OverridesResponse, ErrorResponse> {
     let (reply, done) = oneshot::channel();
-    state.controls.commands.send(Command::Override(change, reply)).await.map_err(|_| stopping())?;
+    state.send(Command::Override(change, reply)).await?;
     let applied = done.await.map_err(|_| stopping())?.map_err(|error| {
         if let OverrideError::OutsideZones(_) = error {
             state.controls.access.refusals.count(Refusal::Role);

@@ -74,8 +74,8 @@ pub(super) struct SharedTexts {
 /// What the calls need that change something.
 #[derive(Clone)]
 pub struct Controls {
-    /// Where commands are sent.
-    pub commands: mpsc::Sender<Command>,
+    /// Where commands are sent; `None`: a vantage, which has no zones.
+    pub commands: Option<mpsc::Sender<Command>>,
     /// Who may call, under which host, and how often.
     pub access: Arc<ApiAccess>,
     /// The overrides in force.

@@ -143,7 +143,7 @@ pub(crate) fn world() -> TestWorld {
     let journal = Arc::new(Journal::new("ns1", 4, 0));
     let (sender, commands) = mpsc::channel(1);
     let controls = Controls {
-        commands: sender,
+        commands: Some(sender),
         access: Arc::default(),
         book: Arc::default(),
         disk: Arc::default(),

@@ -187,7 +187,7 @@ impl RunningNode {
         };
         let access = ApiAccess::of(&settings);
         let controls = Controls {
-            commands: sender,
+            commands: Some(sender),
             access: access.clone(),
             book: overrides.book(),
             disk: state_dir.disk(),

@@ -7,12 +7,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use tokio::sync::{mpsc, watch};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock;
 use crate::config::{self, Flags, FleetSettings, Settings};
-use crate::control::command::MAX_WAITING;
 use crate::control::names::NameStateCache;
 use crate::control::overrides::Book;
 use crate::control::unsaved::DiskState;
@@ -87,9 +87,15 @@ fn needs(settings: &Settings, fleet: &FleetSettings, settings_file: PathBuf) -> 
 pub async fn probe(prepared: PreparedVantage) -> Result<(), StartError> {
     let stop = stop_signal();
     tokio::pin!(stop);
+    let mut hangup = signal(SignalKind::hangup()).map_err(StartError::System)?;
     let mut vantage = ProbeNode::start(prepared).await?;
+    let refuse_reloads = async {
+        while hangup.recv().await.is_some() {
+            tracing::warn!("SIGHUP: a vantage reads its settings when it starts, so restart it to apply a change");
+        }
+    };
     tokio::select! {
-        () = vantage.run() => {}
+        () = async { tokio::join!(vantage.run(), refuse_reloads); } => {}
         () = &mut stop => {}
     }
     tracing::info!("stopping");
@@ -107,8 +113,6 @@ struct ProbeNode {
     fleet: Fleet,
     readiness: watch::Sender<Readiness>,
     stop: CancellationToken,
-    /// Nobody sends commands to a vantage; the calls of the API get "stopping" if it has tokens.
-    _commands: mpsc::Receiver<control::Command>,
     /// Dropped last: all of it runs on their threads.
     runtimes: Runtimes,
 }
@@ -140,11 +144,10 @@ impl ProbeNode {
         vantages.follow(merge);
         fleet.begin(side, None);
 
-        let (sender, commands) = mpsc::channel(MAX_WAITING);
         let access = ApiAccess::of(&settings);
         let disk = Arc::new(DiskState::default());
         let controls = Controls {
-            commands: sender,
+            commands: None,
             access: access.clone(),
             book: Arc::new(ArcSwap::from_pointee(Book::default())),
             disk: disk.clone(),
@@ -194,18 +197,7 @@ impl ProbeNode {
         let api = runtimes.control.within(|| tokio::net::TcpListener::from_std(api)).map_err(StartError::System)?;
         runtimes.control.spawn(control::serve(api, control::router(state), stop.clone()));
         runtimes.control.spawn(traces::send(settings.node.clone(), stop.clone()));
-        Ok(ProbeNode {
-            settings,
-            http,
-            model,
-            vantages,
-            publisher,
-            fleet,
-            readiness,
-            stop,
-            _commands: commands,
-            runtimes,
-        })
+        Ok(ProbeNode { settings, http, model, vantages, publisher, fleet, readiness, stop, runtimes })
     }
 
     /// Probes what the fleet probes. The ready line comes once the targets were read and each had its first round.

@@ -19,7 +19,8 @@ pub struct ActiveEndpoint {
 pub struct LeaseView {
     /// The active endpoint. It stays what it is while the store of leases is away.
     pub active: ActiveEndpoint,
-    /// The node that holds the lease; `None`: the store is away, or there is no lease yet.
+    /// The node that holds the lease; `None`: the store can't be read or written, so nobody promotes now, or there is
+    /// no lease yet.
     pub holder: Option<Arc<str>>,
     /// Whether this server holds it.
     pub is_holder: bool,

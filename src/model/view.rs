@@ -38,6 +38,21 @@ pub struct WorldView {
     pub leases: Arc<HashMap<Name, LeaseView>>,
 }
 
+impl WorldView {
+    /// How many of the known vantages have a vote, and how many are known.
+    pub fn votes(&self) -> (usize, usize) {
+        let votes = self.vantages.iter().filter(|vantage| vantage.state == VantageState::Up).count();
+        (votes, self.vantages.len())
+    }
+
+    /// Whether more than half of the vantages that are known have a vote: a part that is cut off from the rest must not
+    /// promote.
+    pub fn has_majority(&self) -> bool {
+        let (votes, known) = self.votes();
+        votes * 2 > known
+    }
+}
+
 /// An operator's decision that goes before measured health and is separate from it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Override {

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::model::{ActiveEndpoint, EndpointId, LeaseView, Model, Policy, WorldView};
-use crate::steering::preference::may_be_given;
+use crate::steering::preference::{is_out_of_service, may_be_given};
 use crate::steering::{Reason, Scene, Stage, StageName, Why};
 use crate::wire::Name;
 
@@ -41,20 +41,52 @@ pub fn active_member(model: &Model, policy: &Policy, view: &WorldView) -> Option
     }
 }
 
+/// Why no other endpoint is promoted although the active one is out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PromotionBlock {
+    /// The lease can't be written: the store is away, or has no quorum.
+    NoStore,
+    /// Not more than half of the known vantages have a vote.
+    TooFewVotes {
+        /// Those that have one.
+        votes: usize,
+        /// Those that are known.
+        known: usize,
+    },
+}
+
+/// What blocks the promotion that an exclusive name needs; `None`: nothing, or its active endpoint may be given.
+pub fn promotion_block(model: &Model, policy: &Policy, view: &WorldView) -> Option<PromotionBlock> {
+    let active = active_member(model, policy, view)?;
+    if active.id.is_some_and(|id| may_be_given(model, policy, view, id)) {
+        return None;
+    }
+    let lease = policy.exclusive.as_ref().and_then(|exclusive| view.leases.get(&exclusive.owner));
+    if lease.is_some_and(|lease| lease.holder.is_none()) {
+        return Some(PromotionBlock::NoStore);
+    }
+    // An operator's override needs no vote, and without any vantage nothing is measured: a simulation from files.
+    let by_operator = active.id.is_none_or(|id| is_out_of_service(model, view, id));
+    let (votes, known) = view.votes();
+    (!by_operator && known > 0 && !view.has_majority()).then_some(PromotionBlock::TooFewVotes { votes, known })
+}
+
 /// The leases after the promotions that `view` calls for, as a simulation expects them: of each exclusive name whose
-/// active endpoint is out, the first member that is up becomes active.
+/// active endpoint is out, and whose promotion nothing blocks, the first member that is up becomes active.
 pub fn after_promotions(model: &Model, view: &WorldView) -> Leases {
     let mut leases = view.leases.clone();
     for policy in &model.policies {
         let (Some(exclusive), Some(active)) = (&policy.exclusive, active_member(model, policy, view)) else { continue };
-        if active.id.is_some_and(|id| may_be_given(model, policy, view, id)) {
+        let is_in = active.id.is_some_and(|id| may_be_given(model, policy, view, id));
+        if is_in || promotion_block(model, policy, view).is_some() {
             continue;
         }
         let members = policy.members_in_order(model);
         let Some(next) = members.into_iter().find(|id| may_be_given(model, policy, view, *id)) else { continue };
         let epoch = active.epoch.unwrap_or(0) + 1;
         let active = ActiveEndpoint { endpoint: model.endpoint(next).name.as_str().into(), epoch, highest: epoch };
-        let lease = LeaseView { active, holder: None, is_holder: false, promoting: None };
+        let holder = view.leases.get(&exclusive.owner).and_then(|lease| lease.holder.clone());
+        let lease = LeaseView { active, holder, is_holder: false, promoting: None };
         Arc::make_mut(&mut leases).insert(exclusive.owner.clone(), lease);
     }
     leases

@@ -71,7 +71,7 @@ pub use decision::{
     AnswerSource, Challenger, Decision, Distribution, Memory, NameKind, PathStep, Reason, Share, Stage, StageName,
     Standing, Tier,
 };
-pub use exclusive::{ActiveMember, active_member, after_promotions};
+pub use exclusive::{ActiveMember, PromotionBlock, active_member, after_promotions, promotion_block};
 pub use interest::{Interest, interest};
 pub(crate) use kinds::HOLD_DOWN;
 pub(crate) use mixed::holds_for_all;

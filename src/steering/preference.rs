@@ -80,7 +80,7 @@ fn is_eligible(view: &WorldView, check: Option<CheckId>) -> bool {
 }
 
 /// Whether an operator, the file or its source took an endpoint out of service.
-fn is_out_of_service(model: &Model, view: &WorldView, id: EndpointId) -> bool {
+pub(super) fn is_out_of_service(model: &Model, view: &WorldView, id: EndpointId) -> bool {
     if let Some(Stated::Withdrawn { .. }) = view.stated.get(&id) {
         return true;
     }

@@ -284,7 +284,7 @@ fn the_ttl_is_the_time_until_the_answer_could_change() {
 /// The notes of all stages, as `explain` shows them.
 pub(super) fn notes(world: &SteeringWorld, decision: &Decision) -> Vec<Option<String>> {
     let model = world.whole_model();
-    let renderer = Renderer { model: &model, policy: model.policy(PolicyId(0)), decision };
+    let renderer = Renderer { model: &model, policy: model.policy(PolicyId(0)), decision, block: None };
     decision.stages.iter().map(|stage| stage.note.as_ref().map(|note| renderer.note(note))).collect()
 }
 
@@ -293,7 +293,7 @@ pub(super) fn notes(world: &SteeringWorld, decision: &Decision) -> Vec<Option<St
 pub(super) fn why(world: &SteeringWorld, decision: &Decision, stage: &str) -> String {
     let Some(stage) = decision.stages.iter().find(|s| s.name.as_str() == stage) else { return String::new() };
     let model = world.whole_model();
-    let renderer = Renderer { model: &model, policy: model.policy(PolicyId(0)), decision };
+    let renderer = Renderer { model: &model, policy: model.policy(PolicyId(0)), decision, block: None };
     let reasons = stage.dropped.iter().chain(&stage.passed).map(|reason| renderer.reason(reason));
     reasons.chain(stage.note.as_ref().map(|note| renderer.note(note))).collect::<Vec<_>>().join("; ")
 }

@@ -82,7 +82,7 @@ families! {
     LEASE_HOLDER Gauge "portolan_lease_holder" ["zone" "name"]
         "1 while this server holds the lease of an exclusive name.";
     LEASE_STORE_UP Gauge "portolan_lease_store_up" ["zone" "name"]
-        "Whether the lease of an exclusive name can be read from the store.";
+        "Whether the lease of an exclusive name can be read, and a server renews it.";
 
     ENDPOINT_UP Gauge "portolan_endpoint_up" ["zone" "endpoint" "region"]
         "Whether an endpoint is up: 1 while any of its addresses is.";

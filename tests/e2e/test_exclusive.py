@@ -7,21 +7,21 @@ import time
 import pytest
 
 from exclusive import ENDPOINTS, EPOCH, NAME, Fleet, Watcher, exclusive_policy
-from nats import NatsServer
+from nats import NatsCluster, NatsServer
 from portolan import MASTER, SETTINGS, Node, command, write_files
 from processes import is_alive, wait_until
 
 
 @pytest.fixture
 def fleet(dir, endpoints):
-    """Starts a fleet on one NATS server: fleet(count=2), with `nats` and `endpoints` in it."""
+    """Starts a fleet on one NATS server, or on so many: fleet(count=2), with `nats` and `endpoints` in it."""
     started = []
 
-    def start(count=2, names=("fra1", "ams1"), **how):
-        nats = NatsServer(dir)
+    def start(count=2, names=("fra1", "ams1"), nats_servers=1, **how):
+        nats = NatsServer(dir) if nats_servers == 1 else NatsCluster(dir, nats_servers)
         started.append(nats)
         members = [endpoints(name) for name in names]
-        fleet = Fleet(dir, [nats.url], members, count=count, **how)
+        fleet = Fleet(dir, [nats.url] if nats_servers == 1 else nats.urls, members, count=count, **how)
         started.append(fleet)
         fleet.__enter__()
         fleet.nats, fleet.endpoints = nats, {of.name: of for of in members}
@@ -108,6 +108,30 @@ def test_without_nats_nobody_promotes_and_a_restart_of_everything_changes_nothin
     fleet.nats.start()
     fleet.wait_lease(endpoint="fra1", epoch=3, bound=40)
     assert fleet.runs()[1:] == [(3, "ams1", "fra1")]
+
+
+def test_without_a_quorum_of_nats_a_command_promises_no_promotion(fleet):
+    fleet = fleet(nats_servers=3)
+    fleet.wait_lease(endpoint="fra1", epoch=1, bound=60)
+    node = fleet.nodes[0]
+    store_up = lambda: node.metric("portolan_lease_store_up", zone="svc.example.", name="db")
+    wait_until(lambda: store_up() == 1, 20)
+    fleet.nats.servers[0].kill()
+    fleet.nats.servers[1].kill()
+    wait_until(lambda: store_up() == 0, 60)
+    assert "holder" not in fleet.lease(0)
+    wait_until(lambda: re.search("no server can renew the leases|store of leases can't be read", node.child.err()), 20)
+    done = fleet.operate(0, "drain", "fra1", "--why", "kernel")
+    assert done.returncode == 0 and "no answer moved" in done.stdout, done
+    assert "expected promotions" not in done.stdout, done
+    assert node.addresses(NAME) == [ENDPOINTS["fra1"]], "nobody can promote, so it stays"
+    refused = fleet.operate(0, "force-down", "fra1", "--why", "broken")
+    assert refused.returncode == 1 and "--yes" in refused.stderr, refused
+    assert node.addresses(NAME) == [ENDPOINTS["fra1"]]
+    [server.start() for server in fleet.nats.servers[:2]]
+    # The drain is shared now, and the name moves.
+    fleet.wait_lease(endpoint="ams1", epoch=2, bound=60)
+    wait_until(lambda: store_up() == 1, 20)
 
 
 def test_a_store_that_lost_everything_gets_the_highest_epoch_back(fleet, dir):

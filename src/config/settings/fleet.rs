@@ -1,6 +1,7 @@
 //! `[fleet]`: the NATS servers through which the servers and vantages of a fleet work together, who this node is there,
 //! and the programs that run before an exclusive name moves.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::Duration;
 
@@ -123,7 +124,16 @@ fn program(list: At<Vec<At<String>>>, problems: &mut Problems) -> Option<Vec<At<
         problems.error(&first.place, message).hint("let the program read a file");
         return None;
     }
+    if !may_be_run(&first.value) {
+        let message = format!("`{}` is not an executable file on this machine: each promotion would fail", first.value);
+        problems.warning(&first.place, message).hint("install it, or correct the path; `chmod +x` makes it executable");
+    }
     Some(words)
+}
+
+/// Whether there is a file that somebody may execute.
+fn may_be_run(path: &str) -> bool {
+    std::fs::metadata(path).is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
 }
 
 fn is_program(path: &str) -> bool {

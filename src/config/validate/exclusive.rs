@@ -3,7 +3,7 @@
 use crate::config::spec::{Failover, NameSpec};
 use crate::config::validate::context::NameContext;
 use crate::masterfile::type_name;
-use crate::model::{Exclusive, Facet, Failback, MemberRef};
+use crate::model::{AdminState, Exclusive, Facet, Failback, MemberRef};
 use crate::source::{ManualSection, Problems};
 use crate::wire::Name;
 
@@ -84,10 +84,17 @@ impl NameContext<'_> {
             let message = "the endpoints of an exclusive name must all have addresses, or all be cnames";
             problems.error(&written.place, message).hint("give them addresses, or a cname each");
         }
+        for endpoint in self.endpoints().filter(|of| of.state == AdminState::Disabled) {
+            let problem =
+                problems.warning(&written.place, format!("`{}` is disabled: it is never promoted", endpoint.name));
+            self.point_at(problem, &endpoint.name);
+            problem.hint("take it out of the pool until it is enabled");
+        }
         if self.name.monitor.is_some() {
             return;
         }
-        for endpoint in self.endpoints().filter(|of| of.answerables.iter().all(|side| side.check.is_none())) {
+        let enabled = self.endpoints().filter(|of| of.state != AdminState::Disabled);
+        for endpoint in enabled.filter(|of| of.answerables.iter().all(|side| side.check.is_none())) {
             let message =
                 format!("`{}` has no monitor, so it always counts as up and is never replaced", endpoint.name);
             let problem = problems.warning(&written.place, message);

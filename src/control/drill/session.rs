@@ -67,8 +67,8 @@ impl Session {
         let (statuses, mut changed) = mpsc::channel(MAX_STATUSES);
         let (reply, begun) = oneshot::channel();
         let order = DrillOrder { plan, lost, lasting, who, client, statuses, reply };
-        if state.controls.commands.send(Command::Drill(Box::new(order))).await.is_err() {
-            return refuse(&events, "the server is stopping").await;
+        if let Err(not_sent) = state.send(Command::Drill(Box::new(order))).await {
+            return refuse(&events, not_sent.text()).await;
         }
         let begun = tokio::select! {
             begun = begun => begun,

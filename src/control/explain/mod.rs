@@ -214,7 +214,7 @@ fn explain_steered(
         scope,
         ttl,
         stages: match decision {
-            Some(decision) => stages(Renderer { model: &snapshot.model, policy, decision }),
+            Some(decision) => stages(Renderer::new(&snapshot.model, policy, &snapshot.view, decision)),
             None => vec![left_to_zone_file(&snapshot.model, policy, facet)],
         },
         answers: match cell {
@@ -373,7 +373,7 @@ fn ttl(
         (Some(decision), Some(ttl)) if decision.source == AnswerSource::Static && ttl < decision.ttl => as_in_file(ttl),
         (Some(decision), Some(_) | None) => {
             let policy = snapshot.model.policy(name.policy);
-            let renderer = Renderer { model: &snapshot.model, policy, decision };
+            let renderer = Renderer::new(&snapshot.model, policy, &snapshot.view, decision);
             let note = decision.stage(StageName::Ttl).and_then(|stage| stage.note.as_ref());
             (decision.ttl, note.map(|note| renderer.note(note)).unwrap_or_default())
         }

@@ -2,8 +2,8 @@
 
 use crate::control::explain::reason::Renderer;
 use crate::model::{MAX_ANSWERS, MemberRef, OnEmpty};
-use crate::steering::Note;
 use crate::steering::why::{Change, Changing, Despite, Fallback, TtlBound};
+use crate::steering::{Note, PromotionBlock};
 
 impl Renderer<'_> {
     /// The note of a stage.
@@ -50,7 +50,7 @@ impl Renderer<'_> {
                 true => "the active endpoint may not be given: the answer is empty",
                 false => "the active endpoint is not up; it is answered all the same, because no other is active",
             };
-            return text.to_owned();
+            return format!("{text}{}", self.block.map(promotion_block).unwrap_or_default());
         }
         if gives == Fallback::NothingLeft {
             return format!("{what}, and nothing is left: all of it is forced down, disabled or outside the fence");
@@ -118,5 +118,17 @@ impl Renderer<'_> {
             Changing::Override(endpoint) => format!("the override of \"{}\" ends", name(endpoint)),
         };
         format!("{what} in {:.1} s", in_tenths as f64 / 10.0)
+    }
+}
+
+/// Why nobody is promoted, as the end of a sentence.
+fn promotion_block(block: PromotionBlock) -> String {
+    match block {
+        PromotionBlock::NoStore => {
+            "; nobody can be promoted: the store of leases is away or can't be written".to_owned()
+        }
+        PromotionBlock::TooFewVotes { votes, known } => format!(
+            "; nobody is promoted: {votes} of {known} known vantages have a vote, and more than half are needed"
+        ),
     }
 }

@@ -6,11 +6,11 @@ use std::time::{Duration, UNIX_EPOCH};
 use crate::control::explain::numbers::{milliseconds, plain};
 use crate::control::explain::selector::selector_text;
 use crate::model::{
-    AdminState, EndpointId, Facet, Failback, Health, MemberRef, Model, Override, Policy, PoolId, RegionId,
+    AdminState, EndpointId, Facet, Failback, Health, MemberRef, Model, Override, Policy, PoolId, RegionId, WorldView,
 };
 use crate::printable::escaped;
 use crate::steering::why::{InBand, InTier, Nearness, OutOfService, Ramping, Ranked, Turn, Undrawn, Unhealthy};
-use crate::steering::{Decision, HOLD_DOWN, Reason, Why};
+use crate::steering::{Decision, HOLD_DOWN, PromotionBlock, Reason, Why, promotion_block};
 
 /// Most endpoints that a reason lists as allowed (judgment: a few are readable).
 const MOST_NAMED: usize = 6;
@@ -27,6 +27,15 @@ pub(crate) struct Renderer<'a> {
     pub(crate) policy: &'a Policy,
     /// The decision.
     pub(crate) decision: &'a Decision,
+    /// What blocks the promotion of an exclusive name.
+    pub(crate) block: Option<PromotionBlock>,
+}
+
+impl<'a> Renderer<'a> {
+    /// A renderer of what was decided in `view`.
+    pub(crate) fn new(model: &'a Model, policy: &'a Policy, view: &WorldView, decision: &'a Decision) -> Renderer<'a> {
+        Renderer { model, policy, decision, block: promotion_block(model, policy, view) }
+    }
 }
 
 impl Renderer<'_> {

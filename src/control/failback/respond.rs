@@ -30,7 +30,7 @@ pub(in crate::control) async fn respond(Shared(state): Shared<ApiState>, caller:
             return Ok(Json(report).into_response());
         }
         let (reply, done) = oneshot::channel();
-        state.controls.commands.send(Command::Failback { name, zones, reply }).await.map_err(|_| stopping())?;
+        state.send(Command::Failback { name, zones, reply }).await?;
         let applied = done.await.map_err(|_| stopping())?.map_err(|error| Box::new(failback_error(&error)))?;
         let AppliedFailback { policy, name, served: [old, new], saved } = applied;
         let generation = new.generation;

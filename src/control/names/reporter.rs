@@ -97,10 +97,10 @@ impl Reporter {
         cell: &Cell,
         sentences: &mut Sentences,
     ) -> ClassReport {
-        let (model, served) = (&*self.snapshot.model, cell.decision());
+        let (model, view, served) = (&*self.snapshot.model, &*self.snapshot.view, cell.decision());
         let name = class.map_or("any".to_owned(), |class| class_name(self.snapshot.label_of(steered.policy, class)));
         if let Some(best) = &best {
-            sentences.add(model, steered.policy, (&name, served.facet), served, best, self.now);
+            sentences.add(model, steered.policy, (&name, served.facet), served, best, (view, self.now));
         }
         ClassReport {
             class: name,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::control::explain::Renderer;
 use crate::control::names::report::ClassReport;
-use crate::model::{EndpointId, Facet, Failback, Model, Moment, PolicyId};
+use crate::model::{EndpointId, Facet, Failback, Model, Moment, PolicyId, WorldView};
 use crate::steering::{AnswerSource, Decision, Reason, StageName, Standing, Why};
 
 /// Most endpoints and most reasons in a sentence (judgment: a line or two).
@@ -34,9 +34,9 @@ impl Sentences {
         (class, facet): (&str, Facet),
         served: &Decision,
         best: &Decision,
-        now: Moment,
+        (view, now): (&WorldView, Moment),
     ) {
-        let renderer = Renderer { model, policy: model.policy(policy), decision: served };
+        let renderer = Renderer::new(model, model.policy(policy), view, served);
         let what =
             stays(model, policy, served, now).or_else(|| on_empty(renderer)).unwrap_or_else(|| instead(renderer, best));
         match self.all.iter_mut().find(|known| known.what == what) {

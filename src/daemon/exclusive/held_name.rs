@@ -11,6 +11,7 @@ use crate::fleet::events::EventKind;
 use crate::fleet::lease::{LeaseEvent, LeaseMachine, LeaseSituation, VERDICT_FRESH};
 use crate::model::{ActiveEndpoint, LeaseView, Moment};
 use crate::printable::escaped;
+use crate::steering::PromotionBlock;
 use crate::wire::Name;
 
 /// Who waits for the end of an order.
@@ -29,6 +30,8 @@ pub(super) struct HeldName {
     pub(super) orders: HashMap<u64, OrderReply>,
     /// The verdicts that its machine knows.
     pub(super) learned: Option<LeaseSituation>,
+    /// The active endpoint is down, and too few vantages have a vote to promote another.
+    pub(super) is_without_votes: bool,
 }
 
 impl HeldName {
@@ -45,9 +48,26 @@ impl HeldName {
         is_news
     }
 
+    /// Reports once that too few votes block a promotion. What blocks the store is reported for all names together.
+    pub(super) fn follow_block(&mut self, block: Option<PromotionBlock>) {
+        let is_without_votes = matches!(block, Some(PromotionBlock::TooFewVotes { .. }));
+        let is_new = is_without_votes && !self.is_without_votes;
+        self.is_without_votes = is_without_votes;
+        if let (true, Some(PromotionBlock::TooFewVotes { votes, known })) = (is_new, block) {
+            let (zone, name) = (&*self.zone, &*self.label);
+            tracing::warn!(
+                zone,
+                name,
+                votes,
+                known,
+                "the active endpoint is not up, and nobody is promoted: not more than half of the known vantages have a vote"
+            );
+        }
+    }
+
     /// The lease, for the views of the steering task; `None` if none was ever known.
     pub(super) fn view(&self, now: Moment) -> Option<LeaseView> {
-        let lease = self.machine.lease();
+        let lease = self.machine.lease().filter(|_| !self.machine.is_stalled(now));
         Some(LeaseView {
             active: self.machine.active()?.clone(),
             holder: lease.map(|lease| lease.holder.clone()),

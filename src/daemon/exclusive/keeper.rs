@@ -25,6 +25,7 @@ use crate::fleet::lease::{
 use crate::fleet::nats::{BucketEntry, BucketEvent, BucketWatch, LeaseStore, stored_lease};
 use crate::model::{ActiveEndpoint, LeaseView, Moment, PolicyId};
 use crate::snapshot::Snapshot;
+use crate::steering::promotion_block;
 use crate::wire::Name;
 
 /// Most keys of the store that are remembered, also of names that this server does not have yet. Judgment: a fleet has
@@ -86,6 +87,8 @@ pub(crate) struct Keeper {
     /// When the watch last had read everything; `None`: the store is away.
     read_at: Option<Moment>,
     is_live: bool,
+    /// The names whose lease nobody renews, although the store can be read.
+    stalled: HashSet<String>,
     pub(super) results: mpsc::Receiver<Happening>,
     sender: mpsc::Sender<Happening>,
     /// What the state directory was last given.
@@ -125,6 +128,7 @@ impl Keeper {
             revisions: HashMap::new(),
             read_at: None,
             is_live: false,
+            stalled: HashSet::new(),
             results,
             sender,
             orders: 0,
@@ -185,9 +189,10 @@ impl Keeper {
         }
         self.learned_at = Some(snapshot.view.at);
         for (key, policy) in &self.policies {
-            if let Some(name) = self.names.get_mut(key)
-                && name.learn(verdicts::situation(&snapshot, snapshot.model.policy(*policy)))
-            {
+            let Some(name) = self.names.get_mut(key) else { continue };
+            let policy = snapshot.model.policy(*policy);
+            name.follow_block(promotion_block(&snapshot.model, policy, &snapshot.view));
+            if name.learn(verdicts::situation(&snapshot, policy)) {
                 self.agenda.touch(key);
             }
         }
@@ -216,6 +221,7 @@ impl Keeper {
             }
             self.obey_machine(&key, now);
             self.agenda.forget(&key);
+            self.stalled.remove(&key);
             if let Some(name) = self.names.remove(&key) {
                 self.is_changed |= self.views.remove(&name.owner).is_some();
             }
@@ -237,6 +243,7 @@ impl Keeper {
             hook: None,
             orders: HashMap::new(),
             learned: None,
+            is_without_votes: false,
         };
         self.names.insert(key.to_owned(), name);
     }
@@ -266,11 +273,16 @@ impl Keeper {
     /// Does what the machines want that something happened to, or that are due, and passes on what became of the
     /// leases.
     fn round(&mut self, now: Moment) {
+        let was_writable = self.stalled.is_empty();
         for key in self.agenda.take(now, self.names.keys()) {
             self.obey_machine(&key, now);
             let Some(name) = self.names.get(&key) else { continue };
             self.agenda.set_due(&key, name.machine.deadline(now));
             let view = name.view(now);
+            match name.machine.is_stalled(now) {
+                true => _ = self.stalled.insert(key),
+                false => _ = self.stalled.remove(&key),
+            }
             if view.as_ref() == self.views.get(&name.owner) {
                 continue;
             }
@@ -279,6 +291,13 @@ impl Keeper {
                 Some(view) => _ = self.views.insert(name.owner.clone(), view),
                 None => _ = self.views.remove(&name.owner),
             }
+        }
+        match (was_writable, self.stalled.is_empty()) {
+            (true, false) => tracing::warn!(
+                "no server can renew the leases, as without a quorum of NATS: active endpoints stay, and none is promoted"
+            ),
+            (false, true) if self.is_live => tracing::info!("leases are renewed again"),
+            _ => {}
         }
         if std::mem::take(&mut self.is_changed) {
             self.pass_on();

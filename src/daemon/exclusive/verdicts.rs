@@ -2,14 +2,14 @@
 
 use crate::fleet::lease::{LeaseSituation, MemberState, MemberVerdict};
 use crate::model::{
-    AdminState, Basis, CheckView, EndpointId, Failback, Health, Model, OverrideState, Policy, VantageState, WorldView,
+    AdminState, Basis, CheckView, EndpointId, Failback, Health, Model, OverrideState, Policy, WorldView,
 };
 use crate::snapshot::Snapshot;
 
 /// The members of a policy, with what is decided about them in the view of `snapshot`.
 pub(super) fn situation(snapshot: &Snapshot, policy: &Policy) -> LeaseSituation {
     let (model, view) = (&*snapshot.model, &*snapshot.view);
-    let has_majority = has_majority(view);
+    let has_majority = view.has_majority();
     let member = |id: EndpointId| MemberState {
         endpoint: model.endpoint(id).name.as_str().into(),
         verdict: verdict(model, policy, view, id, has_majority),
@@ -19,13 +19,6 @@ pub(super) fn situation(snapshot: &Snapshot, policy: &Policy) -> LeaseSituation 
         members: policy.members_in_order(model).into_iter().map(member).collect(),
         failback: policy.exclusive.as_ref().map_or(Failback::Manual, |exclusive| exclusive.failback),
     }
-}
-
-/// Whether more than half of the vantages that are known have a vote: a part that is cut off from the rest must not
-/// promote.
-fn has_majority(view: &WorldView) -> bool {
-    let votes = view.vantages.iter().filter(|vantage| vantage.state == VantageState::Up).count();
-    votes * 2 > view.vantages.len()
 }
 
 fn verdict(model: &Model, policy: &Policy, view: &WorldView, id: EndpointId, has_majority: bool) -> MemberVerdict {
@@ -66,7 +59,9 @@ mod tests {
 
     use super::*;
     use crate::control::test_world::{model, snapshot};
-    use crate::model::{Exclusive, Facet, Member, MemberRef, Override, Pool, PoolId, Steering, VantageView, ZoneId};
+    use crate::model::{
+        Exclusive, Facet, Member, MemberRef, Override, Pool, PoolId, Steering, VantageState, VantageView, ZoneId,
+    };
     use crate::wire::Name;
 
     /// fra1 with two addresses, then plain, which has no monitor; `change` makes another world of it.

@@ -40,6 +40,10 @@ pub use value::{Lease, MAX_EPOCH, MAX_VALUE_OCTETS, Promoting, UnreadableLease, 
 /// it may be short; a server that pauses for longer loses nothing but the lease.
 pub const LEASE_DURATION: Duration = Duration::from_secs(3);
 
+/// Nobody has renewed the lease or taken it over for this many durations: the store can be read, and not written. A
+/// takeover comes within one and a half.
+const STALLED_AFTER: u32 = 2;
+
 /// What of the duration the holder does not use, so that clocks of different speed do no harm: one part of this many.
 /// Judgment: clocks of computers differ by less than one part of a thousand.
 const MARGIN_PART: u32 = 10;

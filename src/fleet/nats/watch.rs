@@ -66,7 +66,7 @@ impl Bucket {
             time: None,
             last: None,
             doubts: 0,
-            is_away: false,
+            away: None,
         };
         tokio::spawn(watcher.run());
         BucketWatch { events, created: known }
@@ -114,7 +114,8 @@ struct Watcher {
     last: Option<LastEntry>,
     /// Reads one after another in which that entry was missing.
     doubts: u32,
-    is_away: bool,
+    /// Why the bucket can't be read, as it was reported last.
+    away: Option<String>,
     /// How often the connection had been made at the last [`Woken::Connected`].
     connections: u64,
 }
@@ -151,7 +152,7 @@ impl Watcher {
             let wait = match read {
                 Ok(Ok(())) => {
                     retry = FIRST_RETRY;
-                    self.is_away = false;
+                    self.away = None;
                     if self.events.send(BucketEvent::Current(began)).await.is_err() {
                         return;
                     }
@@ -298,16 +299,17 @@ impl Watcher {
         }
     }
 
-    /// Reports once that the bucket can't be read.
+    /// Reports that the bucket can't be read, once for each reason: a server that is connected at last may have no
+    /// JetStream.
     async fn away(&mut self, error: ApiError) -> Result<(), Ended> {
-        if self.is_away {
-            return if self.events.is_closed() { Err(Ended) } else { Ok(()) };
-        }
-        self.is_away = true;
         let why = match error.code {
             NOT_FOUND => format!("there is no bucket {}", self.bucket.stream()),
             _ => error.why,
         };
+        if self.away.as_ref() == Some(&why) {
+            return if self.events.is_closed() { Err(Ended) } else { Ok(()) };
+        }
+        self.away = Some(why.clone());
         self.events.send(BucketEvent::Away(why)).await.map_err(|_| Ended)
     }
 

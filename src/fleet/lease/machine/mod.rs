@@ -10,7 +10,8 @@ use crate::fleet::lease::promotion::MemberMemory;
 use crate::fleet::lease::value::UnreadableLease;
 use crate::fleet::lease::{
     HookResult, HookRun, Lease, LeaseAction, LeaseEvent, LeaseSettings, LeaseSituation, MARGIN_PART, ORDER_PATIENCE,
-    READ_EVERY, RENEWALS, RETRY_WRITE, RETRY_WRITE_LONGEST, StoredLease, WRITE_TIMEOUT, WriteResult, doubled,
+    READ_EVERY, RENEWALS, RETRY_WRITE, RETRY_WRITE_LONGEST, STALLED_AFTER, StoredLease, WRITE_TIMEOUT, WriteResult,
+    doubled,
 };
 use crate::model::{ActiveEndpoint, Moment};
 
@@ -145,6 +146,17 @@ impl LeaseMachine {
             StoredLease::Lease(lease) => Some(lease),
             StoredLease::Nothing | StoredLease::Unreadable(_) => None,
         })
+    }
+
+    /// Whether the store can be read, and no server was able to write the lease for too long: nobody can promote.
+    pub fn is_stalled(&self, now: Moment) -> bool {
+        self.stalls_at().is_some_and(|at| at <= now)
+    }
+
+    /// When the lease counts as stalled, unless it is written before.
+    fn stalls_at(&self) -> Option<Moment> {
+        let known = self.store.as_ref()?;
+        Some(known.since + self.lease()?.duration * STALLED_AFTER)
     }
 
     /// The watch of the store is live, and this is the newest revision of the name; 0 with nothing if there never was
@@ -284,6 +296,7 @@ impl LeaseMachine {
             tenure.filter(|_| may_write).map(|tenure| self.renewal(tenure)),
             expiry.filter(|_| may_write && tenure.is_none()),
             self.order.as_ref().filter(|_| self.promotion.is_none()).map(|order| order.until),
+            self.stalls_at().filter(|at| *at > now),
             tenure.filter(|_| may_write).and_then(|_| self.members.deadline(now)),
         ]
         .into_iter()

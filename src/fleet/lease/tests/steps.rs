@@ -402,6 +402,20 @@ fn a_server_that_stops_leaves_the_lease_to_the_others_soon() {
 }
 
 #[test]
+fn a_lease_that_nobody_can_write_is_stalled() {
+    let mut other = LeaseMachine::new(settings("other", None), None);
+    assert!(!other.is_stalled(at(60_000)), "the store is away");
+    other.store_live(2, stored(&foreign("a", 1)), at(0));
+    let taken = write_of(&other.poll(at(3_000)));
+    other.written(taken.id, WriteResult::Unknown, at(4_500));
+    other.poll(at(4_500));
+    assert_eq!((other.is_stalled(at(5_999)), other.is_stalled(at(6_000))), (false, true));
+    assert!(other.deadline(at(5_900)).is_some_and(|at_most| at_most <= at(6_000)), "whoever waits notices it");
+    other.seen(3, stored(&foreign("a", 1)), at(6_100));
+    assert!(!other.is_stalled(at(6_100)), "somebody renewed it");
+}
+
+#[test]
 fn at_the_highest_epoch_nothing_is_promoted_any_more() {
     let mut machine = LeaseMachine::new(settings("own", None), None);
     machine.store_live(1, stored(&foreign("a", super::super::MAX_EPOCH)), at(0));
