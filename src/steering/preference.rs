@@ -6,6 +6,7 @@ use crate::model::{
     AdminState, CheckId, CheckView, ClientClass, EndpointId, Facet, Health, Model, OverrideState, Policy, PolicyId,
     Stated, WorldView,
 };
+use crate::steering::exclusive::active_member;
 use crate::steering::{AnswerSource, Decision, Memory, Reason, Stage, StageName, Standing, Tier, decide};
 
 /// A world in which every check is up and nothing is overridden. Distances are those of `view`.
@@ -94,9 +95,12 @@ pub(super) fn is_out_of_service(model: &Model, view: &WorldView, id: EndpointId)
 }
 
 /// How many endpoints of the name's own pool may be answered with now, to whichever clients and for whichever of its
-/// types; those of `on_empty` don't count.
+/// types; those of `on_empty` don't count. 0 if the lease of an exclusive name has an endpoint that is not in the files.
 pub fn eligible(model: &Model, policy: PolicyId, view: &WorldView) -> usize {
     let policy = model.policy(policy);
+    if active_member(model, policy, view).is_some_and(|active| active.id.is_none()) {
+        return 0;
+    }
     model.endpoints_below(policy.root).into_iter().filter(|id| may_be_given(model, policy, view, *id)).count()
 }
 

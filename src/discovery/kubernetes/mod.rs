@@ -34,14 +34,17 @@ use watch::{SlicePage, WatchNews, watch_news};
 const WATCH_SECS: u64 = 12;
 /// How much later than that a watch may end.
 const WATCH_GRACE: Duration = Duration::from_secs(3);
-/// Most slices in a page of the list (judgment: 50 slices of 100 endpoints have 2 MB).
-const PAGE: usize = 50;
-/// Longest page, in octets (judgment: 50 slices of 1,000 endpoints, the most that the API allows).
-const MAX_PAGE: usize = 32 << 20;
+/// Most slices in a page of the list (judgment: 20 slices of 100 endpoints have 1 MB).
+const PAGE: usize = 20;
+/// Longest page, in octets (judgment: 20 slices of 1,000 endpoints, the most that the API allows).
+const MAX_PAGE: usize = 16 << 20;
 /// Longest event of a watch, in octets: etcd stores at most 1.5 MiB.
 const MAX_EVENT: usize = 4 << 20;
-/// Most pages of a list (judgment: 500,000 endpoints). Without a bound a server could send pages without end.
+/// Most pages of a list (judgment: 400,000 endpoints). Without a bound a server could send pages without end.
 const MAX_PAGES: usize = 200;
+/// So many watches in a row that begin with 410 are reported: each of them costs the API a list (judgment: one is usual
+/// after a pause, two come with a server that has just started).
+const MANY_GONE: u32 = 3;
 
 /// Why reading was interrupted.
 enum Interrupted {
@@ -76,6 +79,7 @@ pub async fn run(
         version: None,
         known: None,
         is_away: false,
+        gone: 0,
     };
     tokio::select! {
         () = stop.cancelled() => {}
@@ -99,13 +103,15 @@ struct SliceReader {
     /// The last list that was sent.
     known: Option<InstanceList>,
     is_away: bool,
+    /// Watches in a row that began with 410.
+    gone: u32,
 }
 
 impl SliceReader {
     async fn follow(&mut self) {
         let mut backoff = Backoff::default();
         loop {
-            let updates = self.updates.clone();
+            let (updates, is_watch) = (self.updates.clone(), self.version.is_some());
             let done = tokio::select! {
                 () = updates.relist_wanted() => {
                     (self.version, self.known) = (None, None);
@@ -114,13 +120,27 @@ impl SliceReader {
                 done = self.read() => done,
             };
             match done {
-                Ok(()) => backoff.succeeded(),
+                Ok(()) if is_watch => {
+                    self.gone = 0;
+                    backoff.succeeded();
+                }
+                // The watch after it shows whether all is well.
+                Ok(()) => {}
                 Err(interrupted) => {
                     if let Some((_, connection)) = &mut self.api {
                         connection.close();
                     }
                     match interrupted {
-                        Interrupted::Gone => self.version = None,
+                        Interrupted::Gone => {
+                            self.version = None;
+                            self.gone = self.gone.saturating_add(1);
+                            if self.gone >= MANY_GONE && !self.is_away {
+                                self.is_away = true;
+                                let why = "each watch is refused with 410 (the version of the list is too old): what is \
+                                           listed is read again and again, less and less often";
+                                self.updates.send(Update::Away(Trouble::bad(why.to_owned()))).await;
+                            }
+                        }
                         Interrupted::Trouble(trouble) => {
                             self.is_away = true;
                             let trouble = match &self.api {
@@ -180,7 +200,7 @@ impl SliceReader {
             let reply = self.send(&format!("limit={PAGE}{more}")).await?;
             let text = reply.whole(MAX_PAGE).await.map_err(|failure| failure.trouble(""))?;
             let page = SlicePage::parse(&text).map_err(Trouble::bad)?;
-            page.items.into_iter().for_each(|slice| book.set(slice));
+            page.items.into_iter().try_for_each(|slice| book.set(slice)).map_err(Trouble::bad)?;
             at = page.next;
             if at.is_empty() {
                 (self.book, self.version) = (book, Some(page.version));
@@ -197,7 +217,8 @@ impl SliceReader {
             encoded(&version)
         );
         let mut reply = self.send(&options).await?;
-        if self.is_away {
+        // After several that began with 410 it has to come to its end.
+        if self.is_away && self.gone < MANY_GONE {
             self.is_away = false;
             self.updates.send(Update::Back).await;
         }
@@ -218,7 +239,7 @@ impl SliceReader {
             for of in news {
                 match of.map_err(Trouble::bad)? {
                     WatchNews::Changed(slice, version) => {
-                        self.book.set(slice);
+                        self.book.set(slice).map_err(Trouble::bad)?;
                         self.version = Some(version);
                     }
                     WatchNews::Removed(name, version) => {

@@ -82,6 +82,15 @@ struct SlicePort {
 }
 
 impl EndpointSlice {
+    /// What it takes of memory.
+    fn octets(&self) -> usize {
+        let ports = self.ports.iter().map(|port| size_of::<SlicePort>() + port.name.len());
+        let endpoints = self.endpoints.iter().map(SliceEndpoint::octets);
+        let texts = [&self.metadata.name, &self.metadata.name, &self.metadata.namespace, &self.address_type];
+        let texts = texts.map(String::len).iter().sum::<usize>();
+        size_of::<EndpointSlice>() + texts + ports.sum::<usize>() + endpoints.sum::<usize>()
+    }
+
     /// Its name, which is unique in the namespace.
     pub(super) fn into_name(self) -> String {
         self.metadata.name
@@ -102,21 +111,34 @@ impl EndpointConditions {
     }
 }
 
+/// Most octets of memory of all slices together. Judgment: more than 50,000 endpoints with the texts that they have.
+const MAX_OCTETS: usize = 32 << 20;
+
 /// All slices of a Service.
 #[derive(Debug, Default)]
 pub(super) struct SliceBook {
     by_name: BTreeMap<String, EndpointSlice>,
+    /// What they take of memory.
+    octets: usize,
 }
 
 impl SliceBook {
-    /// A slice is new, or another one than before.
-    pub(super) fn set(&mut self, slice: EndpointSlice) {
+    /// A slice is new, or another one than before. An error says that all of them are too large.
+    pub(super) fn set(&mut self, slice: EndpointSlice) -> Result<(), String> {
+        self.remove(&slice.metadata.name);
+        let octets = self.octets + slice.octets();
+        if octets > MAX_OCTETS {
+            return Err(format!("its EndpointSlices take over {} MiB of memory", MAX_OCTETS >> 20));
+        }
+        self.octets = octets;
         self.by_name.insert(slice.metadata.name.clone(), slice);
+        Ok(())
     }
 
     /// A slice has gone.
     pub(super) fn remove(&mut self, name: &str) {
-        self.by_name.remove(name);
+        let gone = self.by_name.remove(name);
+        self.octets -= gone.map_or(0, |slice| slice.octets());
     }
 
     /// The instances in the order of their keys. `port_name`: which port is probed; `None`: the first one. `zones`: the
@@ -175,6 +197,14 @@ impl EndpointSlice {
 }
 
 impl SliceEndpoint {
+    /// What it takes of memory.
+    fn octets(&self) -> usize {
+        let zones = self.hints.for_zones.iter().map(|zone| &zone.name);
+        let kept = [&self.node_name, &self.zone].into_iter().chain(self.target_ref.as_ref().map(|of| &of.name));
+        let lists = self.addresses.iter().chain(zones).map(|text| size_of::<String>() + text.len());
+        size_of::<SliceEndpoint>() + kept.map(String::len).sum::<usize>() + lists.sum::<usize>()
+    }
+
     fn instance(
         &self,
         key: &str,
@@ -206,14 +236,25 @@ impl SliceEndpoint {
 }
 
 /// The same endpoint in another slice: its address of the other family, or a copy while it moves between slices. It is
-/// up if one of them says so.
-fn merge(known: &mut Instance, other: Instance) {
+/// up if one of them says so. A pod with a fixed name that was made anew has its old address in one slice, where it is
+/// not up, and the new one in another: the old one does not count.
+fn merge(known: &mut Instance, mut other: Instance) {
+    match (known.why.is_some(), other.why.is_some()) {
+        (true, false) => known.addresses.retain(|address| !has_family_of(&other, address)),
+        (false, true) => other.addresses.retain(|address| !has_family_of(known, address)),
+        (true, true) | (false, false) => {}
+    }
     let new: Vec<String> = other.addresses.into_iter().filter(|address| !known.addresses.contains(address)).collect();
     known.addresses.extend(new);
     known.port = known.port.or(other.port);
     if other.why.is_none() {
         (known.health, known.why) = (other.health, None);
     }
+}
+
+/// Whether an instance has an address of the same family.
+fn has_family_of(instance: &Instance, address: &str) -> bool {
+    instance.addresses.iter().any(|other| other.contains(':') == address.contains(':'))
 }
 
 /// Go writes an empty list as `null`.

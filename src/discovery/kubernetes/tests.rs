@@ -66,7 +66,7 @@ fn option(request: &TestRequest, name: &str) -> Option<String> {
 
 fn instances(slices: &[Value], port: Option<&str>, mappings: &Mappings) -> (Vec<Instance>, Option<String>) {
     let mut book = SliceBook::default();
-    slices.iter().for_each(|slice| book.set(serde_json::from_value(slice.clone()).unwrap()));
+    slices.iter().for_each(|slice| book.set(serde_json::from_value(slice.clone()).unwrap()).unwrap());
     let list = book.list(port, &source("").zones, mappings, 10);
     (list.instances().to_vec(), list.refusals.shown())
 }
@@ -197,6 +197,64 @@ async fn a_watch_goes_on_after_the_last_bookmark_and_410_lists_again() {
     assert_eq!(names(&mut driven).await, ["p3"]);
     assert_eq!(seen.lock().unwrap()[..3], ["100", "150", "100"]);
     driven.end().await;
+}
+
+#[tokio::test]
+async fn a_server_that_refuses_each_watch_is_reported() {
+    let server = TestServer::start(|request| match option(request, "watch") {
+        None => list("100", "", &[slice("a", "IPv4", &[endpoint("p1", "192.0.2.1", json!({}))])]),
+        Some(_) => TestReply::ok(&event("ERROR", &json!({"kind": "Status", "code": 410, "message": "too old"}))),
+    })
+    .await;
+    let mut driven = drive(&server.url);
+    assert_eq!(names(&mut driven).await, ["p1"]);
+    let trouble = driven.trouble().await;
+    assert!(trouble.problem.contains("each watch is refused with 410"), "{}", trouble.problem);
+    let lists = server.requests().iter().filter(|request| option(request, "watch").is_none()).count();
+    assert_eq!(lists, 3, "one for each watch, and the backoff of the fourth has not ended");
+    driven.end().await;
+}
+
+#[tokio::test]
+async fn a_list_without_end_is_refused_before_it_takes_much_memory() {
+    let many = Mutex::new(0);
+    let server = TestServer::start(move |_| {
+        let mut page = many.lock().unwrap();
+        *page += 1;
+        let long = "x".repeat(1 << 20);
+        list("100", "more", &[slice(&format!("web-{page}-{long}"), "IPv4", &[])])
+    })
+    .await;
+    let mut driven = drive(&server.url);
+    let trouble = driven.trouble().await;
+    assert!(trouble.problem.contains("take over 32 MiB of memory"), "{}", trouble.problem);
+    assert!(server.requests().len() < 20, "{} pages were read", server.requests().len());
+    driven.end().await;
+}
+
+#[test]
+fn many_short_values_are_refused_before_they_take_memory() {
+    let page = format!(
+        r#"{{"kind":"EndpointSliceList","metadata":{{"resourceVersion":"1"}},"x":[{}0]}}"#,
+        "{},".repeat(300_000)
+    );
+    assert!(SlicePage::parse(page.as_bytes()).unwrap_err().contains("over 500000 values"));
+    let news = format!(r#"{{"type":"ADDED","object":[{}0]}}"#, "0,".repeat(25_001));
+    assert!(watch_news(news.as_bytes()).unwrap_err().contains("over 25000 values"));
+}
+
+#[test]
+fn a_pod_that_was_made_anew_has_its_new_address() {
+    let gone = endpoint("db-0", "192.0.2.1", json!({"ready": false, "terminating": true}));
+    let new = endpoint("db-0", "192.0.2.2", json!({"ready": true}));
+    for slices in [[&gone, &new], [&new, &gone]] {
+        let slices = [slice("a", "IPv4", &[slices[0].clone()]), slice("b", "IPv4", &[slices[1].clone()])];
+        let (found, refused) = instances(&slices, None, &Mappings::default());
+        assert_eq!(
+            (found[0].addresses.join(" "), found[0].health, refused),
+            ("192.0.2.2".to_owned(), StatedHealth::Up, None)
+        );
+    }
 }
 
 #[tokio::test]
