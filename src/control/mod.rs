@@ -37,6 +37,7 @@ pub mod removal;
 mod request;
 mod request_log;
 mod router;
+mod sending;
 mod serve;
 pub mod server;
 pub mod simulate;

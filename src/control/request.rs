@@ -10,10 +10,8 @@ use axum::extract::{Path, Request};
 use axum::http::StatusCode;
 use axum::response::Response;
 
-use crate::control::command::Command;
 use crate::control::connections::ApiConnection;
 use crate::control::problem::{no_octets, problem};
-use crate::control::state::ApiState;
 
 /// Longest body in octets. The body of an override is under 2 KiB, however its `why` is escaped.
 pub(super) const MAX_BODY: usize = 16 * 1024;
@@ -56,42 +54,6 @@ pub(super) async fn body(request: Request<Body>, most: usize, expected: &str) ->
 
 pub(super) fn bad_request(why: String) -> ErrorResponse {
     Box::new(problem(StatusCode::BAD_REQUEST, why))
-}
-
-/// Why nobody executes a command.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum NotSent {
-    /// This node is a vantage.
-    Vantage,
-    /// The steering task no longer accepts commands.
-    Stopping,
-}
-
-impl NotSent {
-    /// The reason as text.
-    pub(super) fn text(self) -> &'static str {
-        match self {
-            NotSent::Vantage => "this node is a vantage and has no zones: send this to a server of the fleet",
-            NotSent::Stopping => "the server is stopping",
-        }
-    }
-}
-
-impl From<NotSent> for ErrorResponse {
-    fn from(not_sent: NotSent) -> ErrorResponse {
-        match not_sent {
-            NotSent::Vantage => Box::new(problem(StatusCode::CONFLICT, not_sent.text())),
-            NotSent::Stopping => stopping(),
-        }
-    }
-}
-
-impl ApiState {
-    /// Sends a command to the steering task.
-    pub(super) async fn send(&self, command: Command) -> Result<(), NotSent> {
-        let commands = self.controls.commands.as_ref().ok_or(NotSent::Vantage)?;
-        commands.send(command).await.map_err(|_| NotSent::Stopping)
-    }
 }
 
 /// The error for a command that the steering task no longer accepts.

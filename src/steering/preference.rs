@@ -3,10 +3,9 @@
 //! `state` of the file, fences and distances count as they are. `control::names` calls it, the packet path never does.
 
 use crate::model::{
-    AdminState, CheckId, CheckView, ClientClass, EndpointId, Facet, Health, Model, OverrideState, Policy, PolicyId,
-    Stated, WorldView,
+    AdminState, CheckId, CheckView, ClientClass, EndpointId, Facet, Health, LeaseView, Model, OverrideState, Policy,
+    PolicyId, Stated, WorldView,
 };
-use crate::steering::exclusive::active_member;
 use crate::steering::{AnswerSource, Decision, Memory, Reason, Stage, StageName, Standing, Tier, decide};
 
 /// A world in which every check is up and nothing is overridden. Distances are those of `view`.
@@ -95,10 +94,13 @@ pub(super) fn is_out_of_service(model: &Model, view: &WorldView, id: EndpointId)
 }
 
 /// How many endpoints of the name's own pool may be answered with now, to whichever clients and for whichever of its
-/// types; those of `on_empty` don't count. 0 if the lease of an exclusive name has an endpoint that is not in the files.
+/// types; those of `on_empty` don't count. It is 0 if the lease of an exclusive name has an endpoint that is not in the
+/// files.
 pub fn eligible(model: &Model, policy: PolicyId, view: &WorldView) -> usize {
     let policy = model.policy(policy);
-    if active_member(model, policy, view).is_some_and(|active| active.id.is_none()) {
+    let lease = policy.exclusive.as_ref().and_then(|exclusive| view.leases.get(&exclusive.owner));
+    let is_active = |id: &EndpointId, lease: &LeaseView| *model.endpoint(*id).name == *lease.active.endpoint;
+    if lease.is_some_and(|lease| !policy.endpoints.iter().any(|id| is_active(id, lease))) {
         return 0;
     }
     model.endpoints_below(policy.root).into_iter().filter(|id| may_be_given(model, policy, view, *id)).count()

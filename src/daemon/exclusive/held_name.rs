@@ -60,7 +60,7 @@ impl HeldName {
                 name,
                 votes,
                 known,
-                "the active endpoint is not up, and nobody is promoted: not more than half of the known vantages have a vote"
+                "nobody is promoted: the active endpoint is not up, and at most half of the known vantages vote"
             );
         }
     }

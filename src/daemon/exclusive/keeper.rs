@@ -294,7 +294,7 @@ impl Keeper {
         }
         match (was_writable, self.stalled.is_empty()) {
             (true, false) => tracing::warn!(
-                "no server can renew the leases, as without a quorum of NATS: active endpoints stay, and none is promoted"
+                "no server can renew the leases (NATS without a quorum?): active endpoints stay, and none is promoted"
             ),
             (false, true) if self.is_live => tracing::info!("leases are renewed again"),
             _ => {}

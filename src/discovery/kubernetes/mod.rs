@@ -136,7 +136,7 @@ impl SliceReader {
                             self.gone = self.gone.saturating_add(1);
                             if self.gone >= MANY_GONE && !self.is_away {
                                 self.is_away = true;
-                                let why = "each watch is refused with 410 (the version of the list is too old): what is \
+                                let why = "each watch is refused with 410 (its version is too old): what is \
                                            listed is read again and again, less and less often";
                                 self.updates.send(Update::Away(Trouble::bad(why.to_owned()))).await;
                             }

@@ -200,9 +200,9 @@ impl SliceEndpoint {
     /// What it takes of memory.
     fn octets(&self) -> usize {
         let zones = self.hints.for_zones.iter().map(|zone| &zone.name);
-        let kept = [&self.node_name, &self.zone].into_iter().chain(self.target_ref.as_ref().map(|of| &of.name));
+        let texts = [&self.node_name, &self.zone].into_iter().chain(self.target_ref.as_ref().map(|of| &of.name));
         let lists = self.addresses.iter().chain(zones).map(|text| size_of::<String>() + text.len());
-        size_of::<SliceEndpoint>() + kept.map(String::len).sum::<usize>() + lists.sum::<usize>()
+        size_of::<SliceEndpoint>() + texts.map(String::len).sum::<usize>() + lists.sum::<usize>()
     }
 
     fn instance(
