@@ -138,7 +138,7 @@ impl SliceReader {
                                 self.is_away = true;
                                 let why = "each watch is refused with 410 (its version is too old): what is \
                                            listed is read again and again, less and less often";
-                                self.updates.send(Update::Away(Trouble::bad(why.to_owned()))).await;
+                                self.updates.send(Update::Away(Trouble::bad(why))).await;
                             }
                         }
                         Interrupted::Trouble(trouble) => {
