@@ -36,10 +36,10 @@ impl<'q> Answering<'q> {
                         continue;
                     }
                     let owner = match extra.name {
-                        Some(name) => names.owner(&self.reply, extra.record, name),
+                        Some(name) => names.owner(&self.reply, extra.record, || name),
                         None => Owner::At(owner_at),
                     };
-                    if self.add_extra(&extra, owner).is_err() {
+                    if self.add_extra(extra.node, owner).is_err() {
                         break;
                     }
                 }
@@ -48,13 +48,13 @@ impl<'q> Answering<'q> {
             Pending::Referral(ns) => {
                 let mut names = Names::of(rtype::NS, first);
                 for (extra, name) in ns.extras().filter(|extra| extra.is_in_domain).filter_map(named) {
-                    let owner = names.owner(&self.reply, extra.record, name);
-                    self.add_extra(&extra, owner)?;
+                    let owner = names.owner(&self.reply, extra.record, || name);
+                    self.add_extra(extra.node, owner)?;
                 }
                 let mut names = Names::of(rtype::NS, first);
                 for (extra, name) in ns.extras().filter(|extra| !extra.is_in_domain).filter_map(named) {
-                    let owner = names.owner(&self.reply, extra.record, name);
-                    if self.add_extra(&extra, owner).is_err() {
+                    let owner = names.owner(&self.reply, extra.record, || name);
+                    if self.add_extra(extra.node, owner).is_err() {
                         break;
                     }
                 }
@@ -91,57 +91,58 @@ impl<'q> Answering<'q> {
             if !may_add(node, &mut left) {
                 continue;
             }
-            let Some(name) = target_of(record) else { continue };
-            let extra = Extra { name: Some(name), node, record: at, is_in_domain: false };
-            let owner = names.get_or_insert_with(|| Names::of(record.rtype, first)).owner(&self.reply, at, name);
-            if self.add_extra(&extra, owner).is_err() {
+            let Some(from_name) = target_of(record) else { continue };
+            let names = names.get_or_insert_with(|| Names::of(record.rtype, first));
+            let name = || from_name.get(..name_len(from_name)).unwrap_or_default();
+            let owner = names.owner(&self.reply, at, name);
+            if self.add_extra(node, owner).is_err() {
                 break;
             }
         }
     }
 
     /// Adds the addresses of one name, IPv4 before IPv6.
-    fn add_extra(&mut self, extra: &Extra<'q>, owner: Owner<'q>) -> Result<(), Full> {
-        let v4 = self.add_family(extra, owner, Facet::V4, rtype::A);
-        let v6 = self.add_family(extra, owner, Facet::V6, rtype::AAAA);
+    fn add_extra(&mut self, node: NodeRef<'q>, owner: Owner<'q>) -> Result<(), Full> {
+        let v4 = self.add_family(node, owner, Facet::V4, rtype::A);
+        let v6 = self.add_family(node, owner, Facet::V6, rtype::AAAA);
         v4.and(v6)
     }
 
-    fn add_family(&mut self, extra: &Extra<'q>, owner: Owner<'q>, facet: Facet, rtype: u16) -> Result<(), Full> {
-        let steered = extra.node.steered().filter(|steered| match facet {
+    fn add_family(&mut self, node: NodeRef<'q>, owner: Owner<'q>, facet: Facet, rtype: u16) -> Result<(), Full> {
+        let steered = node.steered().filter(|steered| match facet {
             Facet::V4 => steered.has_v4 || steered.has_alias,
             Facet::V6 => steered.has_v6 || steered.has_alias,
             Facet::Alias | Facet::Srv | Facet::Https | Facet::Svcb => false,
         });
         match steered {
-            Some(steered) => self.add_steered(extra, owner, steered, facet, rtype),
-            None => self.add_static(extra, owner, rtype, None),
+            Some(steered) => self.add_steered(node, owner, steered, facet, rtype),
+            None => self.add_static(node, owner, rtype, None),
         }
     }
 
     fn add_static(
         &mut self,
-        extra: &Extra<'q>,
+        node: NodeRef<'q>,
         owner: Owner<'q>,
         rtype: u16,
         ttl_cap: Option<u32>,
     ) -> Result<(), Full> {
-        let Some(rrset) = extra.node.rrset(rtype) else { return Ok(()) };
+        let Some(rrset) = node.rrset(rtype) else { return Ok(()) };
         self.reply.rrset(Section::Additional, owner, rrset.records(), ttl_cap).map(|_| ())
     }
 
     /// The addresses of a steered name; a CNAME or an empty answer is not added.
     fn add_steered(
         &mut self,
-        extra: &Extra<'q>,
+        node: NodeRef<'q>,
         owner: Owner<'q>,
         steered: &SteeredNode,
         facet: Facet,
         rtype: u16,
     ) -> Result<(), Full> {
-        let Some(cell) = self.cell(extra.node.zone(), steered, facet) else { return Ok(()) };
+        let Some(cell) = self.cell(node.zone(), steered, facet) else { return Ok(()) };
         match cell.content() {
-            CellContent::Static => self.add_static(extra, owner, rtype, Some(cell.ttl())),
+            CellContent::Static => self.add_static(node, owner, rtype, Some(cell.ttl())),
             CellContent::Nodata => Ok(()),
             CellContent::Records => {
                 if let Some(only) = cell.only().filter(|_| cell.affinity().is_none()) {
@@ -151,7 +152,7 @@ impl<'q> Answering<'q> {
                     }
                     return Ok(());
                 }
-                let picks = self.draw(extra.node.zone(), cell);
+                let picks = self.draw(node.zone(), cell);
                 let are_addresses = picks.iter().all(|&pick| cell.record(pick).rtype == rtype);
                 if picks.is_empty() || !are_addresses {
                     return Ok(());
@@ -177,13 +178,14 @@ impl Names {
         Names { at: first, record: 0, before: target_offset(rtype).unwrap_or(0) }
     }
 
-    /// The name in a record, as an owner: `name` itself where no pointer reaches it. The records are in rising order.
-    fn owner<'n>(&mut self, reply: &ReplyWriter<'_>, record: usize, name: &'n [u8]) -> Owner<'n> {
+    /// The name in a record, as an owner: what `name` gives where no pointer reaches it. The records are in rising
+    /// order.
+    fn owner<'n>(&mut self, reply: &ReplyWriter<'_>, record: usize, name: impl FnOnce() -> &'n [u8]) -> Owner<'n> {
         while self.record < record {
             self.at = reply.next_record(self.at);
             self.record += 1;
         }
-        reply.owner_at(self.at + PREPARED_HEAD + self.before).unwrap_or(Owner::Name(name))
+        reply.owner_at(self.at + PREPARED_HEAD + self.before).unwrap_or_else(|| Owner::Name(name()))
     }
 }
 
@@ -202,11 +204,7 @@ fn named(extra: Extra<'_>) -> Option<(Extra<'_>, &[u8])> {
     Some((extra, extra.name?))
 }
 
-/// The name that a steered record points at; `None` where that is its owner.
+/// The RDATA of a steered record from the name on that it points at; `None` where that is its owner.
 fn target_of(record: PreparedRecord<'_>) -> Option<&[u8]> {
-    let rest = record.rdata().get(target_offset(record.rtype)?..)?;
-    if record.rtype == rtype::SRV {
-        return Some(rest).filter(|target| target.len() > 1);
-    }
-    rest.get(..name_len(rest)).filter(|target| target.len() > 1)
+    record.rdata().get(target_offset(record.rtype)?..).filter(|name| name.first().is_some_and(|len| *len > 0))
 }

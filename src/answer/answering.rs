@@ -1,16 +1,17 @@
 //! The state of answering one query, from the first octet of the reply to its last. The other files of this folder add
-//! the steps: [`resolve`](super::resolve) follows the names, [`steered`](super::steered) draws from cells,
-//! [`additional`](super::additional) adds addresses, [`chaos`](super::chaos) answers class CHAOS.
+//! the steps: [`resolve`](super::resolve) looks names up, [`chain`](super::chain) follows aliases,
+//! [`steered`](super::steered) draws from cells, [`additional`](super::additional) adds addresses,
+//! [`chaos`](super::chaos) answers class CHAOS.
 
 use super::edns::{ExtendedError, OptReply};
 use super::subject::NO_ZONE;
 use super::{RawQuery, Reply, Tallies, reply_limit};
-use crate::snapshot::names::RecordTarget;
+use crate::snapshot::names::{NodeRef, RecordTarget};
 use crate::snapshot::{ClassTables, LocalClass, Snapshot};
 use crate::wire::code::{flag, rcode};
 use crate::wire::query::Query;
 use crate::wire::reply::ReplyWriter;
-use crate::wire::{MadeName, Pieces, tsig};
+use crate::wire::{Pieces, tsig};
 
 /// The state of answering one query.
 pub(super) struct Answering<'q> {
@@ -24,8 +25,8 @@ pub(super) struct Answering<'q> {
     /// client known by its own address, and where nothing depended on the client (RFC 7871, 7.2.1).
     pub(super) scope: u8,
     pub(super) opt: Option<OptReply<'q>>,
-    /// The name that the chain has reached.
-    pub(super) name: Reached<'q>,
+    /// Whether the answer has a CNAME of a record, whatever the type.
+    pub(super) is_alias: bool,
     /// How many steered cells were drawn from, so that each draw has random bits of its own.
     draws: u64,
     /// Most octets of the reply.
@@ -36,31 +37,30 @@ pub(super) struct Answering<'q> {
     pub(super) zone_counter: Option<u32>,
 }
 
-/// The name that a chain has reached.
-#[expect(clippy::large_enum_variant, reason = "one at a time, on the stack: a box would allocate for each chain")]
-pub(super) enum Reached<'q> {
-    /// The question's.
-    Question,
-    /// The target of a CNAME record, uncompressed wire form, as the record has it.
-    Target(&'q [u8]),
-    /// A name that a DNAME has made.
-    Made(MadeName),
-}
-
 /// What follows after a node.
-pub(super) enum ChainStep {
+pub(super) enum ChainStep<'q> {
     /// The reply's answer section is complete, with this response code.
     Done(u16),
-    /// Go on with [`Answering::name`].
-    Follow(Next),
+    /// Go on with the next name.
+    Follow(Next<'q>),
+}
+
+/// How a chain begins.
+pub(super) enum ChainStart<'q> {
+    /// The reply has the CNAME of the question's name.
+    Next(Next<'q>),
+    /// A DNAME at this node redirects the question's name.
+    Redirected(NodeRef<'q>),
 }
 
 /// Where a chain goes on.
-pub(super) struct Next {
+pub(super) struct Next<'q> {
     /// The name in the reply.
     pub(super) owner: Pieces,
     /// The name in the zone.
     pub(super) target: RecordTarget,
+    /// The name in uncompressed wire form, as the CNAME record has it; `None` of a name that a DNAME has made.
+    pub(super) name: Option<&'q [u8]>,
     /// For how many steps this one counts.
     pub(super) steps: usize,
 }
@@ -87,6 +87,7 @@ pub(super) struct LocatedClient<'q> {
 
 impl<'q> Answering<'q> {
     /// Begins the reply with the question, and reserves room for OPT.
+    #[inline]
     pub(super) fn begin(
         snapshot: &'q Snapshot,
         raw: &'q RawQuery<'q>,
@@ -106,7 +107,7 @@ impl<'q> Answering<'q> {
             client: None,
             scope: 0,
             opt,
-            name: Reached::Question,
+            is_alias: false,
             draws: 0,
             limit,
             flags: flag::QR,
@@ -115,8 +116,9 @@ impl<'q> Answering<'q> {
         }
     }
 
-    /// Ends the reply.
-    pub(super) fn finish(mut self, rcode: u16) -> Reply {
+    /// Ends the reply. Inlined, as [`Answering::begin`] is, so that nothing of this is moved.
+    #[inline]
+    pub(super) fn finish(&mut self, rcode: u16) -> Reply {
         if let Some(opt) = &mut self.opt {
             opt.scope = self.scope;
             opt.write(&mut self.reply, self.limit, rcode);

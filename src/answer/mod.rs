@@ -4,6 +4,7 @@
 
 mod additional;
 mod answering;
+mod chain;
 mod chaos;
 mod edns;
 mod resolve;
@@ -19,6 +20,7 @@ pub use tallies::Tallies;
 use std::net::SocketAddr;
 
 use crate::snapshot::Snapshot;
+use crate::wire::NameBuf;
 use crate::wire::code::{class, opcode, rcode, rtype};
 use crate::wire::query::Query;
 use answering::Answering;
@@ -111,7 +113,8 @@ pub fn answer(snapshot: &Snapshot, raw: &RawQuery<'_>, out: &mut [u8]) -> Outcom
     if raw.source.port() == 0 && raw.transport == Transport::Udp {
         return Outcome::Silence(Reject::PortZero);
     }
-    let query = match Query::parse(raw.packet) {
+    let mut name = NameBuf::default();
+    let query = match Query::parse(raw.packet, &mut name) {
         Ok(query) => query,
         Err(reject) => return Outcome::Silence(reject),
     };
@@ -126,7 +129,8 @@ pub fn answer(snapshot: &Snapshot, raw: &RawQuery<'_>, out: &mut [u8]) -> Outcom
 /// As [`answer`], but truncated and without records, so that the client asks again over TCP. Errors stay errors. The
 /// reply is no longer than the query, except for a cookie and our own fixed options.
 pub fn answer_truncated(snapshot: &Snapshot, raw: &RawQuery<'_>, out: &mut [u8]) -> Outcome {
-    let query = match Query::parse(raw.packet) {
+    let mut name = NameBuf::default();
+    let query = match Query::parse(raw.packet, &mut name) {
         Ok(query) => query,
         Err(reject) => return Outcome::Silence(reject),
     };

@@ -27,7 +27,7 @@ impl<'q> Answering<'q> {
         node: NodeRef<'q>,
         steered: &'q SteeredNode,
         wanted: NodeQuestion,
-    ) -> Result<ChainStep, Full> {
+    ) -> Result<ChainStep<'q>, Full> {
         let facet = match wanted.qtype {
             rtype::ANY => self.facet_for_any(node.zone(), steered),
             qtype => facet_for(steered, qtype),
@@ -50,7 +50,7 @@ impl<'q> Answering<'q> {
         steered: &'q SteeredNode,
         cell: &'q Cell,
         wanted: NodeQuestion,
-    ) -> Result<ChainStep, Full> {
+    ) -> Result<ChainStep<'q>, Full> {
         if let Some(only) = cell.only().filter(|only| only.rtype == rtype::CNAME) {
             return self.drawn_alias(node, steered, only, wanted);
         }
@@ -78,7 +78,7 @@ impl<'q> Answering<'q> {
         steered: &'q SteeredNode,
         record: PreparedRecord<'q>,
         wanted: NodeQuestion,
-    ) -> Result<ChainStep, Full> {
+    ) -> Result<ChainStep<'q>, Full> {
         let target = self.snapshot.zones.steered_target(steered.aliases, record.slot);
         let end = self.snapshot.zones.alias_end(steered.alias_ends, record.slot);
         let step = self.steered_alias(node.zone(), wanted.owner, record.bytes, target, end)?;

@@ -3,6 +3,7 @@
 //! draws where the client's net decides.
 
 mod affinity;
+mod exponential;
 #[cfg(test)]
 mod law_tests;
 mod picks;

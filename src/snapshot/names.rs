@@ -9,6 +9,7 @@
 mod build;
 mod epochs;
 mod index;
+mod lookup;
 mod targets;
 
 use crate::model::{Ecs, Model, PolicyId, ZoneId};
@@ -194,10 +195,18 @@ impl ZoneTable {
     /// Looks `name` up in the most specific zone. `for_ds`: DS belongs to the parent, so at a delegation or
     /// a child's apex the parent's node is found (RFC 4035, 3.1.4.1).
     pub fn find(&self, name: &NameBuf, for_ds: bool) -> LookupResult<'_> {
-        match self.closest(name) {
-            Some((node, depth)) => self.classify(node, depth, for_ds),
+        self.find_and_hash(name, for_ds).0
+    }
+
+    /// As [`ZoneTable::find`], and [`hash_of`] the name.
+    #[inline]
+    pub fn find_and_hash(&self, name: &NameBuf, for_ds: bool) -> (LookupResult<'_>, u64) {
+        let hash = hash_of(name.as_wire());
+        let found = match self.closest(name, hash) {
+            Some((node, is_exact)) => self.classify(node, is_exact, for_ds),
             None => LookupResult::Outside,
-        }
+        };
+        (found, hash)
     }
 
     /// As [`ZoneTable::find`], but only in `zone`, for a chain that began there: for a name in a child zone that we
@@ -206,61 +215,12 @@ impl ZoneTable {
         self.at(self.position_in(zone, name), for_ds)
     }
 
-    /// The node of `name` or of its closest ancestor that has one, and how many labels it is above.
-    fn closest(&self, name: &NameBuf) -> Option<(u32, usize)> {
-        // Nearly every name exists, or its parent does.
-        for depth in 0..=1.min(name.label_count()) {
-            if let Some(node) = self.lookup(name.without(depth)) {
-                return Some((node, depth));
-            }
-        }
-        let (mut missing, mut there) = (1.min(name.label_count()), name.label_count());
-        let mut found = self.lookup(name.without(there))?;
-        while there - missing > 1 {
-            let middle = (there + missing) / 2;
-            match self.lookup(name.without(middle)) {
-                Some(node) => (there, found) = (middle, node),
-                None => missing = middle,
-            }
-        }
-        Some((found, there))
-    }
-
-    fn lookup(&self, name: &[u8]) -> Option<u32> {
-        self.index.find(hash_of(name), |node| self.name_of(node) == name)
-    }
-
     fn name_of(&self, node: u32) -> &[u8] {
         self.slice(self.nodes[node as usize].name)
     }
 
     fn slice(&self, span: Span) -> &[u8] {
         &self.bytes[span.start..span.start + span.len as usize]
-    }
-
-    /// The result for a name whose closest existing ancestor is the node `at`, `depth` labels above it.
-    fn classify(&self, at: u32, depth: usize, for_ds: bool) -> LookupResult<'_> {
-        let node = &self.nodes[at as usize];
-        let found = NodeRef { table: self, at };
-        match node.kind {
-            NodeKind::Void => LookupResult::Outside,
-            NodeKind::Apex if for_ds && depth == 0 && node.link != NONE => self.classify(node.link, 0, true),
-            NodeKind::Apex | NodeKind::Plain if depth == 0 => LookupResult::Exact(found),
-            NodeKind::Apex | NodeKind::Plain if node.below == Below::Redirected => LookupResult::Redirected(found),
-            NodeKind::Apex | NodeKind::Plain if node.wildcard != NONE => {
-                LookupResult::Wildcard(NodeRef { table: self, at: node.wildcard })
-            }
-            NodeKind::Apex | NodeKind::Plain => LookupResult::Missing(ZoneId(node.zone)),
-            NodeKind::Cut if for_ds && depth == 0 => LookupResult::Exact(found),
-            NodeKind::Cut => LookupResult::Referral(found),
-            NodeKind::Hidden => {
-                let cover = NodeRef { table: self, at: node.link };
-                match self.nodes[node.link as usize].kind {
-                    NodeKind::Cut => LookupResult::Referral(cover),
-                    _ => LookupResult::Redirected(cover),
-                }
-            }
-        }
     }
 
     /// The apex of a zone; `None` when the id is of another table.

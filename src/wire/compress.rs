@@ -8,7 +8,7 @@ use crate::wire::code::rtype;
 
 /// Most pieces of a name in a reply. A reader follows a pointer from each piece to the next, and some readers give up
 /// at a few pointers, as a guard against loops.
-const MAX_PIECES: usize = 4;
+const MAX_PIECES: u8 = 4;
 /// A pointer has 14 bits.
 const POINTER_END: usize = 0x4000;
 /// Names of one RRset that later names of it can share their ends with. Judgment: hosts of one provider share one end,
@@ -20,28 +20,32 @@ const NONE: u8 = u8::MAX;
 const MAX_STEPS: usize = 24;
 
 /// A name that a reply has, in pieces: labels, then a pointer to the next piece, where there is one. Each step of a
-/// chain copies it, which takes two moves with this alignment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(align(8))]
+/// chain copies it and changes all of its pieces at once: the places of the pieces are in one number, and their octets
+/// in another.
+#[derive(Debug, Clone, Copy)]
 pub struct Pieces {
+    /// The octet of the reply that has each piece: 16 bits each, the first one the lowest.
+    ats: u64,
+    /// The octet of the name with which each piece begins, rising from 0: 8 bits each. Those behind the last piece are
+    /// anything.
+    starts: u32,
     /// Octets of the name, uncompressed.
     len: u8,
     count: u8,
-    /// The octet of the name with which each piece begins, rising from 0.
-    starts: [u8; MAX_PIECES],
-    /// The octet of the reply that has it.
-    ats: [u16; MAX_PIECES],
 }
+
+/// One in each place of [`Pieces::starts`] but the first, which is always 0.
+const BEHIND_FIRST: u32 = 0x0101_0100;
 
 impl Pieces {
     /// A name of `len` octets that is written whole at octet `at`.
     pub fn whole(at: u16, len: usize) -> Pieces {
-        Pieces { len: len as u8, count: 1, starts: [0; MAX_PIECES], ats: [at, 0, 0, 0] }
+        Pieces { ats: at.into(), starts: 0, len: len as u8, count: 1 }
     }
 
     /// The octet of the reply where it begins.
     pub fn at(&self) -> u16 {
-        self.ats[0]
+        self.ats as u16
     }
 
     /// Whether a pointer can lead to it.
@@ -54,21 +58,37 @@ impl Pieces {
         self.len.into()
     }
 
+    /// Where a piece begins, as an octet of the name.
+    fn start(&self, piece: u8) -> usize {
+        (self.starts >> (8 * u32::from(piece % MAX_PIECES)) & 0xFF) as usize
+    }
+
+    /// Its octets in `reply`, piece by piece, each with the octet of the name with which it begins.
+    pub(super) fn octets<'o>(&self, reply: &'o [u8]) -> impl Iterator<Item = (usize, &'o [u8])> {
+        let name = *self;
+        (0..name.count.min(MAX_PIECES)).filter_map(move |piece| {
+            let end = if piece + 1 < name.count { name.start(piece + 1) } else { name.name_len() };
+            let at = (name.ats >> (16 * u32::from(piece)) & 0xFFFF) as usize;
+            Some((name.start(piece), reply.get(at..at + end.checked_sub(name.start(piece))?)?))
+        })
+    }
+
     /// Its ancestor of `len` octets.
     pub fn end(&self, len: usize) -> Pieces {
         let Some(skipped) = self.name_len().checked_sub(len) else { return *self };
-        if self.count == 1 {
-            return Pieces::whole(self.ats[0] + skipped as u16, len);
+        let mut passed = 0;
+        while passed + 1 < self.count && self.start(passed + 1) <= skipped {
+            passed += 1;
         }
-        let last = usize::from(self.count).clamp(1, MAX_PIECES) - 1;
-        let first = (1..=last).rev().find(|piece| usize::from(self.starts[*piece]) <= skipped).unwrap_or(0);
-        let mut end = Pieces::whole(self.ats[first] + (skipped - usize::from(self.starts[first])) as u16, len);
-        for piece in first + 1..=last {
-            let to = piece - first;
-            (end.starts[to], end.ats[to]) = (self.starts[piece] - skipped as u8, self.ats[piece]);
-            end.count += 1;
+        let within = (skipped - self.start(passed)) as u64;
+        let starts = self.starts >> (8 * u32::from(passed % MAX_PIECES));
+        Pieces {
+            ats: (self.ats >> (16 * u32::from(passed % MAX_PIECES))) + within,
+            // No other piece begins before the first one that is left, so that no place borrows from the next.
+            starts: starts.wrapping_sub(skipped as u32 * BEHIND_FIRST) & !0xFF,
+            len: len as u8,
+            count: self.count - passed,
         }
-        end
     }
 
     /// Its longest end of at most `len` octets that another name may point at; `None` if that is at most the root,
@@ -76,13 +96,13 @@ impl Pieces {
     pub(super) fn shared_end(&self, mut len: usize) -> Option<Pieces> {
         while len > 1 {
             let end = self.end(len);
-            if end.is_reachable() && usize::from(end.count) < MAX_PIECES {
+            if end.is_reachable() && end.count < MAX_PIECES {
                 return Some(end);
             }
             if end.count == 1 {
                 return None;
             }
-            len = end.name_len() - usize::from(end.starts[1]);
+            len = end.name_len() - end.start(1);
         }
         None
     }
@@ -93,13 +113,12 @@ impl Pieces {
         if literal == 0 {
             return end;
         }
-        let mut name = Pieces::whole(at as u16, literal + end.name_len());
-        for piece in 0..usize::from(end.count).min(MAX_PIECES - 1) {
-            name.starts[piece + 1] = end.starts[piece] + literal as u8;
-            name.ats[piece + 1] = end.ats[piece];
-            name.count += 1;
+        Pieces {
+            ats: end.ats << 16 | at as u64,
+            starts: (end.starts << 8).wrapping_add(literal as u32 * BEHIND_FIRST),
+            len: (literal + end.name_len()) as u8,
+            count: end.count + 1,
         }
-        name
     }
 }
 
@@ -289,11 +308,45 @@ mod tests {
     fn ancestors_have_the_pieces_that_are_left() {
         // `www.example.`, then `ns1` before `example.`, then `a.ns1.example.` and so on.
         let www = Pieces::whole(12, 13);
-        assert_eq!((www.end(13), www.end(9).at(), www.end(1).at()), (www, 16, 24));
+        assert_eq!((www.end(13).at(), www.end(9).at(), www.end(1).at()), (12, 16, 24));
         let ns1 = Pieces::joined(40, 4, www.shared_end(9));
         assert_eq!((ns1.name_len(), ns1.at(), ns1.end(9).at(), ns1.end(9).count), (13, 40, 16, 1));
         let a = Pieces::joined(60, 2, ns1.shared_end(13));
-        assert_eq!((a.name_len(), a.count, a.end(13), a.end(9).at()), (15, 3, ns1, 16));
+        assert_eq!((a.name_len(), a.count), (15, 3));
+        assert_eq!((a.end(13).at(), a.end(13).count, a.end(9).at(), a.end(9).count), (40, 2, 16, 1));
+    }
+
+    proptest::proptest! {
+        /// A name whose pieces are anywhere has the octets that it was made of, and so has each of its ends.
+        #[test]
+        fn pieces_are_those_of_the_name(
+            parts in proptest::collection::vec((1..60_usize, 0..256_usize, 0..2000_usize), 1..8), seed: u8
+        ) {
+            let (mut reply, mut expected, mut name) = (vec![0; 12], Vec::new(), None);
+            for (turn, (literal, skipped, gap)) in (0..).zip(parts) {
+                reply.resize(reply.len() + gap, 0xFF);
+                let shared = name.map_or(0, |name: Pieces| name.name_len().saturating_sub(skipped));
+                let end = name.and_then(|name: Pieces| name.shared_end(shared));
+                let end_len = end.map_or(1, |end| end.name_len());
+                if literal + end_len > 255 {
+                    continue;
+                }
+                let labels: Vec<u8> = (0..literal).map(|at| seed.wrapping_add(at as u8) ^ turn).collect();
+                let tail = expected.split_off(expected.len().saturating_sub(end_len));
+                expected = [labels.clone(), if end.is_some() { tail } else { vec![0] }].concat();
+                name = Some(Pieces::joined(reply.len(), literal, end));
+                reply.extend(&labels);
+                reply.extend(if end.is_some() { &[0xC0, 0][..] } else { &[0] });
+                let name = name.unwrap();
+                proptest::prop_assert!(name.count <= MAX_PIECES && name.name_len() == expected.len());
+                for len in 1..=expected.len() {
+                    let end = name.end(len);
+                    let octets: Vec<u8> = end.octets(&reply).flat_map(|(_, octets)| octets.to_vec()).collect();
+                    proptest::prop_assert_eq!(&octets[..], &expected[expected.len() - len..]);
+                    proptest::prop_assert_eq!(end.octets(&reply).map(|(start, _)| start).next(), Some(0));
+                }
+            }
+        }
     }
 
     #[test]
@@ -315,10 +368,11 @@ mod tests {
     #[test]
     fn nothing_points_where_no_pointer_reaches() {
         let far = Pieces::whole(0x3FFE, 13);
-        assert_eq!((far.is_reachable(), far.end(9).is_reachable(), far.shared_end(9)), (true, false, None));
+        assert_eq!((far.is_reachable(), far.end(9).is_reachable()), (true, false));
+        assert!(far.shared_end(9).is_none());
         let name = Pieces::joined(0x4000, 4, Pieces::whole(12, 13).shared_end(9));
         assert_eq!(name.shared_end(13).map(|end| (end.at(), end.name_len())), Some((16, 9)));
-        assert_eq!(Pieces::whole(12, 13).shared_end(1), None);
+        assert!(Pieces::whole(12, 13).shared_end(1).is_none());
     }
 
     #[test]

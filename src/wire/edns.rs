@@ -87,24 +87,23 @@ impl<'a> Edns<'a> {
         if rest.is_empty() {
             return Some(());
         }
-        let mut left = MAX_OPTIONS;
         let (mut subnet, mut cookie) = (None, None);
-        let mut is_sound = loop {
-            let Some((head, after)) = rest.split_first_chunk::<4>() else { break rest.is_empty() };
+        for _ in 0..MAX_OPTIONS {
+            let Some((head, after)) = rest.split_first_chunk::<4>() else { break };
             let head = u32::from_be_bytes(*head);
-            let Some((data, next)) = after.split_at_checked((head & 0xFFFF) as usize).filter(|_| left > 0) else {
-                break false;
-            };
-            (rest, left) = (next, left - 1);
+            let Some((data, next)) = after.split_at_checked((head & 0xFFFF) as usize) else { break };
+            rest = next;
             match (head >> 16) as u16 {
+                // Unknown options are ignored (RFC 6891, 6.1.2). These are passed first, as a query may have many.
+                code if code > option::PADDING => {}
+                option::CLIENT_SUBNET if subnet.is_none() => subnet = Some(data),
+                option::COOKIE if cookie.is_none() => cookie = Some(data),
                 option::NSID => self.wants_nsid = true,
                 option::PADDING => self.is_padded = true,
-                option::CLIENT_SUBNET => subnet = subnet.or(Some(data)),
-                option::COOKIE => cookie = cookie.or(Some(data)),
-                // Unknown options are ignored (RFC 6891, 6.1.2).
                 _ => {}
             }
-        };
+        }
+        let mut is_sound = rest.is_empty();
         if let Some(data) = subnet {
             self.client_subnet = ClientSubnet::parse(data);
             is_sound &= self.client_subnet.is_some();

@@ -1,18 +1,19 @@
-//! A name on the stack: what a packet asked for, or where a chain has led, lower-cased for lookups. Knows where its
-//! labels begin, so that its ancestors are slices of it.
+//! A name on the stack: what a packet asked for, or where a chain has led, lower-cased for lookups. Its ancestors are
+//! slices of it.
 
 use crate::wire::{MAX_LABEL, MAX_NAME};
 
-/// Most labels of a name, the root's left out: each takes two octets at least.
-pub const MAX_LABELS: usize = 127;
+/// Room for a name: a whole number of steps.
+const ROOM: usize = MAX_NAME.next_multiple_of(STEP);
+/// Octets that are copied and folded at once.
+const STEP: usize = 16;
 
 /// An absolute, lower-cased name in uncompressed wire form, held without allocating.
 #[derive(Clone, Copy)]
 pub struct NameBuf {
-    bytes: [u8; MAX_NAME],
+    /// Those behind the name are anything.
+    bytes: [u8; ROOM],
     len: u8,
-    starts: [u8; MAX_LABELS + 1],
-    labels: u8,
 }
 
 impl std::fmt::Debug for NameBuf {
@@ -21,31 +22,53 @@ impl std::fmt::Debug for NameBuf {
     }
 }
 
+impl Default for NameBuf {
+    /// The root.
+    fn default() -> NameBuf {
+        NameBuf { bytes: [0; ROOM], len: 1 }
+    }
+}
+
 impl NameBuf {
     /// The uncompressed name at the start of `wire`; `None` where there is none, or a pointer, or more than 255 octets.
     pub fn parse(wire: &[u8]) -> Option<NameBuf> {
-        let mut name = NameBuf { bytes: [0; MAX_NAME], len: 0, starts: [0; MAX_LABELS + 1], labels: 0 };
-        let (mut at, mut labels) = (0, 0);
+        let mut name = NameBuf::default();
+        name.read(wire)?;
+        Some(name)
+    }
+
+    /// As [`NameBuf::parse`], in place: a query's name is never moved.
+    pub(super) fn read(&mut self, wire: &[u8]) -> Option<()> {
         // The root label is in it, or the name is too long.
-        let wire = wire.get(..MAX_NAME).unwrap_or(wire);
+        let within = wire.get(..MAX_NAME).unwrap_or(wire);
+        let mut at = 0;
         loop {
-            let len = usize::from(*wire.get(at)?);
-            if len > MAX_LABEL {
-                return None;
-            }
-            *name.starts.get_mut(labels)? = at as u8;
-            at += 1 + len;
-            if len == 0 {
+            let len = usize::from(*within.get(at)?);
+            // One comparison for both ends of the range: most labels are neither.
+            if len.wrapping_sub(1) >= MAX_LABEL {
+                if len > 0 {
+                    return None;
+                }
                 break;
             }
-            labels += 1;
+            at += 1 + len;
         }
-        let bytes = name.bytes.get_mut(..at)?;
-        bytes.copy_from_slice(wire.get(..at)?);
+        let len = at + 1;
         // A length octet is 63 at most, so that folding case never changes one.
-        bytes.make_ascii_lowercase();
-        (name.len, name.labels) = (at as u8, labels as u8);
-        Some(name)
+        match wire.get(..len.next_multiple_of(STEP)) {
+            Some(whole) => {
+                for (to, from) in self.bytes.as_chunks_mut::<STEP>().0.iter_mut().zip(whole.as_chunks::<STEP>().0) {
+                    *to = from.map(|octet| octet.to_ascii_lowercase());
+                }
+            }
+            None => {
+                let bytes = self.bytes.get_mut(..len)?;
+                bytes.copy_from_slice(wire.get(..len)?);
+                bytes.make_ascii_lowercase();
+            }
+        }
+        self.len = len as u8;
+        Some(())
     }
 
     /// The whole name in wire form.
@@ -53,26 +76,19 @@ impl NameBuf {
         &self.bytes[..usize::from(self.len)]
     }
 
-    /// Where its labels begin, the root's too; zeros behind them.
-    pub(super) fn starts(&self) -> &[u8; MAX_LABELS + 1] {
-        &self.starts
-    }
-
-    /// How many labels it has, the root's left out.
-    pub fn label_count(&self) -> usize {
-        usize::from(self.labels)
-    }
-
-    /// The name without its `count` leftmost labels; the root when there aren't so many.
-    pub fn without(&self, count: usize) -> &[u8] {
-        let start = self.starts[count.min(self.label_count())];
-        &self.as_wire()[usize::from(start)..]
+    /// The name without its first label; `None` of the root.
+    pub fn parent(&self) -> Option<&[u8]> {
+        let wire = self.as_wire();
+        wire.get(1 + usize::from(*wire.first().filter(|len| **len > 0)?)..)
     }
 
     /// Whether it is `apex` (lower-cased wire form) or below.
     pub fn is_within(&self, apex: &[u8]) -> bool {
-        let Some(start) = self.as_wire().len().checked_sub(apex.len()) else { return false };
-        self.as_wire()[start..] == *apex && self.starts[..=self.label_count()].binary_search(&(start as u8)).is_ok()
+        let mut rest = self.as_wire();
+        while rest.len() > apex.len() {
+            rest = rest.get(1 + usize::from(rest[0])..).unwrap_or_default();
+        }
+        rest == apex
     }
 }
 
@@ -89,9 +105,8 @@ mod tests {
     fn ancestors_are_slices() {
         let www = NameBuf::parse(b"\x03WwW\x07Example\x00trailing").unwrap();
         assert_eq!(www.as_wire(), b"\x03www\x07example\x00");
-        assert_eq!(www.without(1), b"\x07example\x00");
-        assert_eq!(www.without(2), b"\x00");
-        assert_eq!(www.without(9), b"\x00");
+        assert_eq!(www.parent(), Some(&b"\x07example\x00"[..]));
+        assert_eq!(NameBuf::default().parent(), None);
     }
 
     #[test]
@@ -111,6 +126,7 @@ mod tests {
         for wire in [&b""[..], b"\x03ww", b"\xc0\x0c", b"\x40aaaa\x00", &[long.as_slice(), b"\x00"].concat()] {
             assert!(NameBuf::parse(wire).is_none(), "{wire:?}");
         }
-        assert_eq!(NameBuf::parse(&[&b"\x01a".repeat(127)[..], b"\x00"].concat()).map(|n| n.label_count()), Some(127));
+        let most = [&b"\x01a".repeat(127)[..], b"\x00"].concat();
+        assert_eq!(NameBuf::parse(&most).map(|name| name.as_wire().to_vec()), Some(most));
     }
 }

@@ -1,12 +1,12 @@
 //! Parses a received message, without allocating and without trust. The readable part of a malformed message is
 //! available, so that its FORMERR repeats the question.
 
-use crate::wire::HEADER_LEN;
 use crate::wire::code::{flag, opcode, rtype};
 use crate::wire::edns::Edns;
 use crate::wire::question::Question;
 use crate::wire::record::{RawRecord, Records};
 use crate::wire::tsig::Tsig;
+use crate::wire::{HEADER_LEN, NameBuf};
 
 /// Most records of a message that is no update; one with more is malformed. Judgment: a query has OPT and TSIG, and
 /// IXFR a SOA.
@@ -59,8 +59,10 @@ pub struct Query<'a> {
 }
 
 impl<'a> Query<'a> {
-    /// Reads a message; an error means that it gets no reply at all.
-    pub fn parse(packet: &'a [u8]) -> Result<Query<'a>, Reject> {
+    /// Reads a message; an error means that it gets no reply at all. The question's name is put into `name`, which is
+    /// anything before.
+    #[inline]
+    pub fn parse(packet: &'a [u8], name: &'a mut NameBuf) -> Result<Query<'a>, Reject> {
         let Some((header, body)) = packet.split_first_chunk::<HEADER_LEN>() else { return Err(Reject::Short) };
         let field = |at: usize| u16::from_be_bytes([header[at], header[at + 1]]);
         let mut query =
@@ -68,7 +70,7 @@ impl<'a> Query<'a> {
         if query.flags & flag::QR != 0 {
             return Err(Reject::Response);
         }
-        query.is_malformed = query.read_body(packet, body, [field(4), field(6), field(8), field(10)]).is_none();
+        query.is_malformed = query.read_body(packet, body, name, [field(4), field(6), field(8), field(10)]).is_none();
         Ok(query)
     }
 
@@ -78,11 +80,11 @@ impl<'a> Query<'a> {
     }
 
     /// Reads `body`, which follows the header; `None` if the message is malformed.
-    fn read_body(&mut self, packet: &'a [u8], body: &'a [u8], counts: [u16; 4]) -> Option<()> {
+    fn read_body(&mut self, packet: &'a [u8], body: &'a [u8], name: &'a mut NameBuf, counts: [u16; 4]) -> Option<()> {
         let [questions, answers, authorities, additionals] = counts;
         let mut records = Records::new(packet, HEADER_LEN);
         if questions == 1 {
-            let question = Question::parse(body)?;
+            let question = Question::parse(body, name)?;
             records = Records::new(packet, HEADER_LEN + question.wire.len());
             self.question = Some(question);
         } else {
@@ -150,15 +152,17 @@ mod tests {
     #[test]
     fn what_must_not_be_answered_is_rejected() {
         for len in 0..HEADER_LEN {
-            assert_eq!(Query::parse(&vec![0; len]).err(), Some(Reject::Short));
+            assert_eq!(Query::parse(&vec![0; len], &mut NameBuf::default()).err(), Some(Reject::Short));
         }
-        assert_eq!(Query::parse(&message(0x8000, [1, 0, 0, 0], &[QUESTION])).err(), Some(Reject::Response));
+        let response = message(0x8000, [1, 0, 0, 0], &[QUESTION]);
+        assert_eq!(Query::parse(&response, &mut NameBuf::default()).err(), Some(Reject::Response));
     }
 
     #[test]
     fn a_question_is_available_as_it_was_received() {
         let packet = message(0x0100, [1, 0, 0, 1], &[QUESTION, OPT]);
-        let query = Query::parse(&packet).unwrap();
+        let mut name = NameBuf::default();
+        let query = Query::parse(&packet, &mut name).unwrap();
         let question = query.question.unwrap();
         assert_eq!((query.id, query.opcode(), query.is_malformed), (0xABCD, 0, false));
         assert_eq!((question.wire, question.qtype, question.qclass), (QUESTION, 1, 1));
@@ -174,7 +178,8 @@ mod tests {
             ([1, 1, 0, 1], vec![QUESTION, b"\x00\x00\x06\x00\x01\x00\x00\x00\x00\x00\x00", OPT]),
         ] {
             let packet = message(0, counts, &parts);
-            let query = Query::parse(&packet).unwrap();
+            let mut name = NameBuf::default();
+            let query = Query::parse(&packet, &mut name).unwrap();
             assert!(query.is_malformed && query.edns.is_some(), "{counts:?}");
         }
     }
@@ -206,7 +211,7 @@ mod tests {
             (message(0x2800, [1, 0, 0, MAX_UPDATES as u16], &many(MAX_UPDATES)), false, "an update"),
         ];
         for (packet, malformed, what) in cases {
-            assert_eq!(Query::parse(&packet).unwrap().is_malformed, malformed, "{what}");
+            assert_eq!(Query::parse(&packet, &mut NameBuf::default()).unwrap().is_malformed, malformed, "{what}");
         }
     }
 }

@@ -6,7 +6,7 @@ use crate::wire::NameBuf;
 #[derive(Clone, Copy)]
 pub struct Question<'a> {
     /// The name, folded to lower case.
-    pub name: NameBuf,
+    pub name: &'a NameBuf,
     /// The whole question as it was received, to be repeated octet for octet (draft-vixie-dnsext-dns0x20).
     pub wire: &'a [u8],
     /// QTYPE.
@@ -16,9 +16,10 @@ pub struct Question<'a> {
 }
 
 impl<'a> Question<'a> {
-    /// The question at the start of `body`. Its name is not compressed, because nothing before it can be pointed at.
-    pub(super) fn parse(body: &'a [u8]) -> Option<Question<'a>> {
-        let name = NameBuf::parse(body)?;
+    /// The question at the start of `body`; its name is put into `name`. It is not compressed, because nothing before
+    /// it can be pointed at.
+    pub(super) fn parse(body: &'a [u8], name: &'a mut NameBuf) -> Option<Question<'a>> {
+        name.read(body)?;
         let name_len = name.as_wire().len();
         let wire = body.get(..name_len + 4)?;
         let fixed = wire.last_chunk::<4>()?;

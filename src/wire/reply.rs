@@ -3,7 +3,7 @@
 
 use crate::wire::code::{class, rtype};
 use crate::wire::compress::{Pieces, SharedEnd};
-use crate::wire::{HEADER_LEN, PREPARED_HEAD, each_prepared};
+use crate::wire::{HEADER_LEN, MAX_NAME, PREPARED_HEAD, each_prepared};
 
 mod naming;
 #[cfg(test)]
@@ -162,11 +162,35 @@ impl<'o> ReplyWriter<'o> {
 
     /// Adds a prepared CNAME record, whose target shares `end` with its owner. Returns the target.
     pub fn cname(&mut self, owner: &Pieces, record: &[u8], end: SharedEnd) -> Result<Pieces, Full> {
-        let Some((head, target)) = record.split_first_chunk::<PREPARED_HEAD>() else { return Err(Full) };
         let end = owner.shared_end(end.shared.into());
-        let literal = without_end(target, end).len();
-        let at = self.one_name(owner.at(), *head, target, literal, end)?;
-        Ok(Pieces::joined(at, literal, end))
+        // The root takes one octet, which the record has, a pointer two.
+        let (end_len, pointer_len) = end.map_or((0, 0), |end| (end.name_len(), 2));
+        let literal = record.len().checked_sub(end_len).ok_or(Full)?;
+        let len = literal + pointer_len;
+        let free = self.out.get_mut(self.at..self.limit).ok_or(Full)?;
+        let to = copied(free, record, literal, len).ok_or(Full)?;
+        if let Some(end) = end {
+            *to.last_chunk_mut::<2>().ok_or(Full)? = pointer(end.at());
+        }
+        let head = to.first_chunk_mut::<PREPARED_HEAD>().ok_or(Full)?;
+        head[..2].copy_from_slice(&pointer(owner.at()));
+        head[10..].copy_from_slice(&((len - PREPARED_HEAD) as u16).to_be_bytes());
+        let at = self.at + PREPARED_HEAD;
+        self.at += len;
+        let count = &mut self.counts[Section::Answer as usize];
+        *count = count.checked_add(1).ok_or(Full)?;
+        let labels = literal.saturating_sub(PREPARED_HEAD + usize::from(end.is_none()));
+        Ok(Pieces::joined(at, labels, end))
+    }
+
+    /// A name of the reply, uncompressed, with upper and lower case as they were written. `to` has room for it.
+    pub fn name_of<'n>(&self, name: &Pieces, to: &'n mut [u8; MAX_NAME]) -> &'n [u8] {
+        for (start, octets) in name.octets(self.out) {
+            if let Some(to) = to.get_mut(start..start + octets.len()) {
+                to.copy_from_slice(octets);
+            }
+        }
+        to.get(..name.name_len()).unwrap_or_default()
     }
 
     /// Adds the CNAME that a DNAME makes (RFC 6672, 3.1). Its target is the first `prefix` octets of `name`, which are
@@ -319,7 +343,7 @@ impl<'o> ReplyWriter<'o> {
 
     /// Writes the header and returns the reply's length. `flags` have no response code; the lower four bits of `rcode`
     /// are added.
-    pub fn finish(self, id: u16, flags: u16, rcode: u16) -> usize {
+    pub fn finish(&mut self, id: u16, flags: u16, rcode: u16) -> usize {
         let flags = flags & !0xF | rcode & 0xF;
         let fields = [id, flags, self.counts[0], self.counts[1], self.counts[2], self.counts[3]];
         for (to, field) in self.out.chunks_exact_mut(2).zip(fields) {

@@ -66,6 +66,7 @@ fn is_name(owner: &[u8], question: Option<&Question<'_>>) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use crate::wire::NameBuf;
     use crate::wire::query::Query;
 
     const QUESTION: &[u8] = b"\x03www\x07example\x00\x00\x01\x00\x01";
@@ -95,7 +96,8 @@ mod tests {
             (b"\x03key\xFF\xFF", false),
         ] {
             let packet = query(&[&record(owner, 255, RDATA)]);
-            let parsed = Query::parse(&packet).unwrap();
+            let mut name = NameBuf::default();
+            let parsed = Query::parse(&packet, &mut name).unwrap();
             assert_eq!((parsed.tsig.is_some(), parsed.is_malformed), (sound, !sound), "{}", owner.escape_ascii());
         }
     }
@@ -113,10 +115,11 @@ mod tests {
             (vec![&record(b"\x03key\x00", 255, &RDATA[..RDATA.len() - 1])], false, "cut short"),
             (vec![&record(b"\x03key\x00", 255, &[RDATA, b"x"].concat())], false, "too long"),
         ] {
-            assert_eq!(Query::parse(&query(&additional)).unwrap().is_malformed, !sound, "{what}");
+            let packet = query(&additional);
+            assert_eq!(Query::parse(&packet, &mut NameBuf::default()).unwrap().is_malformed, !sound, "{what}");
         }
-        let packet = query(&[&good]);
-        let tsig = Query::parse(&packet).unwrap().tsig.unwrap();
+        let (packet, mut name) = (query(&[&good]), NameBuf::default());
+        let tsig = Query::parse(&packet, &mut name).unwrap().tsig.unwrap();
         assert_eq!((tsig.owner, tsig.original_id), (&b"\x03key\x00"[..], [0, 9]));
         assert_eq!(tsig.signer, &RDATA[..13]);
     }

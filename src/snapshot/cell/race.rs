@@ -12,6 +12,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 
 use super::Chance;
+use super::exponential::{exponential, least_exponential};
 use super::time_buckets::{self, TimeBuckets};
 use crate::model::MAX_ENDPOINTS;
 use crate::placing::{SplitMix, mix};
@@ -19,6 +20,9 @@ use crate::steering::PathStep;
 
 /// Fewer shares are not sorted: a heap of them costs little.
 const LEAST_SORTED: usize = 16;
+/// Up to this many shares are selected, where more of a race could be sorted. Each that is selected takes some
+/// logarithms, and each that is sorted takes one.
+const MOST_SELECTED: usize = 6;
 /// Most shares that are sorted: their places have six bits.
 const MOST_SORTED: usize = time_buckets::MOST;
 /// The bits of a share's place.
@@ -38,6 +42,16 @@ pub(super) struct Race {
 struct FlatShare {
     key: u64,
     rate: f64,
+}
+
+impl FlatShare {
+    /// The bits of its time. Times are never negative, and zero has no sign, so that their bits have their order. The
+    /// place of the share, below [`MOST_SORTED`], replaces the last six: they decide between two shares in one of 2^46
+    /// cases, and numbers are sorted in half the time of pairs.
+    #[inline]
+    fn time(&self, number: u64, place: u64) -> u64 {
+        (exponential(number) / self.rate).to_bits() & !PLACE | place
+    }
 }
 
 #[derive(Debug)]
@@ -152,19 +166,41 @@ impl Race {
         if self.flat.is_empty() {
             return None;
         }
-        let mut sorted = FinishedRace { times: [0; MOST_SORTED], len: count.min(self.flat.len()) };
+        let len = count.min(self.flat.len());
+        if len <= MOST_SELECTED {
+            return Some(self.selected(len, net));
+        }
+        let mut sorted = FinishedRace { times: [0; MOST_SORTED], len };
         for ((to, share), at) in sorted.times.iter_mut().zip(&self.flat).zip(0..) {
-            let time = exponential(mix(net ^ share.key)) / share.rate;
-            // Times are never negative, and zero has no sign, so that their bits have their order. The place of the
-            // share replaces the last six: they decide between two shares in one of 2^46 cases, and numbers are
-            // sorted in half the time of pairs.
-            *to = time.to_bits() & !PLACE | at;
+            *to = share.time(mix(net ^ share.key), at);
         }
         match self.buckets {
-            Some(buckets) => buckets.sort(&mut sorted.times, self.flat.len()),
+            Some(buckets) => buckets.sort(&mut sorted.times, self.flat.len(), len),
             None => sorted.times.get_mut(..self.flat.len())?.sort_unstable(),
         }
         Some(sorted)
+    }
+
+    /// The first `count` shares of [`Race::sorted`], where they are few: most others need no logarithm.
+    fn selected(&self, count: usize, net: u64) -> FinishedRace {
+        let mut selected = FinishedRace { times: [u64::MAX; MOST_SORTED], len: count };
+        let Some(times) = selected.times.get_mut(..count.min(MOST_SORTED)) else { return selected };
+        // No less than the last time that is selected; its place may have made that less.
+        let mut last = f64::INFINITY;
+        for (share, at) in self.flat.iter().zip(0..) {
+            let number = mix(net ^ share.key);
+            if least_exponential(number) >= last * share.rate {
+                continue;
+            }
+            let time = share.time(number, at);
+            let place = times.iter().position(|before| time < *before).unwrap_or(times.len());
+            if let Some(behind) = times.get_mut(place..).filter(|behind| !behind.is_empty()) {
+                behind.rotate_right(1);
+                behind[0] = time;
+            }
+            last = times.last().filter(|last| **last < u64::MAX).map_or(last, |last| f64::from_bits(last | PLACE));
+        }
+        selected
     }
 
     /// Every share in the order in which they are drawn, each once. `N` is at least how many there are.
@@ -183,45 +219,6 @@ impl Node {
     fn time(&self, net: u64, chance: &mut Chance) -> f64 {
         exponential(self.number(net, chance)) / self.rate
     }
-}
-
-/// An exponential time of rate 1 from 64 random bits, of which it uses 53.
-fn exponential(number: u64) -> f64 {
-    0.0 - ln(uniform(number))
-}
-
-/// The natural logarithm of a number over 0 and at most 1 that is not subnormal, to some units in the last place. It is
-/// not that of the C library, whose last bit may differ between libraries and processors: the nodes of a fleet must
-/// agree. Only sums, products and quotients are in it, which IEEE 754 defines to the last bit.
-fn ln(x: f64) -> f64 {
-    /// The bits of the square root of a half.
-    const LEAST: u64 = std::f64::consts::FRAC_1_SQRT_2.to_bits();
-    const FRACTION_BITS: u32 = 52;
-    // x is m times 2 to the power of k, with m from the square root of a half to that of two.
-    let k = (x.to_bits() as i64 - LEAST as i64) >> FRACTION_BITS;
-    let m = f64::from_bits(x.to_bits().wrapping_sub((k << FRACTION_BITS) as u64));
-    // ln m = 2 artanh s, by its series: its first term that is left out is below 2^-56 of the sum.
-    let s = (m - 1.0) / (m + 1.0);
-    let z = s * s;
-    let z2 = z * z;
-    let z4 = z2 * z2;
-    let low = (1.0 / 3.0 + z * (1.0 / 5.0)) + z2 * (1.0 / 7.0 + z * (1.0 / 9.0));
-    let high = (1.0 / 11.0 + z * (1.0 / 13.0)) + z2 * (1.0 / 15.0 + z * (1.0 / 17.0));
-    let series = low + z4 * (high + z4 * (1.0 / 19.0 + z * (1.0 / 21.0)));
-    k as f64 * std::f64::consts::LN_2 + 2.0 * (s + s * z * series)
-}
-
-/// A number that [`exponential`] is not below, for less work: -ln(x) is at least 1 - x. A little less than that,
-/// because both are rounded.
-fn least_exponential(number: u64) -> f64 {
-    const ROUNDING: f64 = 1e-9;
-    (1.0 - uniform(number)) * (1.0 - ROUNDING)
-}
-
-/// A number over 0 and at most 1.
-fn uniform(number: u64) -> f64 {
-    const TWO_TO_53: f64 = (1_u64 << 53) as f64;
-    ((number >> 11) + 1) as f64 / TWO_TO_53
 }
 
 /// The shares of a race that is one choice by net, by their places; `None` where they are few or many, or it is not.
@@ -378,16 +375,30 @@ mod tests {
     use super::*;
 
     proptest::proptest! {
-        #![proptest_config(proptest::prelude::ProptestConfig { cases: 2000, ..Default::default() })]
-
+        /// However few shares are needed, they are the first ones in the order of all times.
         #[test]
-        fn the_logarithm_is_that_of_libm(number: u64, shift in 0..64_u32) {
-            for number in [number, number >> shift, !(number >> shift)] {
-                let (x, own) = (uniform(number), ln(uniform(number)));
-                let expected = libm::log(x);
-                let error = (own - expected).abs();
-                proptest::prop_assert!(error <= 8.0 * f64::EPSILON * expected.abs(), "{x:e}: {own:e}, {expected:e}");
+        fn the_first_shares_are_those_of_the_whole_order(
+            weights in proptest::collection::vec(1.0..60.0_f64, LEAST_SORTED..=MOST_SORTED),
+            net: u64,
+            is_even: bool,
+        ) {
+            let path = |at: u64| [PathStep { member: mix(at), by_net: true }];
+            let paths: Vec<_> = (0..weights.len() as u64).map(path).collect();
+            let weight = |weight: f64| if is_even { 1.0 + weight / 60.0 } else { weight };
+            let mut runners = Vec::new();
+            for ((path, own), share) in paths.iter().zip(&weights).zip(0..) {
+                runners.push(Runner { share, weight: weight(*own), path: &path[..], leaf: 0 });
             }
+            let race = Race::among(&runners).unwrap();
+            let time = |(share, at): (&FlatShare, u64)| share.time(mix(net ^ share.key), at);
+            let mut times: Vec<u64> = race.flat.iter().zip(0..).map(time).collect();
+            times.sort_unstable();
+            let expected: Vec<usize> = times.iter().map(|time| (time & PLACE) as usize).collect();
+            for count in 1..=weights.len() {
+                let found: Vec<usize> = race.sorted(count, net).unwrap().shares().collect();
+                proptest::prop_assert_eq!(&found[..], &expected[..count]);
+            }
+            proptest::prop_assert_eq!(race.first(net, &mut Chance(SplitMix(0))), expected[0]);
         }
     }
 }

@@ -28,8 +28,9 @@ impl TimeBuckets {
         (most <= least * MOST_UNEVEN).then_some(TimeBuckets { first })
     }
 
-    /// Sorts the first `count` of the bits of times that are not negative.
-    pub(super) fn sort(&self, times: &mut [u64; MOST], count: usize) {
+    /// Of the first `count` of the bits of times that are not negative, leaves the `needed` least in order at the
+    /// start.
+    pub(super) fn sort(&self, times: &mut [u64; MOST], count: usize, needed: usize) {
         let count = count.min(MOST);
         let (mut buckets, mut places) = ([0_u8; MOST], [0_u8; MOST]);
         for (bucket, time) in buckets.iter_mut().zip(&times[..count]) {
@@ -37,13 +38,23 @@ impl TimeBuckets {
             places[usize::from(*bucket) % MOST] += 1;
         }
         make_places(&mut places);
+        // The first bucket of which no time is needed.
+        let end = (needed < count).then(|| places.iter().position(|place| usize::from(*place) >= needed));
         let mut sorted = [0; MOST];
-        for (bucket, time) in buckets.iter().zip(&times[..count]) {
-            let place = &mut places[usize::from(*bucket) % MOST];
-            sorted[usize::from(*place) % MOST] = *time;
+        let mut put = |bucket: u8, time: u64| {
+            let place = &mut places[usize::from(bucket) % MOST];
+            sorted[usize::from(*place) % MOST] = time;
             *place += 1;
-        }
-        insert_each(&mut sorted[..count]);
+        };
+        let sorted_len = if let Some(Some(end)) = end {
+            let pairs = buckets.iter().zip(&times[..count]);
+            let needed = pairs.filter(|(bucket, _)| usize::from(**bucket) < end);
+            needed.map(|(bucket, time)| put(*bucket, *time)).count()
+        } else {
+            buckets.iter().zip(&times[..count]).for_each(|(bucket, time)| put(*bucket, *time));
+            count
+        };
+        insert_each(&mut sorted[..sorted_len]);
         *times = sorted;
     }
 }
@@ -83,7 +94,8 @@ mod tests {
             rates in proptest::collection::vec(1.0..16.0_f64, 1..=MOST),
             numbers: [u32; MOST],
             is_odd: bool,
-            scale in 0..300_i32
+            scale in 0..300_i32,
+            needed in 0..=MOST
         ) {
             let scale = 2_f64.powi(scale - 150);
             let rates: Vec<f64> = rates.into_iter().map(|rate| rate * scale).collect();
@@ -98,9 +110,13 @@ mod tests {
             let mut expected: Vec<u64> = numbers.iter().zip(&rates).map(time).map(f64::to_bits).collect();
             let mut times = [0; MOST];
             times[..rates.len()].copy_from_slice(&expected);
-            of_rates.sort(&mut times, rates.len());
+            let mut first = times;
+            of_rates.sort(&mut times, rates.len(), rates.len());
             expected.sort_unstable();
             proptest::prop_assert_eq!(&times[..rates.len()], &expected[..]);
+            let needed = needed.min(rates.len());
+            of_rates.sort(&mut first, rates.len(), needed);
+            proptest::prop_assert_eq!(&first[..needed], &expected[..needed]);
         }
     }
 

@@ -2,7 +2,7 @@
 //! compiled, so that a step of a chain looks nothing up.
 
 use super::build::parent;
-use super::{Below, LookupResult, NONE, NodeKind, NodeRef, ZoneTable, hash_of};
+use super::{Below, LookupResult, NONE, NodeKind, NodeRef, RrsetRef, ZoneTable, hash_of};
 use crate::model::{AnswerRdata, Facet, Model, Policy, ZoneId};
 use crate::wire::code::rtype;
 use crate::wire::reply::least_len;
@@ -33,6 +33,8 @@ pub struct RecordTarget {
     pub position: Position,
     /// [`hash_of`] it, in lower case.
     pub hash: u64,
+    /// The place of the CNAME that answers at it nearly all types, if there is one: see [`ZoneTable::alias_of`].
+    alias: u32,
 }
 
 impl Position {
@@ -51,8 +53,8 @@ impl ZoneTable {
         if !name.is_within(self.name_of(head.apex)) {
             return Position::OUTSIDE;
         }
-        match self.closest(name) {
-            Some((node, depth)) => self.position_of(zone, node, depth == 0, name.as_wire().len()),
+        match self.closest(name, hash_of(name.as_wire())) {
+            Some((node, is_exact)) => self.position_of(zone, node, is_exact, name.as_wire().len()),
             None => Position::OUTSIDE,
         }
     }
@@ -74,13 +76,7 @@ impl ZoneTable {
 
     /// What the name leads to that a DNAME of `zone` has made: its first `prefix` octets are before the DNAME's target,
     /// which is at `above`.
-    pub fn target_below(
-        &self,
-        zone: ZoneId,
-        above: Option<Position>,
-        name: &mut MadeName,
-        prefix: usize,
-    ) -> RecordTarget {
+    pub fn target_below(&self, zone: ZoneId, above: Option<Position>, name: &MadeName, prefix: usize) -> RecordTarget {
         let hash = hash_of(name.as_wire());
         let position = match above.and_then(|above| self.position_below(above)) {
             Some(position) => position,
@@ -93,28 +89,24 @@ impl ZoneTable {
                 found.map_or(Position::OUTSIDE, |found| self.position_among(zone, found, name, prefix, hash))
             }
         };
-        RecordTarget { position, hash }
+        RecordTarget { position, hash, alias: NONE }
     }
 
     /// The position of a name, seen from `zone`, some of whose first `prefix` octets may be those of names below the
     /// node `above`, which has the rest.
-    fn position_among(&self, zone: ZoneId, above: u32, name: &mut MadeName, prefix: usize, hash: u64) -> Position {
-        let len = name.as_wire().len();
-        if let Some(node) = self.index.find(hash, |node| self.name_of(node) == name.as_wire()) {
-            return self.position_of(zone, node, true, len);
+    fn position_among(&self, zone: ZoneId, above: u32, name: &MadeName, prefix: usize, hash: u64) -> Position {
+        let name = name.as_wire();
+        if let Some(node) = self.lookup_hashed(name, hash) {
+            return self.position_of(zone, node, true, name.len());
         }
-        // As in [`ZoneTable::closest`], by bisection; nearly always it is the parent.
-        let starts = name.starts_before(prefix).len();
-        let (mut missing, mut there, mut found) = (0, starts, above);
-        let mut middle = 1;
-        while there - missing > 1 {
-            match self.lookup(name.without(middle)) {
-                Some(node) => (there, found) = (middle, node),
-                None => missing = middle,
+        let first = 1 + usize::from(name.first().copied().unwrap_or(0));
+        let found = match (prefix.checked_sub(first), name.get(first..)) {
+            (Some(before), Some(parent)) if before > 0 => {
+                self.lookup(parent).or_else(|| self.closest_above(parent, Some((above, before)))).unwrap_or(above)
             }
-            middle = usize::midpoint(there, missing);
-        }
-        self.position_of(zone, found, false, len)
+            _ => above,
+        };
+        self.position_of(zone, found, false, name.len())
     }
 
     /// The result of looking up, in the zone of the position, the name that is there. `for_ds` as in
@@ -124,7 +116,7 @@ impl ZoneTable {
         if position.is_exact && node.kind == NodeKind::Apex {
             return LookupResult::Exact(NodeRef { table: self, at: position.node });
         }
-        match self.classify(position.node, usize::from(!position.is_exact), for_ds) {
+        match self.classify(position.node, position.is_exact, for_ds) {
             // The zone below has no delegation, but this zone must not deny its names.
             LookupResult::Exact(_) | LookupResult::Wildcard(_) | LookupResult::Missing(_)
                 if position.is_below_zone && !(for_ds && position.is_exact) =>
@@ -133,6 +125,23 @@ impl ZoneTable {
             }
             found => found,
         }
+    }
+
+    /// The static CNAME that is the answer at `target`, its own or a wildcard's, to every type but CNAME, ANY, DS and
+    /// those that exist next to a CNAME. `None` also where that is not known before.
+    pub fn alias_of(&self, target: &RecordTarget) -> Option<RrsetRef<'_>> {
+        Some(RrsetRef { table: self, stored: self.rrsets.get(target.alias as usize)? })
+    }
+
+    /// The place of the CNAME for [`ZoneTable::alias_of`] at a position; [`NONE`] where there is none.
+    fn alias_at(&self, position: Position) -> u32 {
+        let (LookupResult::Exact(found) | LookupResult::Wildcard(found)) = self.at(position, false) else {
+            return NONE;
+        };
+        let node = found.node();
+        let is_alias = self.rrsets.get(node.first_rrset as usize).is_some_and(|first| first.rtype == rtype::CNAME);
+        let is_plain = node.kind == NodeKind::Plain && node.steered == NONE && node.rrsets > 0;
+        if is_alias && is_plain { node.first_rrset } else { NONE }
     }
 
     /// Where all names below a name are; `None` where that depends on the name.
@@ -206,7 +215,8 @@ impl ZoneTable {
 
     fn target_at(&self, zone: ZoneId, name: &[u8]) -> Option<RecordTarget> {
         let name = NameBuf::parse(name)?;
-        Some(RecordTarget { position: self.position_in(zone, &name), hash: hash_of(name.as_wire()) })
+        let position = self.position_in(zone, &name);
+        Some(RecordTarget { position, hash: hash_of(name.as_wire()), alias: self.alias_at(position) })
     }
 
     fn find_ends(&mut self, node: usize, rrset: usize) {

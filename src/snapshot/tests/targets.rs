@@ -70,9 +70,9 @@ fn check(zones: &ZoneTable, zone: ZoneId, text: &str) -> Result<(), TestCaseErro
             if above.is_none() && !position.is_outside() {
                 continue;
             }
-            let mut made = MadeName::of_question(&name(&format!("b.b.b.{text}")));
+            let mut made = MadeName::of(name(&format!("b.b.b.{text}")).as_wire());
             made.replace_end(0, long.as_wire());
-            let found = zones.target_below(zone, above, &mut made, prefix);
+            let found = zones.target_below(zone, above, &made, prefix);
             prop_assert_eq!(found.hash, hash_of(long.as_wire()));
             for for_ds in [false, true] {
                 let (found, expected) = (zones.at(found.position, for_ds), zones.at(expected, for_ds));

@@ -7,9 +7,9 @@ use std::str;
 use hickory_proto::op::Message;
 use portolan::answer::{MAX_UDP_REPLY, Outcome, RawQuery, Transport};
 use portolan::snapshot::Snapshot;
-use portolan::wire::Name;
 use portolan::wire::edns::{ClientSubnet, Cookie};
 use portolan::wire::query::Query;
+use portolan::wire::{Name, NameBuf};
 
 use super::{shape, world};
 
@@ -85,7 +85,8 @@ fn check_reply(ask: &RawQuery<'_>, reply: &[u8]) {
 
 /// What the sender of a packet can take, by the first OPT record that is found in it.
 fn most_over_udp(packet: &[u8]) -> usize {
-    let edns = Query::parse(packet).ok().and_then(|query| query.edns);
+    let mut name = NameBuf::default();
+    let edns = Query::parse(packet, &mut name).ok().and_then(|query| query.edns);
     let most = edns.map_or(SHORT, |edns| usize::from(edns.udp_size)).clamp(SHORT, MAX_UDP_REPLY);
     assert!(shape::field(packet, 10) != 0 || most == SHORT, "EDNS in a packet without additional records");
     most
@@ -94,7 +95,8 @@ fn most_over_udp(packet: &[u8]) -> usize {
 /// The first octet is skipped, so that this has the corpus of [`answer`].
 pub fn query_parse(data: &[u8]) {
     let Some((_, packet)) = data.split_first() else { return };
-    if let Ok(query) = Query::parse(packet) {
+    let mut name = NameBuf::default();
+    if let Ok(query) = Query::parse(packet, &mut name) {
         assert_eq!(query.id.to_be_bytes()[..], packet[..2]);
         assert_eq!(query.question.as_ref().map(|question| question.wire), shape::question(packet), "the question");
         assert!(query.is_malformed || query.question.is_none() || shape::end(packet).is_some());

@@ -1,0 +1,86 @@
+//! Looks a name up: the node of the name or of its closest ancestor, and what that means for the name (RFC 1034, 4.3.2;
+//! RFC 4592; RFC 6672).
+
+use super::{Below, LookupResult, NONE, NodeKind, NodeRef, ZoneTable, hash_of};
+use crate::model::ZoneId;
+use crate::wire::NameBuf;
+
+impl ZoneTable {
+    /// The node of `name`, whose hash is `hash`, or of its closest ancestor that has one, and whether it is the name's.
+    pub(super) fn closest(&self, name: &NameBuf, hash: u64) -> Option<(u32, bool)> {
+        // Nearly every name exists, or its parent does.
+        if let Some(node) = self.lookup_hashed(name.as_wire(), hash) {
+            return Some((node, true));
+        }
+        let parent = name.parent()?;
+        let found = self.lookup(parent).or_else(|| self.closest_above(parent, None));
+        found.map(|node| (node, false))
+    }
+
+    /// The node of the closest ancestor of `name`, which has none itself. `top`: that of an ancestor, or else of the
+    /// root, and how many octets of `name` are before that. By bisection: each step reads on from the longest name that
+    /// is known to be missing, so that all steps together read each label once.
+    #[inline(never)]
+    pub(super) fn closest_above(&self, name: &[u8], top: Option<(u32, usize)>) -> Option<u32> {
+        let (mut found, mut there) = match top {
+            Some(top) => top,
+            None => (self.lookup(&[0])?, name.len() - 1),
+        };
+        let mut missing = 0;
+        loop {
+            let middle = usize::midpoint(missing, there);
+            let mut at = missing;
+            loop {
+                let next = at + 1 + usize::from(*name.get(at)?);
+                // Where no label begins in the second half, the last one of the first half is tried.
+                if next >= there {
+                    break;
+                }
+                at = next;
+                if at >= middle {
+                    break;
+                }
+            }
+            if at == missing {
+                return Some(found);
+            }
+            match self.lookup(name.get(at..)?) {
+                Some(node) => (there, found) = (at, node),
+                None => missing = at,
+            }
+        }
+    }
+
+    pub(super) fn lookup(&self, name: &[u8]) -> Option<u32> {
+        self.lookup_hashed(name, hash_of(name))
+    }
+
+    pub(super) fn lookup_hashed(&self, name: &[u8], hash: u64) -> Option<u32> {
+        self.index.find(hash, |node| self.name_of(node) == name)
+    }
+
+    /// The result for a name whose closest existing ancestor is the node `at`, or whose own it is.
+    pub(super) fn classify(&self, at: u32, is_exact: bool, for_ds: bool) -> LookupResult<'_> {
+        let node = &self.nodes[at as usize];
+        let found = NodeRef { table: self, at };
+        match node.kind {
+            NodeKind::Void => LookupResult::Outside,
+            NodeKind::Apex if for_ds && is_exact && node.link != NONE => self.classify(node.link, true, true),
+            NodeKind::Apex | NodeKind::Plain if is_exact => LookupResult::Exact(found),
+            NodeKind::Apex | NodeKind::Plain if node.below == Below::Redirected => LookupResult::Redirected(found),
+            NodeKind::Apex | NodeKind::Plain if node.wildcard != NONE => {
+                LookupResult::Wildcard(NodeRef { table: self, at: node.wildcard })
+            }
+            NodeKind::Apex | NodeKind::Plain => LookupResult::Missing(ZoneId(node.zone)),
+            NodeKind::Cut if for_ds && is_exact => LookupResult::Exact(found),
+            NodeKind::Cut => LookupResult::Referral(found),
+            NodeKind::Hidden => {
+                let cover = NodeRef { table: self, at: node.link };
+                match self.nodes[node.link as usize].kind {
+                    NodeKind::Cut => LookupResult::Referral(cover),
+                    _ => LookupResult::Redirected(cover),
+                }
+            }
+        }
+    }
+}
