@@ -21,7 +21,8 @@ const TIMEOUT: Duration = Duration::from_secs(300);
 #[command(after_help = "Examples:\n  portolan reload\n  portolan reload --confirm-removal
 
 Exit code 0: everything in the files is served. Exit code 1: a zone has an error and goes on with
-its last good version, or a zone has disappeared from the files and is still served for some time.")]
+its last good version, a zone has disappeared from the files and is still served for some time, or
+a key of the settings has changed that takes a restart. What was not taken is printed.")]
 pub(super) struct ReloadArgs {
     #[command(flatten)]
     server: ServerArg,

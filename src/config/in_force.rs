@@ -1,13 +1,16 @@
 //! Compares new settings with those in force: what differs, and which keys need a restart. Also keeps the previous
 //! content of files that have errors now. Values only.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use crate::config::certificate::Tls;
 use crate::config::guard::Guard;
+use crate::config::operators::Operators;
 use crate::config::secret_file::NamedFile;
-use crate::config::settings::{Listen, Settings};
+use crate::config::settings::{Listen, Settings, WrittenDifference};
 use crate::config::sinks::SinkSettings;
+use crate::model::Region;
 use crate::source::{ManualSection, Problems, SideFile};
 
 impl Settings {
@@ -47,8 +50,7 @@ impl Settings {
         let Guard { cookies, secret_file: _, rate_limit, version, id, secrets_from: _ } = &self.guard;
         let (theirs, placing) = (&other.guard, &other.placing);
         let tokens = |settings: &Settings| settings.operators.tokens.as_deref().cloned();
-        self.node != other.node
-            || self.removal_delay != other.removal_delay
+        self.removal_delay != other.removal_delay
             || *cookies != theirs.cookies
             || *rate_limit != theirs.rate_limit
             || (version, id) != (&theirs.version, &theirs.id)
@@ -60,13 +62,81 @@ impl Settings {
             || self.placing.databases != placing.databases
     }
 
-    /// The keys in which `other` differs and which only a restart can change.
-    pub fn needs_restart(&self, other: &Settings) -> Vec<&'static str> {
+    /// These settings as a running server uses them, with the values of `running` where only a restart can change them.
+    /// Each change that is left out is an error. `None`: the region of the running server is no longer declared, so
+    /// nothing of these settings can be used; that is an error too.
+    pub(super) fn with_values_of_start(self, running: &Settings, problems: &mut Problems) -> Option<Settings> {
+        problems.about(ManualSection::Settings, |problems| {
+            self.report_changes_for_restart(running, problems);
+            let regions = self.regions_of_running(&running.region, problems)?;
+            Some(Settings {
+                region: running.region.clone(),
+                node: running.node.clone(),
+                listen: running.listen.clone(),
+                control: running.control.clone(),
+                exec: running.exec.clone(),
+                fleet: running.fleet.clone(),
+                is_in_fleet: running.is_in_fleet,
+                tls: running.tls.clone(),
+                operators: Operators { state_dir: running.operators.state_dir.clone(), ..self.operators },
+                limits: running.limits,
+                dnstap: running.dnstap.clone(),
+                sinks: running.sinks.clone(),
+                follows: running.follows.clone(),
+                user: running.user.clone(),
+                has_file_rules: running.has_file_rules,
+                regions,
+                written: running.written.clone(),
+                ..self
+            })
+        })
+    }
+
+    /// The regions. Without `[regions]` they are that of the running server. `None`, with an error, if it is not
+    /// declared.
+    fn regions_of_running(&self, running: &str, problems: &mut Problems) -> Option<Vec<Region>> {
+        if self.written.place_of("regions").is_none() {
+            return Some(vec![Region { name: running.to_owned(), location: None }]);
+        }
+        let is_declared = self.regions.iter().any(|region| region.name == running);
+        if !is_declared {
+            let message = format!(
+                "the running server is in region `{running}`, which these settings don't declare, so the previous \
+                 settings stay in force"
+            );
+            let hint = format!("keep [regions.{running}] until the server is restarted, or restart it now");
+            problems.error(self.written.place_near("regions"), message).hint(hint);
+        }
+        is_declared.then(|| self.regions.clone())
+    }
+
+    /// An error for each key that differs from `running` and that only a restart can change.
+    fn report_changes_for_restart(&self, running: &Settings, problems: &mut Problems) {
+        let changed = self.changed_for_restart(running);
+        let mut changed: Vec<WrittenDifference> =
+            changed.iter().flat_map(|path| self.written.differences(&running.written, path)).collect();
+        changed.sort_by(|a, b| (a.place.line, &a.path).cmp(&(b.place.line, &b.path)));
+        changed.dedup();
+        for WrittenDifference { path, place, is_gone } in changed {
+            let (what, back) = match is_gone {
+                true => ("is no longer written", "write it again"),
+                false => ("has changed", "write the former value again"),
+            };
+            let message = format!("`{path}` {what}: that takes a restart, until then the server goes on as it started");
+            problems.error(&place, message).hint(format!("restart the server, or {back}"));
+        }
+    }
+
+    /// The keys and tables in which `other` differs and which only a restart can change: dotted paths.
+    fn changed_for_restart(&self, other: &Settings) -> Vec<String> {
         let Listen { dns, http, tls, https, quic, workers } = &self.listen;
         let theirs = &other.listen;
         let files = |settings: &Settings| settings.tls.as_ref().map(Tls::files);
+        // A node that the settings don't name keeps its name although the host gets another one.
+        let is_node_written = [self, other].iter().any(|settings| settings.written.place_of("node").is_some());
         let all = [
             ("region", self.region != other.region),
+            ("node", is_node_written && self.node != other.node),
             ("listen.dns", *dns != theirs.dns),
             ("listen.http", *http != theirs.http),
             ("listen.tls", *tls != theirs.tls),
@@ -79,13 +149,14 @@ impl Settings {
             ("tls", files(self) != files(other)),
             ("limits", self.limits != other.limits),
             ("dnstap", self.dnstap != other.dnstap),
-            ("sink", self.sinks != other.sinks),
-            ("follow", self.follows != other.follows),
             ("run.user", self.user != other.user),
             ("run.file_rules", self.has_file_rules != other.has_file_rules),
             ("state.dir", self.operators.state_dir != other.operators.state_dir),
         ];
-        all.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key).collect()
+        let keys = all.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key.to_owned());
+        let sinks = different(&self.sinks, &other.sinks, |sink| &sink.name).map(|name| format!("sink.{name}"));
+        let follows = different(&self.follows, &other.follows, |follow| &follow.name);
+        keys.chain(sinks).chain(follows.map(|name| format!("follow.{name}"))).collect()
     }
 
     /// Files that the settings name and that a reload reads again, without those of tokens and of clients.
@@ -94,4 +165,17 @@ impl Settings {
         let of_sinks = self.sinks.iter().flat_map(SinkSettings::files);
         self.guard.secret_file.iter().cloned().chain(tls).chain(of_sinks)
     }
+}
+
+/// The names of the items that only one of the lists has, or that differ.
+fn different<'a, T: PartialEq>(
+    new: &'a [T],
+    old: &'a [T],
+    name: impl Fn(&'a T) -> &'a String + Copy,
+) -> impl Iterator<Item = &'a String> {
+    let is_missing = move |item: &&T, others: &[T]| !others.contains(item);
+    let (new_ones, old_ones) =
+        (new.iter().filter(move |i| is_missing(i, old)), old.iter().filter(move |i| is_missing(i, new)));
+    let names: BTreeSet<&String> = new_ones.chain(old_ones).map(name).collect();
+    names.into_iter()
 }

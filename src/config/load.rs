@@ -90,11 +90,14 @@ pub fn again(options: LoadOptions<'_>, in_force: &InForce) -> Result<Loaded, Vec
         let settings = in_force.settings.with_side_files_again(&mut problems);
         return finish(settings, Some(in_force), &before, problems);
     };
+    // A running server connects to no other fleet, for instance, and exclusive names need the one of its start.
+    let Some(settings) = settings.with_values_of_start(&in_force.settings, &mut problems) else {
+        let settings = in_force.settings.with_side_files_again(&mut problems);
+        return finish(settings, Some(in_force), &before, problems);
+    };
     let (mut of_side_files, mut trial) = (Problems::default(), Problems::default());
     let settings = settings.with_side_files(&mut of_side_files);
     let settings = settings.with_good_side_files_of(&in_force.settings, &of_side_files);
-    // A running server connects to no other fleet, and exclusive names need the one of its start.
-    let settings = Settings { is_in_fleet: in_force.settings.is_in_fleet, ..settings };
     let loaded = classes::read_and_place(&settings, &before, Some(&in_force.model), &mut trial);
     if loaded.invalid.is_empty() && loaded.is_complete {
         problems.extend(of_side_files);

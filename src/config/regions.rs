@@ -66,9 +66,12 @@ pub(super) fn read(
 /// Looks up a reference to a region. An unknown name is a problem.
 pub(super) fn find(regions: &[Region], written: &At<String>, problems: &mut Problems) -> Option<RegionId> {
     let found = regions.iter().position(|region| region.name == written.value);
-    if found.is_none() {
+    let known = || regions.iter().map(|region| region.name.as_str());
+    if found.is_none() && written.value.is_empty() {
+        let problem = problems.error(&written.place, "the name of the region is empty");
+        problem.hint(did_you_mean("", known()).unwrap_or_else(|| "write that of a declared region".to_owned()));
+    } else if found.is_none() {
         let problem = problems.error(&written.place, format!("region `{}` is not declared", written.value));
-        let known = || regions.iter().map(|region| region.name.as_str());
         let declare = format!("declare it in the settings: [regions.{}]", written.value);
         problem.hint(similar(&written.value, known()).unwrap_or_else(|| match did_you_mean(&written.value, known()) {
             Some(others) => format!("{others}; or {declare}"),

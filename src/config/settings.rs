@@ -4,6 +4,7 @@
 mod fleet;
 mod layers;
 mod listen;
+mod written;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -37,6 +38,8 @@ pub use layers::Flags;
 pub(super) use layers::environment;
 pub use listen::Listen;
 pub(super) use listen::{ListenKeys, VantageKeys};
+pub(super) use written::WrittenDifference;
+pub(crate) use written::WrittenSettings;
 
 /// The settings of this node.
 #[derive(Debug, Clone)]
@@ -88,6 +91,8 @@ pub struct Settings {
     pub clients: Clients,
     /// How clients are placed.
     pub placing: ClientSettings,
+    /// Where the keys are written that only a restart can change.
+    pub(crate) written: WrittenSettings,
 }
 
 /// The folder of the state directory that has the last good versions of zones.
@@ -165,12 +170,18 @@ pub(super) fn read_alone(
     problems.about(ManualSection::Settings, |problems| {
         let shown = file.unwrap_or(Path::new("portolan.toml"));
         let tree = layers::read(file, shown, environment, flags, problems)?;
+        let written = WrittenSettings::of(&tree, shown);
         let keys = SettingsKeys::read(Fields::of_node(tree, "", problems)?, problems)?;
-        Some(settings(keys, shown, file.is_some(), problems))
+        Some(settings(keys, written, (shown, file.is_some()), problems))
     })
 }
 
-fn settings(keys: SettingsKeys, shown: &Path, has_file: bool, problems: &mut Problems) -> Settings {
+fn settings(
+    keys: SettingsKeys,
+    written: WrittenSettings,
+    (shown, has_file): (&Path, bool),
+    problems: &mut Problems,
+) -> Settings {
     let base = shown.parent().unwrap_or(Path::new(""));
     if keys.lacks_apart_from("region", "regions") {
         let problem = problems.error(&Place::start_of(shown), "`region` is missing: where does this node stand?");
@@ -217,6 +228,7 @@ fn settings(keys: SettingsKeys, shown: &Path, has_file: bool, problems: &mut Pro
         clients,
         placing,
         region: value(keys.region).unwrap_or_default(),
+        written,
     }
 }
 
@@ -227,8 +239,8 @@ fn value<T>(at: Option<At<T>>) -> Option<T> {
 fn node_name(node: At<String>, problems: &mut Problems) -> Option<String> {
     let plain = !node.value.is_empty() && node.value.chars().all(|c| c.is_ascii_graphic());
     if !plain || node.value.len() > MAX_NODE_NAME {
-        let problem = problems.error(&node.place, format!("`node` must be 1 to {MAX_NODE_NAME} printable characters"));
-        problem.hint("write `node = \"ns1\"`, or leave it out for the host's name");
+        let message = format!("`node` must be 1 to {MAX_NODE_NAME} characters of ASCII without spaces");
+        problems.error(&node.place, message).hint("write `node = \"ns1\"`, or leave it out for the host's name");
     }
     Some(node.value)
 }

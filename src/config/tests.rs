@@ -206,7 +206,12 @@ fn settings_come_from_the_file_then_the_environment_then_flags() {
 
 #[test]
 fn problems_of_the_environment_and_of_flags_name_them() {
-    let environment = [("PORTOLAN__LISTEN__HTTP", "nowhere"), ("PORTOLAN__LISTEN__HTPP", "x")];
+    let environment = [
+        ("PORTOLAN__LISTEN__HTTP", "nowhere"),
+        ("PORTOLAN__LISTEN__HTPP", "x"),
+        ("PORTOLAN__LISTN__HTTP", "127.0.0.1:1"),
+        ("PORTOLAN__SINK__AUDIT__TYPE", "webhook"),
+    ];
     let flags = Flags::default().with("region", "r").with("zones.dir", "/").with("listen.workers", "many");
     let (_dir, _, _, found) = load_files(&[], &environment, &flags);
     let firsts: Vec<&str> =
@@ -217,6 +222,11 @@ fn problems_of_the_environment_and_of_flags_name_them() {
             "$PORTOLAN__LISTEN__HTPP:1:1: error: unknown key `htpp` in [listen] (hint: did you mean `http`?)",
             "$PORTOLAN__LISTEN__HTTP:1:1: error: `http` must be an address and a port, and \"nowhere\" is not \
              (hint: write \"127.0.0.1:8053\")",
+            "$PORTOLAN__LISTN__HTTP:1:1: error: unknown key `listn` (hint: did you mean `listen`?)",
+            "$PORTOLAN__SINK__AUDIT__TYPE:1:1: error: [sink.audit] has no `secret_file` (hint: write `secret_file = \
+             \"webhook.secret\"`, a file with `whsec_` and what `openssl rand -base64 32` prints)",
+            "$PORTOLAN__SINK__AUDIT__TYPE:1:1: error: [sink.audit] has no `url` (hint: write `url = \
+             \"https://hooks.example/portolan\"`)",
             "flag listen.workers:1:1: error: `workers` must be a whole number from 0 to 1024, not `many`",
         ]
     );

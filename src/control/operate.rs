@@ -229,8 +229,11 @@ fn not_loaded(status: &ReloadStatus) -> String {
     if apart.len() > NAMED {
         named.push(format!("and {} more", apart.len() - NAMED));
     }
-    let what = if named.is_empty() { "the files that have errors".to_owned() } else { named.join(", ") };
-    format!("not everything was loaded; generation {} is served, without the changes of {what}", status.generation)
+    let what = match named.is_empty() {
+        true => "that these problems are about".to_owned(),
+        false => format!("of {}", named.join(", ")),
+    };
+    format!("not everything was loaded; generation {} is served, without the changes {what}", status.generation)
 }
 
 /// The change that a body requests for each target.

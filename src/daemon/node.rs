@@ -293,7 +293,6 @@ impl RunningNode {
             settings_file,
             flags,
             versions,
-            started_with: settings.clone(),
             settings: settings.clone(),
             zones,
             identities,

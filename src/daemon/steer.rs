@@ -53,9 +53,7 @@ pub(crate) struct Steer {
     pub(crate) changes: Changes,
     pub(crate) settings_file: Option<PathBuf>,
     pub(crate) flags: Flags,
-    /// The settings as they were at the start: some keys can't change in a running process.
-    pub(crate) started_with: Arc<Settings>,
-    /// The settings in force.
+    /// The settings in force. Keys that only a restart can change have the values of the start.
     pub(crate) settings: Arc<Settings>,
     /// Each zone with its version that is served.
     pub(crate) zones: Arc<[ZoneState]>,

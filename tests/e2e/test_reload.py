@@ -1,8 +1,9 @@
 """A reload is all or nothing for each zone, reports its result, and loses no query."""
+import json
 import socket
 import time
 
-from portolan import MASTER, Node
+from portolan import MASTER, SETTINGS, Node
 from processes import wait_until
 from steady import Steady
 
@@ -180,3 +181,42 @@ pool = "slow"
             return served - {"192.0.2.1"}
 
         wait_until(edited_and_served, 40, step=0.25)
+
+
+def test_a_key_that_takes_a_restart_is_named_as_not_taken_until_it_is_as_before(dir):
+    """By the command, by a signal and by the watch; what else changed in the files is served."""
+    chaos = SETTINGS + '[chaos]\nversion = "two"\n'
+    workers = chaos.replace("[listen]\n", "[listen]\nworkers = 3\n")
+    line = workers.splitlines().index("workers = 3") + 1
+    place = f"portolan.toml:{line}:1: error: `listen.workers` has changed: that takes a restart"
+
+    def refused():
+        reload = node.status()["reload"]
+        causes = [p for p in reload["problems"] if (p["line"], p["column"], p["severity"]) == (line, 1, "error")]
+        return not reload["ok"] and len(causes) == 1 and node.metric("portolan_last_reload_ok") == 0
+
+    def taken():
+        return node.status()["reload"]["ok"] and node.metric("portolan_last_reload_ok") == 1
+
+    with start(dir) as node:
+        node.settings.write_text(workers)
+        node.write(FILE, POLICY.format(address="192.0.2.2"))
+        done = node.command("reload")
+        assert done.returncode == 1 and place in done.stderr, done
+        assert refused(), node.status()["reload"]
+        assert place in node.child.err() and node.addresses("www.svc.example.") == ["192.0.2.2"]
+        done = node.command("reload")
+        assert done.returncode == 1 and place in done.stderr, "again, as long as the file has it"
+        node.settings.write_text(chaos)
+        done = node.command("reload")
+        assert done.returncode == 0 and "restart" not in done.stderr, done
+        assert taken(), node.status()["reload"]
+        for ask in (node.hup, lambda: None):
+            node.settings.write_text(workers)
+            ask()
+            wait_until(refused, 15)
+            node.settings.write_text(chaos)
+            ask()
+            wait_until(taken, 15)
+        events = node.command("events", "--since", "0", "--format", "json").stdout.splitlines()
+        assert any(place in json.loads(event)["data"]["why"] for event in events), events

@@ -136,9 +136,18 @@ impl<T: TryFrom<i64> + Copy + serde::Serialize> KeyKind for Integer<T> {
 
     fn read(&self, key: &At<String>, node: Node, problems: &mut Problems) -> Option<T> {
         let expected = || format!("a whole number from {} to {}", self.range.start(), self.range.end());
+        let mut hint = None;
         let found = match node.kind {
             Kind::Integer(value) if self.range.contains(&value) => return T::try_from(value).ok(),
+            // The reader of TOML makes these of numbers that don't fit.
+            Kind::Integer(i64::MAX | i64::MIN) => "a number of more than 63 bits".to_owned(),
             Kind::Integer(value) => value.to_string(),
+            Kind::Float(value) if value.fract() == 0.0 => {
+                // Every whole number in question fits the type exactly.
+                let whole = Some(value as i64).filter(|whole| self.range.contains(whole));
+                hint = whole.map(|whole| format!("write `{} = {whole}`", key.value));
+                "one in the form of a fraction".to_owned()
+            }
             Kind::Loose(text) => match text.parse() {
                 Ok(value) if self.range.contains(&value) => return T::try_from(value).ok(),
                 Ok(_) => text,
@@ -146,7 +155,8 @@ impl<T: TryFrom<i64> + Copy + serde::Serialize> KeyKind for Integer<T> {
             },
             other => other.described().to_owned(),
         };
-        wrong_type(&node.place, &format!("`{}`", key.value), &expected(), &found, problems);
+        let problem = wrong_type(&node.place, &format!("`{}`", key.value), &expected(), &found, problems);
+        hint.into_iter().for_each(|hint| problem.hint(hint));
         None
     }
 
@@ -223,7 +233,10 @@ impl KeyKind for Length {
         };
         if !self.range.contains(&parsed) {
             let [least, most] = [self.range.start(), self.range.end()].map(bound);
-            problems.error(&place, format!("`{key}` must be from {least} to {most}, not {value}"));
+            let problem = problems.error(&place, format!("`{key}` must be from {least} to {most}, not {value}"));
+            if value.contains('M') {
+                problem.hint(format!("`M` is a month; minutes are `m`: `{key} = \"{}\"`", value.replace('M', "m")));
+            }
             return None;
         }
         Some(parsed)

@@ -54,9 +54,30 @@ pub(super) fn read(
     match merged(&String::from_utf8_lossy(&text), environment, flags) {
         Ok(merged) => Some(Layered { file: shown, flags }.node(&merged, Some(&written), "")),
         Err(error) => {
-            problems.error(&Place::start_of(shown), format!("can't put the settings together: {error}"));
+            let mut large = Vec::new();
+            too_large(&written, "", &mut large);
+            for (path, place) in &large {
+                let problem = problems.error(place, format!("`{path}` is a number of more than 63 bits"));
+                problem.hint("no key takes such a number");
+            }
+            if large.is_empty() {
+                problems.error(&Place::start_of(shown), format!("can't put the settings together: {error}"));
+            }
             None
         }
+    }
+}
+
+/// Finds the numbers that no type of the `config` crate holds.
+fn too_large<'n>(node: &'n Node, path: &str, found: &mut Vec<(String, &'n Place)>) {
+    match &node.kind {
+        Kind::Integer(i64::MIN | i64::MAX) => found.push((path.to_owned(), &node.place)),
+        Kind::List(items) => items.iter().for_each(|item| too_large(item, path, found)),
+        Kind::Table(entries) => entries.iter().for_each(|Entry { key, value }| {
+            let path = if path.is_empty() { key.value.clone() } else { format!("{path}.{}", key.value) };
+            too_large(value, &path, found);
+        }),
+        Kind::Text(_) | Kind::Loose(_) | Kind::Integer(_) | Kind::Float(_) | Kind::Bool(_) | Kind::Date => {}
     }
 }
 
@@ -83,12 +104,16 @@ impl Layered<'_> {
     fn node(&self, value: &Value, written: Option<&Node>, path: &str) -> Node {
         match &value.kind {
             ValueKind::Table(table) => {
-                let place = written.map_or_else(|| Place::start_of(self.file), |node| node.place.clone());
                 let known: &[Entry] = match written.map(|node| &node.kind) {
                     Some(Kind::Table(entries)) => entries,
                     _ => &[],
                 };
-                Node { place, kind: Kind::Table(self.entries(table, known, path)) }
+                let entries = self.entries(table, known, path);
+                // A table that is not in the file is where its first value comes from: a variable or a flag.
+                let first = || entries.first().map(|entry| entry.value.place.clone());
+                let place = written.map(|node| node.place.clone()).or_else(first);
+                let place = place.unwrap_or_else(|| Place::start_of(self.file));
+                Node { place, kind: Kind::Table(entries) }
             }
             other => self.leaf(other, written, path),
         }

@@ -1,12 +1,13 @@
 //! The addresses of the settings: `[listen]`, where this node listens, and `[vantage]`, the control targets.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, SocketAddrV6};
 
 use serde_json::json;
 
 use crate::config::interfaces::{self, ParsedAddress};
 use crate::config::keys::{KeyKind as _, Table, integer, keys, text, texts};
 use crate::config::settings::fleet::programs;
+use crate::model::never_reached;
 use crate::source::{At, ManualSection, Problems};
 
 /// Sockets and threads.
@@ -128,7 +129,7 @@ fn control(written: Option<At<Vec<At<String>>>>, problems: &mut Problems) -> Vec
     }
     for item in value.into_iter().take(MAX_CONTROL) {
         match socket(&item, "control", 443, problems) {
-            Some(address) if address.port() == 0 || address.ip().is_unspecified() => {
+            Some(address) if address.port() == 0 || never_reached(address.ip()).is_some() => {
                 let problem = problems.error(&item.place, format!("nothing can be reached at {address}"));
                 problem.hint("name a host outside that is always there, with a port that accepts TCP connections");
             }
@@ -216,7 +217,15 @@ fn socket(written: &At<String>, key: &str, port: u16, problems: &mut Problems) -
         ParsedAddress::Wrong => {
             let bare: Option<std::net::IpAddr> = value.parse().ok();
             let example = SocketAddr::new(bare.unwrap_or([127, 0, 0, 1].into()), port);
-            (format!("`{key}` must be an address and a port, and \"{value}\" is not"), format!("write \"{example}\""))
+            // `::1:53` is an address too, but rarely the one that is meant.
+            let split = value.rsplit_once(':').and_then(|(ip, port)| Some((ip.parse().ok()?, port.parse().ok()?)));
+            let hint = match split {
+                Some((ip, port)) => {
+                    format!("write \"{}\", or \"{example}\"", SocketAddr::V6(SocketAddrV6::new(ip, port, 0, 0)))
+                }
+                None => format!("write \"{example}\""),
+            };
+            (format!("`{key}` must be an address and a port, and \"{value}\" is not"), hint)
         }
     };
     problems.error(place, message).hint(hint);

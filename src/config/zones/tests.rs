@@ -1,5 +1,7 @@
 //! Which version of each zone is served while files have errors, collide, disappear and come back.
 
+mod nested;
+mod restart;
 mod shared;
 mod side_files;
 
@@ -7,7 +9,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::config::{Flags, InForce, LoadOptions, Loaded, ZoneState, again, start};
+use crate::config::{Flags, InForce, LoadOptions, Loaded, Settings, ZoneState, again, start};
 use crate::model::DiscoveredSets;
 use crate::source::Problem;
 use crate::wire::Name;

@@ -274,7 +274,7 @@ async fn a_reload_that_is_refused_says_what_is_wrong_with_the_files() {
     assert!(head.starts_with("http/1.1 422") && head.contains("application/problem+json"), "{head}");
     assert_eq!(
         problem["detail"],
-        "not everything was loaded; generation 2 is served, without the changes of the files that have errors"
+        "not everything was loaded; generation 2 is served, without the changes that these problems are about"
     );
     assert_eq!((&problem["problems"][0]["file"], &problem["problems"][0]["line"]), (&json!("no/such.toml"), &json!(1)));
     let (status, _) = served.status("POST /v1/reload", &["origin: http://evil.example"], "").await;

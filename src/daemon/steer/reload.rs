@@ -38,7 +38,9 @@ pub(crate) struct Reloads {
     pub(super) again: Option<Cause>,
     /// Whether a request confirmed the removal of zones that disappeared.
     pub(super) confirm_removal: bool,
-    /// When the last load ended, Unix seconds by the clock of all ends.
+    /// For which moment the last load decided what is removed, Unix seconds by the clock of all ends.
+    removed_until: f64,
+    /// When the last load ended, by the same clock.
     ended_at: f64,
     /// By how many seconds the wall clock was set since the present load began.
     pub(super) clock_set_by: f64,
@@ -58,6 +60,7 @@ impl Default for Reloads {
             waiting: Vec::new(),
             again: None,
             confirm_removal: false,
+            removed_until: 0.0,
             ended_at: 0.0,
             clock_set_by: 0.0,
             begun_at: None,
@@ -176,6 +179,7 @@ impl Steer {
             clock_set_by,
             begun_at,
             span,
+            removed_until: _,
             ended_at: _,
             refusal: _,
         } = &mut self.reloads;
@@ -191,6 +195,7 @@ impl Steer {
         let (file, flags, poll) = (self.settings_file.clone(), self.flags.clone(), self.changes.poll());
         let in_force = InForce { settings: self.settings.clone(), model: self.model(), zones: self.zones.clone() };
         let (now, is_in_fleet) = (self.overrides.unix_now(), self.vantages.is_in_fleet());
+        self.reloads.removed_until = now;
         let discovered = self.discovery.begin(clock::now());
         let read = move || {
             let _step = step.entered();
@@ -236,19 +241,23 @@ impl Steer {
         }
     }
 
-    /// When to remove the next zone that disappeared from the files; later after a load that failed to remove it.
+    /// When to remove the next zone that disappeared from the files: at the end of its time, which may be shorter than
+    /// any pause; later after a load that should have removed it and failed.
     pub(super) fn next_removal(&self) -> Option<f64> {
         let ends = self.zones.iter().filter_map(|zone| match zone.status {
             VersionStatus::Vanished(_, until) => Some(until),
             VersionStatus::Current | VersionStatus::LastGood | VersionStatus::Unserved => None,
         });
-        ends.min_by(f64::total_cmp).map(|until| until.max(self.reloads.ended_at + PAUSE_SECS))
+        let Reloads { removed_until, ended_at, .. } = self.reloads;
+        let due = |until: f64| if until > removed_until { until } else { until.max(ended_at + PAUSE_SECS) };
+        ends.map(due).min_by(f64::total_cmp)
     }
 
     /// The wall clock was set by so many seconds: vanished zones are served for as long as before.
     pub(super) fn move_removals(&mut self, by: f64) {
         self.reloads.clock_set_by += by;
         self.reloads.ended_at += by;
+        self.reloads.removed_until += by;
         self.zones = with_removals_moved(&self.zones, by);
         let status = ReloadStatus { zones: self.zones.clone(), ..ReloadStatus::clone(&self.reload.load()) };
         self.reload.store(Arc::new(status));
@@ -260,16 +269,13 @@ impl Steer {
         ReadFiles { loaded, watched, plan, hashes }: ReadFiles,
         cause: Cause,
     ) -> NextGeneration {
-        let Loaded { settings, model, mut warnings, refused, zones, files: _, is_news } = loaded;
+        let Loaded { settings, model, warnings, refused, zones, files: _, is_news } = loaded;
         if let Err(error) = check_rights(model.checks.iter().map(|check| &*check.key)) {
             self.adopt_tokens(&settings);
             return self.refuse(cause, vec![self.problem(Severity::Error, error.to_string())]);
         }
         tracing::debug!(checks = model.checks.len(), "probing what the files say before it is served");
         log::choose(settings.log);
-        for key in settings.needs_restart(&self.started_with) {
-            warnings.push(self.problem(Severity::Warning, format!("{key} changed: that takes a restart")));
-        }
         if !is_news {
             self.zones = with_removals_moved(&zones, self.reloads.clock_set_by);
             self.changes.turn_to(watched);
@@ -345,14 +351,19 @@ impl Steer {
         });
     }
 
-    /// A new generation is served instead of the generation `before`; `refused` are zones that are not of it.
+    /// A new generation is served instead of the generation `before`; `refused` is the number of problems of what is
+    /// not of it.
     pub(super) fn report_generation(&mut self, before: u64, cause: Cause, refused: usize) {
         self.reloads.refusal = None;
         if cause == Cause::Discovery {
             return;
         }
         let generation = self.publisher.snapshots().load().generation;
-        let but = if refused > 0 { format!("; {refused} problems in files that were refused") } else { String::new() };
+        let but = match refused {
+            0 => String::new(),
+            1 => "; not taken: 1 problem".to_owned(),
+            more => format!("; not taken: {more} problems"),
+        };
         self.append_reload((before, generation), format!("{}, a new generation is served{but}", cause.as_str()));
     }
 

@@ -3,6 +3,7 @@
 //! an iterator: after the limit no further name is taken from it.
 
 use std::cell::Cell;
+use std::collections::HashSet;
 
 use crate::source::listed;
 
@@ -37,8 +38,11 @@ pub(crate) fn did_you_mean<'a>(written: &str, known: impl IntoIterator<Item = &'
     let near =
         similar(written, known.into_iter().inspect(|name| first.extend((first.len() <= LISTED).then_some(*name))));
     // Where the comparisons ran out, there are more than these.
-    let is_whole = || LEFT.get() > 0 && (1..=LISTED).contains(&first.len());
-    near.or_else(|| is_whole().then(|| format!("there is {}", listed(&first))))
+    let is_whole = LEFT.get() > 0 && (1..=LISTED).contains(&first.len());
+    // Zones may have endpoints of one name.
+    let mut seen = HashSet::new();
+    first.retain(|name| seen.insert(*name));
+    near.or_else(|| is_whole.then(|| format!("there is {}", listed(&first))))
 }
 
 /// ``did you mean `x`?`` if one of `known` is similar to the name.
@@ -97,6 +101,7 @@ mod tests {
             (0..).take_while(|_| similar(&name, ["b"; 100]).is_none() && LEFT.get() > 0).count()
         });
         assert_eq!(loading.join().unwrap(), MOST_COMPARED / (256 * 2 * 100));
+        assert_eq!(did_you_mean("x", ["One", "two", "One", "two"]).as_deref(), Some("there is `One` and `two`"));
         assert_eq!(did_you_mean("wieght", ["weight"]).as_deref(), Some("did you mean `weight`?"), "another thread");
         let long = "a".repeat(1 << 20);
         assert_eq!((similar(&long, ["weight"]), similar("weight", [&*long])), (None, None));
