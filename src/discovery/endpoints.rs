@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::discovery::instance::{Instance, RefusedInstances, StatedHealth};
-use crate::model::{Country, DiscoveredEndpoint, DiscoveredPool};
+use crate::model::{Country, DiscoveredEndpoint, DiscoveredPool, no_host};
 use crate::wire::Name;
 
 /// Highest weight, as that of an endpoint of a file.
@@ -142,20 +142,6 @@ fn addresses(texts: &[String]) -> Result<Vec<IpAddr>, String> {
     }
     found.sort_by_key(IpAddr::is_ipv6);
     if found.is_empty() { Err("it has no address; register one".to_owned()) } else { Ok(found) }
-}
-
-/// What an address is that no host has for others (RFC 6890, RFC 4291); `None` where it may be one of a host.
-fn no_host(address: IpAddr) -> Option<&'static str> {
-    match address {
-        IpAddr::V4(v4) if v4.octets()[0] == 0 => Some("one of this network (0.0.0.0/8)"),
-        IpAddr::V4(v4) if v4.is_broadcast() => Some("the broadcast address"),
-        IpAddr::V4(v4) if v4.octets()[0] >= 240 => Some("a reserved one (240.0.0.0/4)"),
-        IpAddr::V4(v4) if v4.is_link_local() => Some("a link-local one (169.254.0.0/16)"),
-        IpAddr::V6(v6) if v6.is_unspecified() => Some("the unspecified address"),
-        IpAddr::V6(v6) if v6.is_unicast_link_local() => Some("a link-local one (fe80::/10)"),
-        address if address.is_multicast() => Some("a multicast address"),
-        IpAddr::V4(_) | IpAddr::V6(_) => None,
-    }
 }
 
 fn number(text: &str, what: &str) -> Result<u64, String> {

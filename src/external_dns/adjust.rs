@@ -1,9 +1,10 @@
 //! The form in which a record is stored and shown to external-dns. Adjusting a record twice changes nothing more.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::external_dns::property::SteeringWish;
 use crate::external_dns::record::{DnsRecord, shortened};
+use crate::model::no_host;
 use crate::wire::Name;
 
 /// Shortest and longest TTL in seconds. Longer ones would keep clients on an endpoint that is down (judgment: a day).
@@ -79,18 +80,26 @@ pub fn shown(name: &Name) -> String {
 
 fn ipv4(text: &str) -> Result<String, String> {
     let address: Result<Ipv4Addr, _> = text.parse();
-    address.map(|address| address.to_string()).map_err(|_| expected("an IPv4 address", text))
+    address.map_err(|_| expected("an IPv4 address", text)).and_then(|address| of_a_host(address.into()))
 }
 
 fn ipv6(text: &str) -> Result<String, String> {
     let address: Result<Ipv6Addr, _> = text.parse();
     let address = address.ok().filter(|address| address.to_ipv4_mapped().is_none());
-    address.map(|address| address.to_string()).ok_or_else(|| expected("an IPv6 address", text))
+    address.ok_or_else(|| expected("an IPv6 address", text)).and_then(|address| of_a_host(address.into()))
+}
+
+/// The text of an address that a host can have.
+fn of_a_host(address: IpAddr) -> Result<String, String> {
+    match no_host(address) {
+        Some(what) => Err(format!("the target {address} is not the address of a host, but {what}")),
+        None => Ok(address.to_string()),
+    }
 }
 
 fn alias(text: &str) -> Result<String, String> {
     let name = domain_name(text)?;
-    match text.parse::<std::net::IpAddr>() {
+    match text.parse::<IpAddr>() {
         Ok(_) => Err(expected("a domain name", text)),
         Err(_) => Ok(shown(&name)),
     }

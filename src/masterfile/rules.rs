@@ -2,13 +2,14 @@
 //! check. Each problem has its place. Pure.
 
 use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
 use std::path::Path;
 
 use domain::base::iana::Rtype;
 
 use crate::masterfile::MasterFile;
 use crate::masterfile::scan::MasterRecord;
-use crate::model::Rrset;
+use crate::model::{Rrset, no_host};
 use crate::source::{Place, Problems};
 use crate::wire::Name;
 use crate::wire::code::rtype::{A, AAAA, CNAME, DNAME, DS, MX, NS, NSEC, RRSIG, SOA, SRV};
@@ -201,11 +202,30 @@ fn check_targets(file: &MasterFile, set: &Rrset, place: &Place, steered: &HashSe
         }
         let addressed =
             |name: &Name| steered.contains(name) || file.rrset(name, A).is_some() || file.rrset(name, AAAA).is_some();
+        if set.rtype == NS {
+            check_glue(file, &target, place, problems);
+        }
         let elsewhere = set.rtype != NS && file.delegation(&target).is_some();
         if !addressed(&target) && !elsewhere && !by_wildcard(file, &target, addressed) {
             let what = if set.rtype == NS { "glue is missing: " } else { "" };
             let problem = problems.warning(place, format!("{what}{kind} {target} has no address in this zone"));
             problem.hint(format!("write `{target} IN A ADDRESS`"));
+        }
+    }
+}
+
+/// Warns of addresses of a name server at which no resolver reaches it.
+fn check_glue(file: &MasterFile, server: &Name, named_at: &Place, problems: &mut Problems) {
+    for (set, place) in [A, AAAA].into_iter().filter_map(|rtype| file.rrset(server, rtype)) {
+        for rdata in &set.rdatas {
+            let v4 = <[u8; 4]>::try_from(&rdata[..]).map(IpAddr::from);
+            let Ok(address) = v4.or_else(|_| <[u8; 16]>::try_from(&rdata[..]).map(IpAddr::from)) else { continue };
+            if let Some(what) = no_host(address) {
+                let message =
+                    format!("the name server {server} has the address {address}, which no host has: it is {what}");
+                let problem = problems.warning(place, message).label(named_at, "the NS record");
+                problem.hint("write the address at which resolvers reach it");
+            }
         }
     }
 }

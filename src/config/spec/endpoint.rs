@@ -10,7 +10,7 @@ use crate::config::keys::{
     KeyGroup, KeyKind, Table, check_name, choice, duration, integer, keys, name, object, text, texts,
 };
 use crate::config::spec::defaults::ON_EMPTY_VALUES;
-use crate::model::{AdminState, Country};
+use crate::model::{AdminState, Country, never_reached, no_host};
 use crate::source::{At, ManualSection, Problems};
 use crate::wire::Name;
 
@@ -28,10 +28,12 @@ const STATES: [(&str, AdminState); 3] =
 keys! {
     /// `[endpoint.NAME]`.
     EndpointSpec {
-        /// one IPv4 and one IPv6 address at most, each judged by itself: an A answer needs the IPv4 one up
+        /// one IPv4 and one IPv6 address at most, each judged by itself: an A answer needs the IPv4 one up. Addresses
+        /// that no client can connect to, such as link-local and multicast ones, are refused
         addresses: Vec<IpAddr> = texts("[\"192.0.2.10\"]").then(addresses).with_schema(addresses_schema),
             note "this or `cname`";
-        /// a domain name that is answered as a CNAME; not possible at the apex, nor for a name that has other records.
+        /// a domain name that is answered as a CNAME, all of it: it is not relative to the zone; not possible at the
+        /// apex, nor for a name that has other records.
         /// A cname that leads back to its own steered name, directly or through other names of this server, is refused
         cname: Box<[u8]> = text("\"fra1.hosting.example.\"").then(target), note "this or `addresses`";
         /// the region where the endpoint is; declared in the settings
@@ -114,9 +116,12 @@ fn addresses(list: At<Vec<At<String>>>, problems: &mut Problems) -> Option<Vec<I
             });
             continue;
         };
-        if address.is_unspecified() || address.is_multicast() {
-            let problem = problems.error(&item.place, format!("{address} is not the address of a host"));
-            problem.hint("write one that clients can connect to");
+        if let Some(what) = no_host(address) {
+            let message = format!("{address} is not the address of a host, but {what}");
+            problems.error(&item.place, message).hint(match address.to_canonical() {
+                plain if plain != address => format!("write \"{plain}\""),
+                _ => "write one that clients can connect to".to_owned(),
+            });
         } else if let Some(first) = found.iter().find(|other| other.value.is_ipv4() == address.is_ipv4()) {
             let family = if address.is_ipv4() { "IPv4" } else { "IPv6" };
             let problem = problems.error(&item.place, format!("{address} is a second {family} address"));
@@ -133,14 +138,53 @@ fn addresses(list: At<Vec<At<String>>>, problems: &mut Problems) -> Option<Vec<I
 
 /// The target of a CNAME in wire form, in the case in which it is written.
 fn target(At { value, place }: At<String>, problems: &mut Problems) -> Option<Box<[u8]>> {
+    if let Some((message, hint)) = not_a_host_name(&value) {
+        problems.error(&place, message).hint(hint);
+        return None;
+    }
     let reason = match Name::parse(&value) {
-        Ok(name) if name != Name::root() && !name.is_wildcard() => return written_wire(&value),
+        Ok(name) if name != Name::root() && !name.is_wildcard() => {
+            if !value.contains('.') {
+                let message = format!("`cname = \"{value}\"` is `{value}.`, a name outside of all zones");
+                let problem = problems.warning(&place, message);
+                problem.hint(format!("write all of it, such as `cname = \"{value}.svc.example.\"`"));
+            }
+            return written_wire(&value);
+        }
         Ok(_) => "nothing can be reached there".to_string(),
         Err(error) => error.to_string(),
     };
     let problem = problems.error(&place, format!("\"{value}\" is not a name to send clients to: {reason}"));
     problem.hint("write `cname = \"fra1.hosting.example.\"`");
     None
+}
+
+/// Why a text is no name of a host, although it may be a name of the DNS, and what to write; `None` if it may be one.
+fn not_a_host_name(value: &str) -> Option<(String, String)> {
+    let bare = value.strip_suffix('.').unwrap_or(value);
+    if let Ok(address) = bare.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>() {
+        let hint = format!("write `addresses = [\"{address}\"]` instead of `cname`");
+        return Some((format!("\"{value}\" is an address, and no name to send clients to"), hint));
+    }
+    if let Ok(socket) = bare.parse::<SocketAddr>() {
+        let hint =
+            format!("write `addresses = [\"{}\"]` instead of `cname`: the port belongs to the monitor", socket.ip());
+        return Some((format!("\"{value}\" is an address, and no name to send clients to"), hint));
+    }
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|octet| octet.is_ascii_digit());
+    if let Some((host, _)) = bare.rsplit_once(':').filter(|(_, port)| is_number(port)) {
+        let message = format!("\"{value}\" is not a name to send clients to: a name has no port");
+        return Some((
+            message,
+            format!("write `cname = \"{}.\"`: the port belongs to the monitor", host.trim_end_matches('.')),
+        ));
+    }
+    // No name of a host ends with a number, so that none looks like an address (RFC 1123, 2.1).
+    let last = bare.rsplit('.').next().unwrap_or_default();
+    is_number(last).then(|| {
+        let message = format!("\"{value}\" is not a name to send clients to: no name of a host ends with a number");
+        (message, "write `cname = \"fra1.hosting.example.\"`, or an address into `addresses`".to_owned())
+    })
 }
 
 /// [`Name`] has it in lower case.
@@ -159,6 +203,16 @@ fn probe(At { value, place }: At<String>, problems: &mut Problems) -> Option<(Ip
         (Err(_), Ok(address)) => Some((address, None)),
         (Ok(_), _) | (Err(_), Err(_)) => None,
     };
+    if let Some((address, _)) = parsed
+        && let Some(what) = never_reached(address)
+    {
+        let message = format!("nothing can be reached at {address}: it is {what}");
+        problems.error(&place, message).hint(match address.to_canonical() {
+            plain if plain != address => format!("write {plain}"),
+            _ => "write the address of a host".to_owned(),
+        });
+        return None;
+    }
     if parsed.is_none() {
         let problem = problems.error(&place, format!("\"{value}\" is not an address to probe"));
         problem.hint("write `probe = \"198.51.100.7:8080\"` or `probe = \"[2001:db8::7]:8080\"`");

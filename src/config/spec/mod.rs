@@ -86,6 +86,11 @@ impl std::ops::Deref for PolicySpec {
 }
 
 impl PolicySpec {
+    /// Removes the names for whose owners `is_removed` is true.
+    pub(super) fn remove_names(&mut self, is_removed: impl Fn(&Name) -> bool) {
+        self.tables.names.retain(|name| !is_removed(&name.owner));
+    }
+
     /// Makes the sources, whose files are relative to `dir`.
     pub(super) fn resolve_sources(&mut self, dir: &Path) {
         let source = |discover: &DiscoverSpec| {

@@ -1,0 +1,67 @@
+//! Which addresses no host has: no client can connect to them.
+
+use std::net::IpAddr;
+
+/// What an address is that no host has for others (RFC 6890, RFC 4291); `None` where it may be one of a host. Addresses
+/// of documentation (RFC 5737, RFC 3849), private ones and those of the loopback interface may.
+pub fn no_host(address: IpAddr) -> Option<&'static str> {
+    match address {
+        IpAddr::V4(v4) if v4.is_link_local() => Some("a link-local one (169.254.0.0/16)"),
+        IpAddr::V4(v4) if v4.octets()[0] >= 240 && !v4.is_broadcast() => Some("a reserved one (240.0.0.0/4)"),
+        address => never_reached(address),
+    }
+}
+
+/// The same for an address that this machine alone connects to: a link-local IPv4 address may be that of a neighbour,
+/// and a reserved one may be in use within a network.
+pub fn never_reached(address: IpAddr) -> Option<&'static str> {
+    match address {
+        IpAddr::V4(v4) if v4.octets()[0] == 0 => Some("one of this network (0.0.0.0/8)"),
+        IpAddr::V4(v4) if v4.is_broadcast() => Some("the broadcast address"),
+        IpAddr::V6(v6) if v6.is_unspecified() => Some("the unspecified address"),
+        IpAddr::V6(v6) if v6.is_unicast_link_local() => Some("a link-local one (fe80::/10)"),
+        IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some() => Some("an IPv4 address in the form of IPv6 (::ffff:0:0/96)"),
+        address if address.is_multicast() => Some("a multicast address"),
+        IpAddr::V4(_) | IpAddr::V6(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_no_host_has_is_known() {
+        for (text, is_host, is_reached) in [
+            ("0.0.0.0", false, false),
+            ("0.255.255.255", false, false),
+            ("1.0.0.0", true, true),
+            ("10.0.0.1", true, true),
+            ("127.0.0.1", true, true),
+            ("169.254.20.10", false, true),
+            ("192.0.2.1", true, true),
+            ("198.51.100.1", true, true),
+            ("203.0.113.1", true, true),
+            ("223.255.255.255", true, true),
+            ("224.0.0.1", false, false),
+            ("239.255.255.255", false, false),
+            ("240.0.0.1", false, true),
+            ("255.255.255.254", false, true),
+            ("255.255.255.255", false, false),
+            ("::", false, false),
+            ("::1", true, true),
+            ("64:ff9b::192.0.2.1", true, true),
+            ("::ffff:192.0.2.1", false, false),
+            ("2001:db8::1", true, true),
+            ("2002:c000:201::1", true, true),
+            ("fd00::1", true, true),
+            ("fe80::1", false, false),
+            ("febf::1", false, false),
+            ("fec0::1", true, true),
+            ("ff02::1", false, false),
+        ] {
+            let address: IpAddr = text.parse().unwrap();
+            assert_eq!((no_host(address).is_none(), never_reached(address).is_none()), (is_host, is_reached), "{text}");
+        }
+    }
+}
