@@ -52,7 +52,15 @@ impl NameContext<'_> {
         let is_readable = written.port.is_some() || !self.name.has("port");
         if let Some((endpoint, _)) = portless.filter(|_| self.has(Facet::Srv) && is_readable) {
             let name = &self.name.name;
-            let message = format!("`{}` answers SRV, but `{}` has no probed port", name.value, endpoint.name);
+            // The instance that stands for all of a source when a file is checked is nothing that the user wrote.
+            let whose = match &endpoint.discovered {
+                Some(discovered) => {
+                    let source = self.model.sources.get(discovered.source as usize);
+                    format!("an instance of [discover.{}]", source.map_or("NAME", |source| &source.name))
+                }
+                None => format!("`{}`", endpoint.name),
+            };
+            let message = format!("`{}` answers SRV, but {whose} has no probed port", name.value);
             let problem = problems.error(self.name.types.as_ref().map_or(&name.place, |types| &types.place), message);
             problem.hint("write the `port` of the service, or give the endpoint a monitor with one");
         }

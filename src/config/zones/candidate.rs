@@ -153,11 +153,14 @@ impl Directory<'_> {
             }
             None => read_file(&texts, (&shown, &self.real.join(main)), MAX_POLICY, &whole, &mut problems),
         };
-        if let Some(bytes) = bytes {
-            match spec::read(&shown, &bytes, &mut problems) {
+        match bytes {
+            Some(bytes) => match spec::read(&shown, &bytes, &mut problems) {
                 Some(spec) => self.with_master(spec, &mut candidate, &texts, nets, &mut problems),
                 None => self.guess(&bytes, &mut candidate, &texts),
-            }
+            },
+            // A dangling link, for example, has its zone too: otherwise the zone's master file would be served alone,
+            // without the steered names.
+            None => self.guess(b"", &mut candidate, &texts),
         }
         let octets = texts.octets();
         Candidate { problems, octets, read: texts.into_collected(), ..candidate }

@@ -5,6 +5,7 @@
 mod candidate;
 mod collide;
 mod filled;
+mod nested;
 mod shares;
 #[cfg(test)]
 mod tests;
@@ -23,6 +24,7 @@ use crate::source::{Problem, Problems, Texts, TextsByPath, files};
 use crate::wire::Name;
 use candidate::{Candidate, Content, Directory, MASTER, NO_POLICIES, POLICY};
 use collide::CollisionResult;
+use nested::ZoneApexes;
 
 pub use candidate::PolicyTexts;
 pub(crate) use candidate::makes_zone;
@@ -101,6 +103,7 @@ fn read_with(
         seen: HashSet::new(),
         left_out,
         invalid: Vec::new(),
+        apexes: ZoneApexes::default(),
     };
     let served = before.zones().iter().filter_map(|zone| Some(&*zone.version.as_ref()?.main));
     let files = match dir.list(files::MAX_ENTRIES, served, reader.problems) {
@@ -126,6 +129,8 @@ struct Reader<'a> {
     seen: HashSet<Name>,
     left_out: &'a ZonesLeftOut,
     invalid: Vec<Name>,
+    /// The zones that have files.
+    apexes: ZoneApexes,
 }
 
 /// A zone that was built.
@@ -146,6 +151,7 @@ impl Reader<'_> {
         let mut files: Vec<PathBuf> = elsewhere.map(|path| self.dir.real.join(path)).collect();
         files.extend(nets.into_paths());
         let results = collide::resolve(&candidates, self.dir, self.before, self.problems);
+        self.apexes = ZoneApexes::of(&candidates);
         for candidate in &candidates {
             if let Content::Static(file) = &candidate.content {
                 self.builder.links.take_zone(&file.rrsets);
@@ -210,6 +216,7 @@ impl Reader<'_> {
     fn add(&mut self, candidate: Candidate, result: CollisionResult) {
         let (apex, mark, place) = (candidate.apex.clone(), self.builder.mark(), candidate.place.clone());
         let mut found = self.problems.separate();
+        self.apexes.check(&candidate, &mut found);
         let built = self.build(candidate, &mut found).filter(|_| result == CollisionResult::Accepted);
         let left_out = built.as_ref().and_then(|built| self.left_out.get(&built.apex));
         if let Some(WhyLeftOut { message, hint, .. }) = left_out {
@@ -308,10 +315,11 @@ impl Reader<'_> {
     fn rebuild(&mut self, version: &Version) -> bool {
         let mark = self.builder.mark();
         let texts = Texts::of_version(self.dir.shown, &version.texts);
-        let candidate = match version.main.ends_with(POLICY) {
+        let mut candidate = match version.main.ends_with(POLICY) {
             true => self.dir.policy(&version.main, texts, &mut NetFiles::default(), Problems::default()),
             false => self.dir.static_zone(&version.main, texts, Problems::default()),
         };
+        self.apexes.remove_hidden(&mut candidate);
         let built = self.build(candidate, &mut Problems::default());
         let is_good = built.is_some_and(|built| built.apex == version.apex);
         match is_good {
