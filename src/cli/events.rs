@@ -27,8 +27,9 @@ const MAX_DELAY: Duration = Duration::from_secs(2);
 An event has the id NODE/NUMBER; the numbers of a node rise by one. With --format json each line is a
 CloudEvent 1.0. --follow goes on with later events until Ctrl-C, also over restarts of the server.
 
-Exit code 1: events after --since are no longer in the log, or the log never had that number; what
-there is was printed, and standard error says which numbers are missing.")]
+Exit code 1: events after --since are no longer in the log, numbers are missing between those that
+it has, or it never had that number; what there is was printed, and standard error says which
+numbers are missing.")]
 pub(super) struct EventsArgs {
     #[command(flatten)]
     server: ServerArg,

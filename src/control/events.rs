@@ -99,7 +99,7 @@ fn local(state: &ApiState, seat: Arc<Seat>, since: &Since, follows: bool) -> Res
     if is_unknown {
         opening.push(sse::Event::default().event("unknown").data(line(&json!({ "last": last }))));
     }
-    if let Some((first, last)) = lost {
+    for (first, last) in lost {
         let data = json!({ "missed": last - first + 1, "first": first, "last": last });
         opening.push(sse::Event::default().event("lagged").data(line(&data)));
     }

@@ -15,6 +15,10 @@ const NAMED: usize = 5;
 const KINDS: [(&str, &str); 5] =
     [("name", "names"), ("endpoint", "endpoints"), ("pool", "pools"), ("monitor", "monitors"), ("fence", "fences")];
 
+/// What zones are called that never had a good version, and their place in the line.
+const NOT_SERVED: &str = "zones that are not served";
+const UNSERVED: usize = KINDS.len() + 2;
+
 /// What was added, removed and changed, by kind.
 #[derive(Debug, Default)]
 pub(crate) struct Difference {
@@ -37,14 +41,18 @@ impl Difference {
         for (apex, version) in &new {
             match (old.get(apex).copied().flatten(), version) {
                 (Some(old), Some(new)) if std::ptr::eq(old, *new) => {}
-                (None, None) => {}
+                (None, None) if old.contains_key(apex) => {}
+                (None, None) => difference.note(UNSERVED, NOT_SERVED, apex.to_string(), [false, true]),
                 (Some(old), Some(new)) => difference.zone(apex, Some(old), Some(new), (before.0, after.0)),
                 (None, Some(new)) => difference.zone(apex, None, Some(new), (before.0, after.0)),
                 (Some(_), None) => difference.note(0, "zones", apex.to_string(), [true, false]),
             }
         }
         for (apex, version) in old.iter().filter(|(apex, _)| !new.contains_key(*apex)) {
-            difference.zone(apex, *version, None, (before.0, after.0));
+            match version {
+                Some(_) => difference.zone(apex, *version, None, (before.0, after.0)),
+                None => difference.note(UNSERVED, NOT_SERVED, apex.to_string(), [true, false]),
+            }
         }
         difference
     }
@@ -186,5 +194,11 @@ mod tests {
         let after = [zone("svc.", VersionStatus::Unserved, "", "")];
         let line = Difference::between((&model, &before), (&model, &after)).to_string();
         assert_eq!(line, "zones: 1 removed (svc.)");
+        let unserved = ZoneState { version: None, ..zone("bad.", VersionStatus::Unserved, "", "") };
+        let line = |a: &[ZoneState], b: &[ZoneState]| Difference::between((&model, a), (&model, b)).to_string();
+        assert_eq!(line(&[], std::slice::from_ref(&unserved)), "zones that are not served: 1 added (bad.)");
+        assert_eq!(line(std::slice::from_ref(&unserved), &[]), "zones that are not served: 1 removed (bad.)");
+        assert_eq!(line(std::slice::from_ref(&unserved), std::slice::from_ref(&unserved)), "no zone");
+        assert_eq!(line(&[unserved], &[zone("bad.", VersionStatus::Current, "", "")]), "zones: 1 added (bad.)");
     }
 }

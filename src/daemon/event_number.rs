@@ -31,9 +31,14 @@ pub(crate) struct EventsFile {
     pub(crate) last: u64,
 }
 
-/// The number of the last event before the start; 0 without one. A file that can't be read is reported in `warnings`.
-pub(crate) fn load(state: &StateDir, warnings: &mut Vec<Problem>) -> u64 {
-    state.load_or_set_aside(&FILE, "the numbers of events begin at 1", warnings).map_or(0, |file| file.last)
+/// The number of the last event before the start; 0 without one. `logged` is the last number that the log of events
+/// has. A file that can't be read is reported in `warnings`.
+pub(crate) fn load(state: &StateDir, logged: u64, warnings: &mut Vec<Problem>) -> u64 {
+    let effect = match logged {
+        0 => "the numbers of events begin at 1".to_owned(),
+        last => format!("the numbers of events go on after {last}, the last one in the log of events"),
+    };
+    state.load_or_set_aside(&FILE, &effect, warnings).map_or(0, |file| file.last).max(logged)
 }
 
 /// Has the number written.
@@ -71,7 +76,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let state = StateDir::begun(Some(dir.path().into())).unwrap();
         let mut warnings = Vec::new();
-        assert_eq!(load(&state, &mut warnings), 0);
+        assert_eq!(load(&state, 0, &mut warnings), 0);
         let journal = Arc::new(Journal::new("ns1", 4, 41));
         let stop = CancellationToken::new();
         let writing = tokio::spawn(write_changes(journal.clone(), state.clone(), 41, stop.clone()));
@@ -80,8 +85,12 @@ mod tests {
         writing.await.unwrap();
         state.close().await.unwrap();
         let state = StateDir::begun(Some(dir.path().into())).unwrap();
-        assert_eq!((load(&state, &mut warnings), warnings.len()), (42, 0));
-        std::fs::write(dir.path().join(FILE.info.name), "{").unwrap();
-        assert_eq!((load(&state, &mut warnings), warnings.len()), (0, 1));
+        assert_eq!((load(&state, 40, &mut warnings), warnings.len()), (42, 0));
+        assert_eq!((load(&state, 50, &mut warnings), warnings.len()), (50, 0));
+        for (logged, effect) in [(0, "the numbers of events begin at 1"), (7, "the numbers of events go on after 7")] {
+            std::fs::write(dir.path().join(FILE.info.name), "{").unwrap();
+            assert_eq!(load(&state, logged, &mut warnings), logged);
+            assert!(warnings.pop().is_some_and(|warning| warning.message.contains(effect)), "{logged}");
+        }
     }
 }

@@ -27,7 +27,7 @@ use crate::daemon::state::{StateDir, WriteOutcome};
 use crate::fleet::overrides::OverrideMerge;
 use crate::model::{EndpointId, Model, Override, WorldView, glob};
 use crate::source::{Problem, Severity};
-use edit::all_or_nothing;
+use edit::{all_or_nothing, refuse_without_effect};
 use file::file_of;
 use follow::BookIds;
 
@@ -245,6 +245,7 @@ impl Drafter {
                 for new in overrides {
                     let new = Override { until: until.or(new.until), ..new };
                     let before = book.put(new.clone(), model);
+                    let before = before.and_then(|before| refuse_without_effect(&new, model).map(|()| before));
                     let who = Some(new.who.clone());
                     let edit = |before| OverrideEdit { before, who, now: Some(Arc::new(new)), is_relayed: false };
                     edits.push(before.map(edit));

@@ -187,7 +187,7 @@ impl Prepared {
             Place::Taken(_) | Place::Left | Place::Free => None,
         };
         let is_left = !matches!(place, Place::Free);
-        let (state_dir, saved, model, warnings) = within(state.clone().as_deref(), move || {
+        let (state_dir, saved, model, mut warnings) = within(state.clone().as_deref(), move || {
             let dir = state.clone().unwrap_or_default();
             let state_dir = calls::listed(&dir, || match lock {
                 Some(lock) => StateDir::shared(dir.clone(), lock),
@@ -197,6 +197,9 @@ impl Prepared {
             let saved = SavedState::load(&state_dir, &node, &model, &mut warnings)?;
             Ok::<_, StartError>((state_dir, saved, model, warnings))
         })??;
+        let all = saved.overrides.book().load().all();
+        let file = settings_file.as_deref().unwrap_or(Path::new("portolan.toml"));
+        warnings.extend(follow::overrides_left(&all, &settings.follows, file));
         check_rights(model.checks.iter().map(|check| &*check.key)).map_err(|e| StartError::Rights(e.to_string()))?;
         let sockets = match is_left && inherited.is_empty() {
             true => Sockets::bind_after(&settings)?,
@@ -267,7 +270,7 @@ impl SavedState {
             leases: exclusive::load(state)?,
             last_reports: LastReports::load(state, warnings),
             steering_files: SteeringFiles::load(state, Now::read(), warnings)?,
-            last_event: event_number::load(state, warnings).max(events.last),
+            last_event: event_number::load(state, events.last, warnings),
             events,
             sinks: sinks::load(state, warnings),
             follows: follow::load(state, warnings),

@@ -355,10 +355,12 @@ impl SourceSet {
         let held = (!self.held.is_empty()).then(|| {
             let (listed, usable) = (self.listed.len(), self.usable.len());
             let of_them = if usable < listed { format!(", of which {usable} can be used,") } else { String::new() };
+            // The size that `min_keep` is compared with: the greatest of the last minute.
+            let peak = self.peaks.front().map_or(self.len(), |(_, size)| *size);
             format!(
-                "it lists {listed} instances{of_them} instead of {}, less than `min_keep`: the {} that disappeared \
-                 stay; correct the source, or confirm with `portolan reload --confirm-removal`",
-                self.len(),
+                "it lists {listed} instances{of_them} instead of {peak}, less than `min_keep` = {}: the {} that \
+                 disappeared stay; correct the source, or confirm with `portolan reload --confirm-removal`",
+                self.min_keep,
                 self.held.len()
             )
         });

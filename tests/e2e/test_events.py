@@ -159,6 +159,21 @@ def test_numbers_go_on_over_stops_and_crashes_and_what_is_gone_is_named(dir):
         assert done.stderr == "portolan: the events 2 to 2 are no longer in the log\n"
         assert ids(events(node)) == numbered(3, 4), "without --since there is nothing to miss"
         assert ids(events(node, "--since", "2")) == numbered(3, 4)
+        toggle(node, 3)
+        wait_ids(node, numbered(3, 7))
+    lines = log.read_text().splitlines()
+    log.write_text("".join(line + "\n" for line in [*lines[:2], "rubbish", *lines[3:4]]) + lines[4][:-20])
+    with again(node) as node:
+        done = node.command("events", "--since", "3", "--format", "json")
+        assert done.returncode == 1 and ids(map(json.loads, done.stdout.splitlines())) == ["ns1/4", "ns1/6"], done
+        gaps = "portolan: the events 5 to 5 are no longer in the log\nportolan: the events 7 to 7 are no longer in the log\n"
+        assert done.stderr == gaps
+        _, text = node.get("/v1/events?since=3&follow=false")
+        assert [json.loads(data) for data in re.findall(r"event: ?lagged\ndata: ?(.*)", text)] == [
+            {"missed": 1, "first": number, "last": number} for number in (5, 7)
+        ], text
+        toggle(node)
+        wait_until(lambda: ids(events(node, "--since", "7")) == ["ns1/8"], 30)
 
 
 def test_following_survives_a_restart_and_ends_with_a_signal(dir):

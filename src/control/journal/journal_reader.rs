@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::{broadcast, watch};
 
-use crate::control::journal::{Journal, JournalEvent, RECENT_TRANSITIONS};
+use crate::control::journal::{Journal, JournalEvent, RECENT_TRANSITIONS, RecentEvents};
 use crate::fleet::events::{EventKind, LogRange};
 
 /// Where a client begins.
@@ -38,8 +38,8 @@ impl Since {
 
 /// What a client receives that connects (again).
 pub(in crate::control) struct Subscription {
-    /// The events after its last one that are no longer retained: the first and the last of their numbers.
-    pub(in crate::control) lost: Option<(u64, u64)>,
+    /// The events after its last one that the log does not have: the first and the last number of each range, rising.
+    pub(in crate::control) lost: Vec<(u64, u64)>,
     /// Whether the journal never had the event that the client named. Then it gets all events.
     pub(in crate::control) is_unknown: bool,
     /// The number of the last event.
@@ -48,6 +48,30 @@ pub(in crate::control) struct Subscription {
     pub(in crate::control) missed: Vec<Arc<JournalEvent>>,
     /// All later events.
     pub(in crate::control) incoming: broadcast::Receiver<Arc<JournalEvent>>,
+}
+
+/// Most ranges of lost events that a client learns one by one (judgment: each is a line; a log with more is broken).
+const MOST_RANGES: usize = 64;
+
+impl RecentEvents {
+    /// The ranges of numbers after `after` whose events are neither visible nor wait for the file: they are older than
+    /// what is retained, or a line of the file was torn or lost. The last of many ranges includes those after it.
+    fn lost_after(&self, after: u64) -> Vec<(u64, u64)> {
+        let mut lost: Vec<(u64, u64)> = Vec::new();
+        let later = self.visible.iter().skip(self.visible.partition_point(|event| event.number <= after));
+        let present = later.chain(&self.unwritten).map(|event| event.number);
+        let mut next = after + 1;
+        for number in present.chain(std::iter::once(self.last + 1)) {
+            if number > next {
+                match lost.get_mut(MOST_RANGES - 1) {
+                    Some((_, last)) => *last = number - 1,
+                    None => lost.push((next, number - 1)),
+                }
+            }
+            next = next.max(number + 1);
+        }
+        lost
+    }
 }
 
 impl Journal {
@@ -67,7 +91,9 @@ impl Journal {
             number.parse().ok().filter(|_| node == &*self.node)
         };
         let named = match since {
-            Since::Now => return Subscription { lost: None, is_unknown: false, last, missed: Vec::new(), incoming },
+            Since::Now => {
+                return Subscription { lost: Vec::new(), is_unknown: false, last, missed: Vec::new(), incoming };
+            }
             Since::Oldest => Some(recent.floor),
             Since::Number(number) => Some(*number),
             Since::Id(id) => own(id),
@@ -76,7 +102,7 @@ impl Journal {
         let after = known.unwrap_or(0);
         let missed = recent.visible.iter().skip(recent.visible.partition_point(|event| event.number <= after));
         Subscription {
-            lost: (after < recent.floor).then_some((after + 1, recent.floor)),
+            lost: recent.lost_after(after),
             is_unknown: known.is_none(),
             last,
             missed: missed.map(|event| event.event.clone()).collect(),

@@ -33,12 +33,12 @@ fn numbers_rise_by_one_and_the_newest_comes_first() {
 fn events_that_are_no_longer_retained_are_known_and_the_rest_is_sent() {
     let journal = journal(MAX_EVENTS as u64 + 10);
     for followed in [after(&journal, "ns1/4"), journal.follow(&Since::Number(4))] {
-        assert_eq!((followed.lost, followed.missed.len()), (Some((5, 10)), MAX_EVENTS));
+        assert_eq!((followed.lost, followed.missed.len()), (vec![(5, 10)], MAX_EVENTS));
         assert_eq!(ids(&followed.missed[..1]), ["ns1/11"]);
     }
-    assert_eq!(after(&journal, "ns1/10").lost, None);
+    assert_eq!(after(&journal, "ns1/10").lost, []);
     let oldest = journal.follow(&Since::Oldest);
-    assert_eq!((oldest.lost, oldest.is_unknown, oldest.missed.len()), (None, false, MAX_EVENTS));
+    assert_eq!((oldest.lost, oldest.is_unknown, oldest.missed.len()), (vec![], false, MAX_EVENTS));
     assert_eq!(journal.range(0.0), LogRange { floor: 10, last: MAX_EVENTS as u64 + 10, expired: 10 });
 }
 
@@ -49,13 +49,41 @@ fn what_the_log_has_from_before_the_start_is_sent_and_what_it_has_not_is_known()
     let journal = Journal::from("ns1", 4, start);
     journal.append(event());
     let followed = after(&journal, "ns1/6");
-    assert_eq!((followed.lost, ids(&followed.missed)), (None, vec!["ns1/7", "ns1/8"]));
+    assert_eq!((followed.lost, ids(&followed.missed)), (vec![], vec!["ns1/7", "ns1/8"]));
     let followed = after(&journal, "ns1/3");
-    assert_eq!((followed.lost, ids(&followed.missed)), (Some((4, 5)), vec!["ns1/6", "ns1/7", "ns1/8"]));
+    assert_eq!((followed.lost, ids(&followed.missed)), (vec![(4, 5)], vec!["ns1/6", "ns1/7", "ns1/8"]));
     assert_eq!(ids(&journal.newest_first()), ["ns1/8", "ns1/7", "ns1/6"], "a restart forgets none that the log has");
     let journal = Journal::new("ns1", 4, 7);
     journal.append(event());
-    assert_eq!(after(&journal, "ns1/5").lost, Some((6, 7)));
+    assert_eq!(after(&journal, "ns1/5").lost, [(6, 7)]);
+}
+
+#[test]
+fn numbers_that_the_log_lacks_between_others_are_known() {
+    let before = |number: u64| (number, JournalEvent { id: format!("ns1/{number}"), ..event() });
+    let events = [2, 3, 5, 6, 9].map(before).to_vec();
+    // A torn last line: its number is known from elsewhere.
+    let journal = Journal::from("ns1", 4, JournalStart { last: 10, events, ..JournalStart::default() });
+    let lost = |since: Since| journal.follow(&since).lost;
+    assert_eq!(lost(Since::Oldest), [(4, 4), (7, 8), (10, 10)]);
+    assert_eq!(lost(Since::Number(0)), [(1, 1), (4, 4), (7, 8), (10, 10)]);
+    assert_eq!(lost(Since::Number(3)), [(4, 4), (7, 8), (10, 10)]);
+    assert_eq!(lost(Since::Number(4)), [(7, 8), (10, 10)]);
+    assert_eq!(lost(Since::Number(7)), [(8, 8), (10, 10)]);
+    assert_eq!(lost(Since::Number(10)), []);
+    assert_eq!(lost(Since::Now), []);
+    journal.append(event());
+    assert_eq!((lost(Since::Number(9)), lost(Since::Number(10))), (vec![(10, 10)], vec![]));
+    // What waits for the file is not lost.
+    let waiting = JournalStart { last: 3, events: vec![before(3)], is_written: true, is_held: false };
+    let journal = Journal::from("ns1", 4, waiting);
+    journal.append(event());
+    assert_eq!(journal.follow(&Since::Number(3)).lost, []);
+    // A log with very many holes has a bounded list, which leaves none out.
+    let events = (1..1000).map(|number| before(number * 2)).collect();
+    let journal = Journal::from("ns1", 4, JournalStart { last: 1998, events, ..JournalStart::default() });
+    let lost = journal.follow(&Since::Number(0)).lost;
+    assert_eq!((lost.len(), lost[0], lost[62], lost[63]), (64, (1, 1), (125, 125), (127, 1997)));
 }
 
 #[test]

@@ -5,7 +5,9 @@ mod follow_task;
 mod place;
 mod positions;
 
+use std::collections::BTreeMap;
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
@@ -19,10 +21,37 @@ use crate::daemon::runtimes::{OwnRuntime, follow_threads};
 use crate::daemon::sinks::connection_of;
 use crate::daemon::state::StateDir;
 use crate::fleet::nats::NatsUse;
+use crate::model::Override;
+use crate::source::{Problem, Severity, listed};
 
 use follow_task::FollowTask;
 use positions::FollowPositions;
 pub(crate) use positions::{FollowsFile, load};
+
+/// A warning for each stream that is not followed any more and whose overrides are still in force. `file` is the
+/// settings file.
+pub(crate) fn overrides_left(all: &[Arc<Override>], follows: &[FollowSettings], file: &Path) -> Vec<Problem> {
+    let mut left: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for entry in all {
+        let name = entry.who.strip_prefix("follow.").and_then(|rest| Some(rest.rsplit_once(" (")?.0));
+        if let Some(name) = name.filter(|name| follows.iter().all(|follow| follow.name != *name)) {
+            left.entry(name).or_default().push(&entry.target);
+        }
+    }
+    let warning = |(name, targets): (&str, Vec<&str>)| {
+        let message = format!(
+            "there is no [follow.{name}] any more, and its overrides stay in force: {}",
+            listed(&targets[..targets.len().min(MOST_NAMED)])
+        );
+        let mut warning = Problem::of_file(file.to_owned(), Severity::Warning, message);
+        warning.hint("end them with `portolan clear TARGET`, or follow the stream again");
+        warning
+    };
+    left.into_iter().map(warning).collect()
+}
+
+/// Most targets of a stream that are named (judgment: a line of the log).
+const MOST_NAMED: usize = 8;
 
 /// The type in reports and in the names of who makes overrides.
 const NATS: &str = "nats";
@@ -101,4 +130,34 @@ fn report_of(follow: &FollowSettings, settings: &Settings) -> FollowReport {
     let (servers, _) = connection_of(follow.servers.as_ref(), settings);
     let from = format!("{} on {}", follow.subject, servers.shown());
     FollowReport { name: follow.name.clone(), kind: NATS.to_owned(), from, ..FollowReport::default() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config;
+    use crate::model::OverrideState;
+
+    #[test]
+    fn overrides_of_a_stream_that_is_followed_no_more_are_named() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("zones")).unwrap();
+        let file = dir.path().join("portolan.toml");
+        let follow = "[follow.b]\ntype = \"nats\"\nservers = [\"nats://127.0.0.1:9\"]\nsubject = \"x\"\n";
+        std::fs::write(&file, format!("region = \"r\"\n{follow}")).unwrap();
+        let settings = config::settings_alone(Some(&file), &Default::default()).unwrap().0;
+        let entry = |target: &str, who: &str| {
+            let (target, why, who) = (target.to_owned(), "why".to_owned(), who.to_owned());
+            Arc::new(Override { target, state: OverrideState::Drain, why, who, until: None, zones: None })
+        };
+        let all = [
+            entry("fra1", "follow.a (nats)"),
+            entry("fra2", "follow.b (nats)"),
+            entry("fra3", "alice"),
+            entry("fra4", "follow.a (nats)"),
+        ];
+        let warnings = overrides_left(&all, &settings.follows, &file);
+        let shown: Vec<&str> = warnings.iter().map(|warning| warning.message.as_str()).collect();
+        assert_eq!(shown, ["there is no [follow.a] any more, and its overrides stay in force: `fra1` and `fra4`"]);
+    }
 }

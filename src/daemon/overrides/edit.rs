@@ -6,10 +6,10 @@ use std::sync::Arc;
 use crate::control::JournalEvent;
 use crate::control::command::TargetChange;
 use crate::control::overrides::{OverrideError, utc};
-use crate::control::target::Target;
+use crate::control::target::{Target, endpoints_of};
 use crate::daemon::overrides::Resolved;
 use crate::fleet::events::{EventKind, OverrideData};
-use crate::model::{EndpointId, Health, Model, Override, OverrideState, WorldView};
+use crate::model::{AdminState, EndpointId, Health, Model, Override, OverrideState, WorldView};
 use crate::wire::Name;
 
 /// One target's override before and after a change.
@@ -21,6 +21,20 @@ pub(crate) struct OverrideEdit {
     pub(crate) who: Option<String>,
     /// Whether the override is from another server of the fleet.
     pub(crate) is_relayed: bool,
+}
+
+/// An error if every endpoint of the target is disabled by its policy, and the override would force them up: that never
+/// has an effect.
+pub(super) fn refuse_without_effect(new: &Override, model: &Model) -> Result<(), OverrideError> {
+    let found = endpoints_of(&new.target, model);
+    let is_disabled = |id: &EndpointId| model.endpoint(*id).state == AdminState::Disabled;
+    if new.state != OverrideState::Up || found.is_empty() || !found.iter().all(is_disabled) {
+        return Ok(());
+    }
+    Err(OverrideError::Malformed(format!(
+        "`{}` can't be forced up: `state = \"disabled\"` in the policy goes before it; write another `state` there",
+        new.target
+    )))
 }
 
 impl OverrideEdit {

@@ -147,7 +147,7 @@ async fn files_of_the_version_before_are_read() {
     assert_eq!((shares[0].path[0].by_net, shares[1].endpoints.len()), (true, 2));
     let ramps = steering.retained().recoveries.iter().map(|of| now.moment.since(of.since).as_millis());
     assert_eq!(ramps.collect::<Vec<_>>(), [30_500, 11_000]);
-    assert_eq!(event_number::load(&state, &mut warnings), 4711);
+    assert_eq!(event_number::load(&state, 0, &mut warnings), 4711);
     let events = event_log::load(&state, "ns1", &mut warnings);
     let numbers: Vec<_> = events.events.iter().map(|(number, event)| (*number, event.kind.as_str())).collect();
     assert_eq!((numbers, events.last), (vec![(4710, "transition"), (4712, "override")], 4712));

@@ -167,6 +167,8 @@ struct Requested {
     /// What is still to be received of a POST: a body, trailers, or only the end. The body of another request has no
     /// meaning (RFC 9110, 9.3.1).
     rest: Option<Incoming>,
+    /// Whether it is HEAD, whose response has no body (RFC 9110, 9.3.2).
+    is_head: bool,
 }
 
 impl Requested {
@@ -178,9 +180,9 @@ impl Requested {
             Method::POST => Err(StatusCode::UNSUPPORTED_MEDIA_TYPE),
             _ => Err(StatusCode::METHOD_NOT_ALLOWED),
         };
-        let is_post = *request.method() == Method::POST;
+        let (is_post, is_head) = (*request.method() == Method::POST, *request.method() == Method::HEAD);
         let rest = Some(request.into_body()).filter(|rest| is_post && !rest.is_end_stream());
-        Requested { message, rest }
+        Requested { message, rest, is_head }
     }
 }
 
@@ -215,8 +217,9 @@ impl Client {
     }
 
     async fn exchange(&self, requested: Requested, mut room: Reservation) -> Result<Response<Full<Bytes>>, Starved> {
-        let Requested { message, rest } = requested;
+        let Requested { message, rest, is_head } = requested;
         let message = match (message, rest) {
+            (Err(status), None) if is_head => return Ok(self.bare(status)),
             (Ok(message), None) => message,
             (Err(status), None) => return self.refuse(status, room).await,
             (Err(status), Some(_)) => return Ok(self.bare(status)),

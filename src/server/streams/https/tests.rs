@@ -111,7 +111,7 @@ fn crowded() -> (Arc<Client>, Reservation) {
 #[tokio::test(start_paused = true)]
 async fn few_requests_wait_for_room_and_a_client_that_sends_more_loses_its_connection() {
     let (client, all) = crowded();
-    let requested = || Requested { message: Ok(vec![0; 12]), rest: None };
+    let requested = || Requested { message: Ok(vec![0; 12]), rest: None, is_head: false };
     let waiting: Vec<_> = (0..WAITING)
         .map(|_| {
             let client = client.clone();
@@ -135,7 +135,7 @@ async fn few_requests_wait_for_room_and_a_client_that_sends_more_loses_its_conne
 #[tokio::test(start_paused = true)]
 async fn a_long_message_without_room_is_refused_at_once() {
     let (client, _all) = crowded();
-    let requested = Requested { message: Ok(vec![0; LONG_REQUEST + 1]), rest: None };
+    let requested = Requested { message: Ok(vec![0; LONG_REQUEST + 1]), rest: None, is_head: false };
     assert_eq!(client.respond(requested).await.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(client.octets.waiting.available_permits(), WAITING);
 }
