@@ -48,6 +48,7 @@
 //! | [`health`] | probes, and the detector that turns measurements into health |
 //! | [`fleet`] | the agreement of the vantages |
 //! | [`discovery`] | endpoints that declare themselves: sources that are followed, and the sets that they list |
+//! | `kafka` | topics of Kafka, in a build with that feature |
 //! | [`snapshot`] | what is being served |
 //! | [`answer`] | one answering function |
 //! | [`admission`] | who gets a connection, and how many octets may wait for a peer |
@@ -102,6 +103,9 @@ pub mod health;
 pub mod fleet;
 
 pub mod discovery;
+
+#[cfg(feature = "kafka")]
+pub mod kafka;
 
 pub mod snapshot;
 

@@ -44,7 +44,10 @@ fn outputs_of(case: &Path) -> Vec<(PathBuf, String)> {
 
 #[test]
 fn every_wrong_file_gets_its_message() {
-    let cases = directories(Path::new("tests/check"));
+    // Which types of sinks there are depends on the build.
+    let other = if config::HAS_KAFKA { "kafka-not-built" } else { "kafka-wrong" };
+    let mut cases = directories(Path::new("tests/check"));
+    cases.retain(|case| !case.ends_with(other));
     assert!(cases.len() >= 60, "{} cases", cases.len());
     let (mut wrong, mut as_json) = (Vec::new(), 0);
     for (file, output) in cases.iter().flat_map(|case| outputs_of(case)) {

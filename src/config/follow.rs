@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde_json::{Value as Json, json};
 
+use crate::config::kafka::{self, HAS_KAFKA, KafkaCluster, MAX_TOPIC};
 use crate::config::keys::{KeyGroup as _, KeyKind as _, Table, check_name, choice, inline, keys, object, text, texts};
 use crate::config::nats::{self, MAX_SERVERS, MAX_SUBJECT, NatsServers, NatsTlsKeys};
 use crate::source::{At, ManualSection, Problems};
@@ -15,18 +16,43 @@ use crate::wire::Name;
 pub struct FollowSettings {
     /// The name: unique, 1 to 63 letters, digits, `-`, `_` and `.`.
     pub name: String,
-    /// The NATS servers; `None`: those of `[fleet]`, which is there.
-    pub servers: Option<NatsServers>,
-    /// The subject, which may have wildcards.
-    pub subject: String,
-    /// The stream; `None`: the one that has the subject.
-    pub stream: Option<String>,
+    /// What is followed.
+    pub from: FollowFrom,
     /// Where a stream begins that was not followed before.
     pub start: FollowStart,
     /// The zones in which overrides count; `None`: all.
     pub zones: Option<Arc<[Name]>>,
     /// Globs of the TARGETs that may be overridden; empty: all.
     pub targets: Vec<String>,
+}
+
+/// What is followed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FollowFrom {
+    /// A stream of JetStream.
+    Nats(NatsFollow),
+    /// A topic of Kafka. Only a program that was [built with it](crate::config::HAS_KAFKA) follows one.
+    Kafka(KafkaFollow),
+}
+
+/// A stream of JetStream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NatsFollow {
+    /// The NATS servers; `None`: those of `[fleet]`, which is there.
+    pub servers: Option<NatsServers>,
+    /// The subject, which may have wildcards.
+    pub subject: String,
+    /// The stream; `None`: the one that has the subject.
+    pub stream: Option<String>,
+}
+
+/// A topic of Kafka, all partitions of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KafkaFollow {
+    /// The brokers.
+    pub cluster: KafkaCluster,
+    /// The topic.
+    pub topic: String,
 }
 
 /// Where a stream begins that was not followed before.
@@ -41,7 +67,10 @@ pub enum FollowStart {
 impl FollowSettings {
     /// The files that a connection reads, apart from those of `[fleet]`.
     pub fn files(&self) -> Vec<PathBuf> {
-        self.servers.iter().flat_map(NatsServers::files).collect()
+        match &self.from {
+            FollowFrom::Nats(nats) => nats.servers.iter().flat_map(NatsServers::files).collect(),
+            FollowFrom::Kafka(kafka) => kafka.cluster.files().collect(),
+        }
     }
 }
 
@@ -51,31 +80,54 @@ const MAX_FOLLOWS: usize = 16;
 const MAX_LIST: usize = 100;
 /// Longest name of a stream (NATS: 255).
 const MAX_STREAM: usize = 255;
+/// The types, in the order of the manual.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum FollowType {
+    Nats,
+    Kafka,
+}
+
+const TYPES: [(&str, FollowType); 2] = [("nats", FollowType::Nats), ("kafka", FollowType::Kafka)];
+const TYPE_HINT: &str = "write `type = \"nats\"` or `type = \"kafka\"`";
+
+/// The keys that only one type has.
+const OWN_KEYS: [(&str, FollowType); 6] = [
+    ("servers", FollowType::Nats),
+    ("subject", FollowType::Nats),
+    ("stream", FollowType::Nats),
+    ("credentials", FollowType::Nats),
+    ("brokers", FollowType::Kafka),
+    ("topic", FollowType::Kafka),
+];
 const STARTS: [(&str, FollowStart); 2] = [("oldest", FollowStart::Oldest), ("new", FollowStart::New)];
 
 keys! {
     /// `[follow.NAME]`.
     FollowKeys {
-        /// `"nats"`: a stream of JetStream
-        "type" of: String = text("\"nats\"").then(follow_type).with_schema(type_schema),
-            required "write `type = \"nats\"`";
-        /// the NATS servers, as in `[fleet]`: `["nats://10.0.0.1:4222", "tls://nats2.example"]`, up to 16
+        /// `"nats"`: a stream of JetStream · `"kafka"`: a topic of Kafka, in a program that was built with the feature
+        /// `kafka`
+        "type" of: FollowType = text("\"nats\"").then(follow_type).with_schema(type_schema), required TYPE_HINT;
+        /// nats: the NATS servers, as in `[fleet]`: `["nats://10.0.0.1:4222", "tls://nats2.example"]`, up to 16
         servers: Vec<At<String>> = texts("[\"nats://127.0.0.1:4222\"]").sized(1..=MAX_SERVERS),
             note "those of `[fleet]`";
-        /// the subject whose events are followed; `*` stands for a part of it, `>` for the rest
-        subject: String = text("\"portolan.events\"").sized(1..=MAX_SUBJECT).then(subject),
-            required "write `subject = \"portolan.events\"`, that of the sink of the other server";
-        /// the stream that has them
+        /// nats: the subject whose events are followed; `*` stands for a part of it, `>` for the rest
+        subject: String = text("\"portolan.events\"").sized(1..=MAX_SUBJECT).then(subject);
+        /// nats: the stream that has them
         stream: String = text("\"EVENTS\"").sized(1..=MAX_STREAM).then(stream_name), note "the one that has `subject`";
-        /// where a stream begins that was not followed before: `"oldest"`, with all that it has, or `"new"`
+        /// kafka: some brokers of the cluster: `["kafka1.example:9092"]`, up to 16
+        brokers: Vec<At<String>> = texts("[\"127.0.0.1:9092\"]").sized(1..=MAX_SERVERS);
+        /// kafka: the topic, whose partitions are all followed
+        topic: String = text("\"portolan\"").sized(1..=MAX_TOPIC).then(kafka::topic);
+        /// where a stream or a topic begins that was not followed before: `"oldest"`, with all that it has, or `"new"`
         start: FollowStart = choice(&STARTS, "a place to start"), default FollowStart::Oldest;
         /// the zones in which these overrides count, and no other zone can be touched, as for a token
         zones: Vec<At<String>> = texts("[\"svc.example.\"]").sized(1..=MAX_LIST), note "all";
         /// globs of the TARGETs that may be overridden: `["fra*", "region:eu"]`
         targets: Vec<At<String>> = texts("[\"fra*\", \"region:eu\"]").sized(1..=MAX_LIST), note "all";
-        /// the file with the credentials for `servers`, as in `[fleet]`
+        /// nats: the file with the credentials for `servers`, as in `[fleet]`
         credentials: String = text("\"follow.creds\"");
-        /// `{ ca = "ca.pem", cert = "node.pem", key = "node.key" }`: TLS to `servers`, as in `[fleet]`
+        /// `{ ca = "ca.pem", cert = "node.pem", key = "node.key" }`: TLS to `servers`, as in `[fleet]`, or
+        /// to `brokers`
         tls: NatsTlsKeys = inline("{ ca = \"ca.pem\" }");
     }
 }
@@ -85,7 +137,9 @@ impl Table for FollowKeys {
 
     fn check(&mut self, _: bool, problems: &mut Problems) -> bool {
         check_name(&self.head.name, "a stream that is followed", problems);
-        nats::check_needs_servers(self, problems);
+        if let Some(of) = self.of.as_ref().map(|at| at.value) {
+            self.check_own_keys(of, problems);
+        }
         for (key, list) in [("zones", &self.zones), ("targets", &self.targets)] {
             let Some(At { value: list, place }) = list else { continue };
             if list.is_empty() || list.len() > MAX_LIST {
@@ -98,6 +152,27 @@ impl Table for FollowKeys {
 
     fn schema() -> Json {
         object(&Self::keys())
+    }
+}
+
+impl FollowKeys {
+    fn check_own_keys(&self, of: FollowType, problems: &mut Problems) {
+        let word = |of: FollowType| TYPES.iter().find(|(_, other)| *other == of).map_or("", |(word, _)| *word);
+        for (key, owner) in OWN_KEYS.iter().filter(|(_, owner)| *owner != of) {
+            let Some(place) = self.place_of(key) else { continue };
+            let message = format!("`{key}` is not a key of what is followed by type {}", word(of));
+            problems.error(place, message).hint(format!("it belongs to `{}`: leave it out", word(*owner)));
+        }
+        let needed: &[(&str, &str)] = match of {
+            FollowType::Nats => {
+                nats::check_needs_servers(self, problems);
+                &[("subject", "write `subject = \"portolan.events\"`, that of the sink of the other server")]
+            }
+            FollowType::Kafka => &[("brokers", kafka::BROKERS_HINT), ("topic", kafka::TOPIC_HINT)],
+        };
+        for (key, hint) in needed.iter().filter(|(key, _)| self.lacks(key)) {
+            problems.error(&self.head.name.place, format!("{} has no `{key}`", self.what())).hint(*hint);
+        }
     }
 }
 
@@ -121,22 +196,31 @@ pub(super) fn read(
 fn follow(keys: FollowKeys, has_fleet: bool, base: &Path, problems: &mut Problems) -> Option<FollowSettings> {
     let name = keys.head.name.clone();
     let what = keys.what();
-    let own = keys.servers.is_some();
-    let servers = nats::servers("servers", keys.servers, (keys.credentials, keys.tls), base, problems);
-    if !own && !has_fleet {
-        let problem = problems.error(&name.place, format!("{what} has no `servers`, and there is no `[fleet]`"));
-        problem.hint("write `servers = [\"nats://127.0.0.1:4222\"]`");
-    }
+    let from = match keys.of?.value {
+        FollowType::Nats => {
+            let own = keys.servers.is_some();
+            let servers = nats::servers("servers", keys.servers, (keys.credentials, keys.tls), base, problems);
+            if !own && !has_fleet {
+                let problem =
+                    problems.error(&name.place, format!("{what} has no `servers`, and there is no `[fleet]`"));
+                problem.hint("write `servers = [\"nats://127.0.0.1:4222\"]`");
+            }
+            let stream = keys.stream.map(|stream| stream.value);
+            let is_usable = !own || servers.is_some();
+            keys.subject
+                .filter(|_| is_usable)
+                .map(|subject| FollowFrom::Nats(NatsFollow { servers, subject: subject.value, stream }))
+        }
+        FollowType::Kafka => {
+            let cluster = kafka::cluster(keys.brokers, keys.tls, base, problems);
+            let parts = cluster.zip(keys.topic);
+            parts.map(|(cluster, topic)| FollowFrom::Kafka(KafkaFollow { cluster, topic: topic.value }))
+        }
+    };
     let zones = keys.zones.map(|list| list.value.into_iter().filter_map(|zone| zone_name(zone, problems)).collect());
-    keys.of?;
-    if own && servers.is_none() {
-        return None;
-    }
     Some(FollowSettings {
         name: name.value,
-        servers,
-        subject: keys.subject?.value,
-        stream: keys.stream.map(|stream| stream.value),
+        from: from?,
         start: keys.start.value,
         zones,
         targets: keys.targets.into_iter().flat_map(|list| list.value).map(|target| target.value).collect(),
@@ -151,20 +235,20 @@ fn zone_name(At { value, place }: At<String>, problems: &mut Problems) -> Option
     parsed.ok()
 }
 
-fn follow_type(At { value, place }: At<String>, problems: &mut Problems) -> Option<String> {
-    if value == "nats" {
-        return Some(value);
+fn follow_type(At { value, place }: At<String>, problems: &mut Problems) -> Option<FollowType> {
+    match TYPES.into_iter().find(|(word, _)| *word == value) {
+        Some((_, FollowType::Kafka)) if !HAS_KAFKA => kafka::refuse(&place, "streams", "`type = \"nats\"`", problems),
+        Some((_, of)) => return Some(of),
+        None => {
+            let message = format!("`{value}` is nothing that can be followed");
+            problems.error(&place, message).hint(TYPE_HINT);
+        }
     }
-    let message = match &*value {
-        "kafka" => "topics of Kafka can't be followed by this program".to_owned(),
-        _ => format!("`{value}` is nothing that can be followed"),
-    };
-    problems.error(&place, message).hint("write `type = \"nats\"`");
     None
 }
 
 fn type_schema() -> Json {
-    json!({ "type": "string", "enum": ["nats"] })
+    json!({ "type": "string", "enum": TYPES.map(|(word, _)| word) })
 }
 
 fn subject(written: At<String>, problems: &mut Problems) -> Option<String> {

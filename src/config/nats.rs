@@ -61,9 +61,9 @@ impl NatsServers {
 }
 
 keys! {
-    /// `tls` of a connection to NATS.
+    /// `tls` of a connection to NATS or Kafka.
     NatsTlsKeys {
-        /// PEM: certificates of the authorities that sign those of the NATS servers
+        /// PEM: certificates of the authorities that sign those of the servers
         ca: String = text("\"ca.pem\"");
         /// PEM: this node's own certificate chain
         cert: String = text("\"node.pem\"");
@@ -180,7 +180,7 @@ fn url_of(written: &str) -> Result<Url, String> {
     Ok(url)
 }
 
-fn tls(keys: NatsTlsKeys, base: &Path, problems: &mut Problems) -> NatsTls {
+pub(super) fn tls(keys: NatsTlsKeys, base: &Path, problems: &mut Problems) -> NatsTls {
     let mut path = |written: Option<&At<String>>, key: &str, is_certificate: bool| {
         let written = written?;
         let shown = path_of(written, base);

@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde_json::{Value as Json, json};
 use url::Url;
 
+use crate::config::kafka::{self, HAS_KAFKA, KafkaCluster, MAX_TOPIC};
 use crate::config::keys::{
     KeyGroup as _, KeyKind as _, Table, check_name, duration, inline, integer, keys, object, text, texts,
 };
@@ -44,6 +45,8 @@ pub enum SinkReceiver {
     Webhook(WebhookSettings),
     /// A stream of JetStream.
     Nats(NatsSinkSettings),
+    /// A topic of Kafka. Only a program that was [built with it](crate::config::HAS_KAFKA) has such a sink.
+    Kafka(KafkaSinkSettings),
 }
 
 /// A receiver of webhooks.
@@ -66,6 +69,15 @@ pub struct NatsSinkSettings {
     pub subject: String,
 }
 
+/// A topic of Kafka.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KafkaSinkSettings {
+    /// The brokers.
+    pub cluster: KafkaCluster,
+    /// The topic.
+    pub topic: String,
+}
+
 impl SinkSettings {
     /// The files that a sink reads while the server runs, apart from those of `[fleet]`.
     pub fn files(&self) -> Vec<PathBuf> {
@@ -74,6 +86,7 @@ impl SinkSettings {
                 std::iter::once(webhook.secret_file.clone()).chain(webhook.ca.clone()).collect()
             }
             SinkReceiver::Nats(nats) => nats.servers.iter().flat_map(NatsServers::files).collect(),
+            SinkReceiver::Kafka(kafka) => kafka.cluster.files().collect(),
         }
     }
 
@@ -81,7 +94,7 @@ impl SinkSettings {
     pub(super) fn secret_file(&self) -> Option<PathBuf> {
         match &self.to {
             SinkReceiver::Webhook(webhook) => Some(webhook.secret_file.clone()),
-            SinkReceiver::Nats(_) => None,
+            SinkReceiver::Nats(_) | SinkReceiver::Kafka(_) => None,
         }
     }
 
@@ -90,6 +103,8 @@ impl SinkSettings {
         match &self.to {
             SinkReceiver::Webhook(_) => self.concurrency,
             SinkReceiver::Nats(_) => 1,
+            // One to any broker, and one to the leader of each partition.
+            SinkReceiver::Kafka(_) => KAFKA_CONNECTIONS,
         }
     }
 }
@@ -107,33 +122,44 @@ const TRIES: u32 = 8;
 const MAX_CONCURRENCY: i64 = 64;
 const CONCURRENCY: usize = 8;
 
+/// Connections of a sink of type kafka (judgment: a topic has a few partitions).
+const KAFKA_CONNECTIONS: usize = 16;
+
 /// The types, in the order of the manual.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum SinkType {
     Webhook,
     Nats,
+    Kafka,
 }
 
-const TYPES: [(&str, SinkType); 2] = [("webhook", SinkType::Webhook), ("nats", SinkType::Nats)];
+const TYPES: [(&str, SinkType); 3] =
+    [("webhook", SinkType::Webhook), ("nats", SinkType::Nats), ("kafka", SinkType::Kafka)];
 
-/// The keys that only one type has.
-const OWN_KEYS: [(&str, SinkType); 7] = [
-    ("url", SinkType::Webhook),
-    ("secret_file", SinkType::Webhook),
-    ("ca", SinkType::Webhook),
-    ("servers", SinkType::Nats),
-    ("subject", SinkType::Nats),
-    ("credentials", SinkType::Nats),
-    ("tls", SinkType::Nats),
+/// The keys that only some types have.
+const OWN_KEYS: [(&str, &[SinkType]); 9] = [
+    ("url", &[SinkType::Webhook]),
+    ("secret_file", &[SinkType::Webhook]),
+    ("ca", &[SinkType::Webhook]),
+    ("servers", &[SinkType::Nats]),
+    ("subject", &[SinkType::Nats]),
+    ("credentials", &[SinkType::Nats]),
+    ("tls", &[SinkType::Nats, SinkType::Kafka]),
+    ("brokers", &[SinkType::Kafka]),
+    ("topic", &[SinkType::Kafka]),
 ];
+
+/// What to write as `type`.
+const TYPE_HINT: &str = "write `type = \"webhook\"`, `type = \"nats\"` or `type = \"kafka\"`";
 
 keys! {
     /// `[sink.NAME]`.
     SinkKeys {
         /// `"webhook"`: each event is an HTTP POST, signed as [Standard Webhooks](https://www.standardwebhooks.com) has
-        /// it · `"nats"`: each event is a message in a stream of JetStream
+        /// has it · `"nats"`: each event is a message in a stream of JetStream · `"kafka"`: each event is a record in a
+        /// topic of Kafka, in a program that was built with the feature `kafka`
         "type" of: SinkType = text("\"webhook\"").then(sink_type).with_schema(type_schema),
-            required "write `type = \"webhook\"`, or `type = \"nats\"`";
+            required TYPE_HINT;
         /// webhook: where to send: `"https://hooks.example/portolan"` or `"http://127.0.0.1:9000/events"`. Redirects
         /// are not followed
         url: Url = text("\"https://hooks.example/portolan\"").sized(1..=MAX_URL).then(url);
@@ -150,7 +176,12 @@ keys! {
         subject: String = text("\"portolan.events\"").sized(1..=MAX_SUBJECT).then(subject);
         /// nats: the file with the credentials for `servers`, as in `[fleet]`
         credentials: String = text("\"sink.creds\"");
-        /// nats: `{ ca = "ca.pem", cert = "node.pem", key = "node.key" }`: TLS to `servers`, as in `[fleet]`
+        /// kafka: some brokers of the cluster: `["kafka1.example:9092"]`, up to 16
+        brokers: Vec<At<String>> = texts("[\"127.0.0.1:9092\"]").sized(1..=MAX_SERVERS);
+        /// kafka: the topic, which must exist
+        topic: String = text("\"portolan\"").sized(1..=MAX_TOPIC).then(kafka::topic);
+        /// nats, kafka: `{ ca = "ca.pem", cert = "node.pem", key = "node.key" }`: TLS to `servers`, as in `[fleet]`, or
+        /// to `brokers`
         tls: NatsTlsKeys = inline("{ ca = \"ca.pem\" }");
         /// how long one try may take, 100 ms to 1 min
         timeout: Duration = duration(TIMEOUTS, "\"10s\""), default TIMEOUT;
@@ -168,16 +199,20 @@ impl Table for SinkKeys {
     fn check(&mut self, _: bool, problems: &mut Problems) -> bool {
         check_name(&self.head.name, "a sink", problems);
         let Some(of) = self.of.as_ref().map(|at| at.value) else { return true };
-        for (key, owner) in OWN_KEYS.iter().filter(|(_, owner)| *owner != of) {
+        for (key, owners) in OWN_KEYS.iter().filter(|(_, owners)| !owners.contains(&of)) {
             let Some(place) = self.place_of(key) else { continue };
             let message = format!("`{key}` is not a key of a sink of type {}", word(of));
-            problems.error(place, message).hint(format!("it belongs to {}: leave it out", listed(&[word(*owner)])));
+            problems.error(place, message).hint(format!(
+                "it belongs to {}: leave it out",
+                listed(&owners.iter().map(|owner| word(*owner)).collect::<Vec<_>>())
+            ));
         }
         let needed: &[(&str, &str)] = match of {
             SinkType::Webhook => {
                 &[("url", "write `url = \"https://hooks.example/portolan\"`"), ("secret_file", secrets::HINT)]
             }
             SinkType::Nats => &[("subject", "write `subject = \"portolan.events\"`, a subject that a stream has")],
+            SinkType::Kafka => &[("brokers", kafka::BROKERS_HINT), ("topic", kafka::TOPIC_HINT)],
         };
         for (key, hint) in needed.iter().filter(|(key, _)| self.lacks(key)) {
             problems.error(&self.head.name.place, format!("{} has no `{key}`", self.what())).hint(*hint);
@@ -241,6 +276,10 @@ fn sink(keys: SinkKeys, has_fleet: bool, base: &Path, problems: &mut Problems) -
             }
             SinkReceiver::Nats(NatsSinkSettings { servers, subject: keys.subject?.value })
         }
+        SinkType::Kafka => {
+            let cluster = kafka::cluster(keys.brokers, keys.tls, base, problems);
+            SinkReceiver::Kafka(KafkaSinkSettings { cluster: cluster?, topic: keys.topic?.value })
+        }
     };
     Some(SinkSettings { name: name.value, timeout, tries, concurrency, to })
 }
@@ -251,16 +290,15 @@ fn word(of: SinkType) -> &'static str {
 
 fn sink_type(At { value, place }: At<String>, problems: &mut Problems) -> Option<SinkType> {
     if let Some((_, of)) = TYPES.into_iter().find(|(name, _)| *name == value) {
+        if of == SinkType::Kafka && !HAS_KAFKA {
+            kafka::refuse(&place, "sinks", "`type = \"nats\"`", problems);
+            return None;
+        }
         return Some(of);
-    }
-    let hint = "write `type = \"webhook\"`, or `type = \"nats\"`";
-    if value == "kafka" {
-        problems.error(&place, "sinks of type `kafka` are not in this program").hint(hint);
-        return None;
     }
     let problem = problems.error(&place, format!("`{value}` is not a type of sink"));
     let known = TYPES.into_iter().map(|(name, _)| name);
-    problem.hint(did_you_mean(&value, known).unwrap_or_else(|| hint.to_owned()));
+    problem.hint(did_you_mean(&value, known).unwrap_or_else(|| TYPE_HINT.to_owned()));
     None
 }
 

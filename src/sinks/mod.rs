@@ -5,13 +5,16 @@
 //! - [`Delivery`] decides which event is sent next. Pure.
 //! - [`SendFailure`] is why an event was not taken, and `backoff` how long to wait then. Pure.
 //! - [`SinkNotices`] decides what the log says. Pure.
-//! - [`Outlet`] is the receiver: [`Webhook`] has the connections to an HTTP server, [`NatsSink`] that to NATS.
+//! - [`Outlet`] is the receiver: [`Webhook`] has the connections to an HTTP server, [`NatsSink`] that to NATS, and
+//!   `KafkaSink` that to Kafka.
 //!
 //! The daemon has a task for each sink, which reads the log and stores the position.
 
 mod backoff;
 mod delivery;
 mod failure;
+#[cfg(feature = "kafka")]
+mod kafka;
 mod nats;
 mod notices;
 mod outlet;
@@ -35,6 +38,8 @@ pub(crate) use webhook::test_receiver;
 pub struct OutgoingEvent {
     /// What is the same for all tries, and different for all events of a node: NODE/NUMBER without dots.
     pub id: String,
+    /// The endpoint that it is about; empty: none.
+    pub subject: String,
     /// When it was, in Unix milliseconds: a node that has lost its log begins again with its numbers.
     pub at_millis: u64,
     /// The CloudEvent in JSON.

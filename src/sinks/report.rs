@@ -37,10 +37,10 @@ impl SinkState {
 pub struct SinkReport {
     /// Its name in the settings.
     pub name: String,
-    /// `webhook` or `nats`.
+    /// `webhook`, `nats` or `kafka`.
     #[serde(rename = "type")]
     pub kind: String,
-    /// Where it sends: the URL without its query, or `SUBJECT on SERVERS`.
+    /// Where it sends: the URL without its query, `SUBJECT on SERVERS`, or `TOPIC on BROKERS`.
     pub to: String,
     /// What it does.
     pub state: SinkState,

@@ -19,6 +19,7 @@ const ORDER: &[&str] = &[
     "health",
     "fleet",
     "discovery",
+    "kafka",
     "snapshot",
     "answer",
     "admission",
@@ -95,6 +96,7 @@ const PURE: &[&str] = &[
     "answer",
     "drill",
     "control/follow",
+    "daemon/follow/kafka_place",
     "daemon/follow/place",
     "external_dns/adjust",
     "external_dns/book",
@@ -109,6 +111,7 @@ const PURE: &[&str] = &[
     "sinks/delivery",
     "sinks/failure",
     "sinks/notices",
+    "kafka/partitioner",
     "sinks/webhook/signature",
 ];
 

@@ -37,14 +37,14 @@ impl FollowState {
 pub struct FollowReport {
     /// Its name in the settings.
     pub name: String,
-    /// `nats`.
+    /// `nats` or `kafka`.
     #[serde(rename = "type")]
     pub kind: String,
-    /// What is followed: `SUBJECT on SERVERS`.
+    /// What is followed: `SUBJECT on SERVERS`, or `TOPIC on BROKERS`.
     pub from: String,
     /// How it is followed.
     pub state: FollowState,
-    /// All messages up to this sequence have had their effect.
+    /// All messages up to this sequence have had their effect; of a topic of Kafka: how many records of all partitions.
     pub position: u64,
     /// How many messages of the stream come after that, as far as it is known.
     pub behind: u64,

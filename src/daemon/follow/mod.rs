@@ -1,20 +1,26 @@
 //! The streams whose events this server follows: a task for each, on a thread of their own. See
 //! [`crate::control::follow`].
 
+mod effects;
 mod follow_task;
+#[cfg(feature = "kafka")]
+mod kafka_place;
+#[cfg(feature = "kafka")]
+mod kafka_task;
 mod place;
 mod positions;
 
 use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{FollowSettings, Settings};
+use crate::config::{FollowFrom, FollowSettings, Settings};
 use crate::control::command::Command;
 use crate::control::follow::{FollowBoard, FollowReport, FollowRules, who_of};
 use crate::daemon::runtimes::{OwnRuntime, follow_threads};
@@ -24,6 +30,7 @@ use crate::fleet::nats::NatsUse;
 use crate::model::Override;
 use crate::source::{Problem, Severity, listed};
 
+use effects::FollowEffects;
 use follow_task::FollowTask;
 use positions::FollowPositions;
 pub(crate) use positions::{FollowsFile, load};
@@ -53,13 +60,13 @@ pub(crate) fn overrides_left(all: &[Arc<Override>], follows: &[FollowSettings], 
 /// Most targets of a stream that are named (judgment: a line of the log).
 const MOST_NAMED: usize = 8;
 
-/// The type in reports and in the names of who makes overrides.
-const NATS: &str = "nats";
+/// The task of a stream.
+type FollowRun = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// The streams that are followed.
 pub(crate) struct Follows {
     board: Arc<FollowBoard>,
-    prepared: Vec<FollowTask>,
+    prepared: Vec<FollowRun>,
     tasks: Vec<JoinHandle<()>>,
     stop: CancellationToken,
     /// Dropped last: the tasks run on its threads.
@@ -81,32 +88,31 @@ impl Follows {
         let names: Vec<&str> = settings.follows.iter().map(|follow| follow.name.as_str()).collect();
         let positions = FollowPositions::of(state.clone(), loaded, &names);
         let board = Arc::new(FollowBoard::of(settings.follows.iter().map(|follow| report_of(follow, settings))));
+        let stop = CancellationToken::new();
         let task = |(at, follow): (usize, &FollowSettings)| {
-            let (servers, inbox) = connection_of(follow.servers.as_ref(), settings);
-            FollowTask {
+            let effects = FollowEffects {
                 at,
-                settings: follow.clone(),
+                name: follow.name.clone(),
                 rules: FollowRules {
                     node: settings.node.clone(),
                     zones: follow.zones.clone(),
                     targets: follow.targets.clone(),
                 },
-                who: who_of(&follow.name, NATS),
-                servers,
-                link: (format!("{} {}", NatsUse::Follow.name(&settings.node), follow.name), inbox),
+                who: who_of(&follow.name, word(&follow.from)),
                 commands: commands.clone(),
                 positions: positions.clone(),
                 board: board.clone(),
-            }
+            };
+            run_of(follow, effects, settings, stop.clone())
         };
         let prepared = settings.follows.iter().enumerate().map(task).collect();
-        Ok(Some(Follows { board, prepared, tasks: Vec::new(), stop: CancellationToken::new(), threads }))
+        Ok(Some(Follows { board, prepared, tasks: Vec::new(), stop, threads }))
     }
 
     /// Starts the tasks.
     pub(crate) fn begin(&mut self) {
         for task in std::mem::take(&mut self.prepared) {
-            self.tasks.push(self.threads.spawn(task.run(self.stop.clone())));
+            self.tasks.push(self.threads.spawn(task));
         }
     }
 
@@ -126,10 +132,41 @@ impl Follows {
     }
 }
 
+/// The type in reports and in the names of who makes overrides.
+fn word(from: &FollowFrom) -> &'static str {
+    match from {
+        FollowFrom::Nats(_) => "nats",
+        FollowFrom::Kafka(_) => "kafka",
+    }
+}
+
+fn run_of(follow: &FollowSettings, effects: FollowEffects, settings: &Settings, stop: CancellationToken) -> FollowRun {
+    match follow.from.clone() {
+        FollowFrom::Nats(from) => {
+            let (servers, inbox) = connection_of(from.servers.as_ref(), settings);
+            let link = (format!("{} {}", NatsUse::Follow.name(&settings.node), follow.name), inbox);
+            Box::pin(FollowTask { effects, from, start: follow.start, servers, link }.run(stop))
+        }
+        #[cfg(feature = "kafka")]
+        FollowFrom::Kafka(from) => Box::pin(kafka_task::run(effects, from, follow.start, stop)),
+        // The settings are refused then.
+        #[cfg(not(feature = "kafka"))]
+        FollowFrom::Kafka(_) => {
+            drop(effects);
+            Box::pin(stop.cancelled_owned())
+        }
+    }
+}
+
 fn report_of(follow: &FollowSettings, settings: &Settings) -> FollowReport {
-    let (servers, _) = connection_of(follow.servers.as_ref(), settings);
-    let from = format!("{} on {}", follow.subject, servers.shown());
-    FollowReport { name: follow.name.clone(), kind: NATS.to_owned(), from, ..FollowReport::default() }
+    let from = match &follow.from {
+        FollowFrom::Nats(nats) => {
+            let (servers, _) = connection_of(nats.servers.as_ref(), settings);
+            format!("{} on {}", nats.subject, servers.shown())
+        }
+        FollowFrom::Kafka(kafka) => format!("{} on {}", kafka.topic, kafka.cluster.shown()),
+    };
+    FollowReport { name: follow.name.clone(), kind: word(&follow.from).to_owned(), from, ..FollowReport::default() }
 }
 
 #[cfg(test)]

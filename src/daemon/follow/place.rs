@@ -1,11 +1,15 @@
 //! Where a reader is in a stream, and what it has missed. Pure.
 
+use std::collections::BTreeMap;
+
 use crate::config::FollowStart;
+use crate::daemon::follow::effects::ReadProgress;
 use crate::daemon::follow::positions::SavedFollow;
 use crate::fleet::nats::StreamInfo;
 
 /// What is to be done about events that were missed.
-const WHAT_TO_DO: &str = "compare `portolan overrides` with the server that is followed, and set or clear what differs";
+pub(super) const WHAT_TO_DO: &str =
+    "compare `portolan overrides` with the server that is followed, and set or clear what differs";
 
 /// Where a reader is.
 #[derive(Debug, Default)]
@@ -29,6 +33,7 @@ impl FollowPlace {
             stream: stream.to_owned(),
             created: created.clone(),
             next,
+            offsets: BTreeMap::new(),
             ledger: saved.ledger,
         };
         let Some(saved) = self.saved.take() else {
@@ -62,6 +67,16 @@ impl FollowPlace {
     /// The sequence of the next message.
     pub(super) fn next(&self) -> u64 {
         self.saved.as_ref().map_or(1, |saved| saved.next)
+    }
+
+    /// How far the reader is.
+    pub(super) fn progress(&self) -> ReadProgress<'_> {
+        ReadProgress {
+            position: self.saved.as_ref().map(|saved| saved.next.saturating_sub(1)),
+            behind: self.behind(),
+            missed: self.missed,
+            gap: self.gap.as_deref(),
+        }
     }
 
     /// How many messages the stream is known to have from the next one on.

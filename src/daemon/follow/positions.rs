@@ -31,12 +31,15 @@ pub(crate) struct FollowsFile {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct SavedFollow {
-    /// The name of the stream.
+    /// The name of the stream, or of the topic.
     pub(super) stream: String,
     /// When it was made: another text means another stream of that name.
     pub(super) created: String,
     /// The sequence of the next message.
     pub(super) next: u64,
+    /// Of a topic of Kafka: the offset of the next record of each partition.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) offsets: BTreeMap<i32, i64>,
     /// The last change of each target.
     pub(super) ledger: FollowLedger,
 }

@@ -14,7 +14,9 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{NatsServers, NatsSinkSettings, Settings, SinkReceiver, SinkSettings, WebhookSettings};
+use crate::config::{
+    KafkaSinkSettings, NatsServers, NatsSinkSettings, Settings, SinkReceiver, SinkSettings, WebhookSettings,
+};
 use crate::control::Journal;
 use crate::daemon::runtimes::{OwnRuntime, sink_threads};
 use crate::daemon::state::StateDir;
@@ -139,6 +141,9 @@ fn report_of(sink: &SinkSettings, settings: &Settings) -> SinkReport {
         SinkReceiver::Nats(to) => {
             let servers = &route_of(&sink.name, to, settings).servers;
             ("nats", format!("{} on {}", to.subject, servers.shown()))
+        }
+        SinkReceiver::Kafka(KafkaSinkSettings { cluster, topic }) => {
+            ("kafka", format!("{topic} on {}", cluster.shown()))
         }
     };
     SinkReport { name: sink.name.clone(), kind: kind.to_owned(), to, ..SinkReport::default() }

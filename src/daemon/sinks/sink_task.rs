@@ -324,7 +324,8 @@ fn outgoing(event: &JournalEvent) -> Option<OutgoingEvent> {
     let id = EventId::parse(&event.id)?;
     let body = printable::json(&event.to_cloud_event()?).into();
     let at_millis = (event.at * 1000.0) as u64;
-    Some(OutgoingEvent { id: format!("{}/{}", token(&id.node), id.number), at_millis, body })
+    let id = format!("{}/{}", token(&id.node), id.number);
+    Some(OutgoingEvent { id, subject: event.endpoint.as_str().to_owned(), at_millis, body })
 }
 
 /// Waits until it has this value; `false`: the other end has gone.

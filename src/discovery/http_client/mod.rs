@@ -30,6 +30,8 @@ pub(crate) use base::{BaseUrl, encoded};
 pub(crate) use failure::HttpFailure;
 pub(crate) use objects::{JsonObjects, ObjectForm};
 pub(crate) use secret::{bearer, secret_text, secret_value};
+#[cfg(feature = "kafka")]
+pub(crate) use tls::client_config;
 
 /// Longest head of a reply in octets (judgment: heads of sources have less than 1 KiB).
 const MAX_HEAD: usize = 64 << 10;

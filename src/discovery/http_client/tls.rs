@@ -32,13 +32,14 @@ pub(super) async fn handshake(
         .map_err(|_| HttpFailure::Tls(format!("`{host}` is no name of a TLS server")))?;
     let files = tls.clone();
     // Files may be on a slow disk, and the store of the system has some hundred certificates.
-    let config = tokio::task::spawn_blocking(move || config_of(&files)).await;
+    let config = tokio::task::spawn_blocking(move || client_config(&files)).await;
     let config = config.map_err(|error| HttpFailure::Tls(error.to_string()))?.map_err(HttpFailure::Tls)?;
     let connected = TlsConnector::from(config).connect(name, stream).await;
     connected.map_err(|error| HttpFailure::Tls(explain(&error, host, tls.ca.is_some())))
 }
 
-fn config_of(tls: &SourceTls) -> Result<Arc<ClientConfig>, String> {
+/// The settings of a client for these files, which it reads: not on a thread that must not wait.
+pub(crate) fn client_config(tls: &SourceTls) -> Result<Arc<ClientConfig>, String> {
     let config = match (tls.verify, &tls.ca) {
         (false, _) => unverifying(),
         (true, Some(pem)) => verifying(roots_of(pem)?),

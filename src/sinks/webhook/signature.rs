@@ -14,7 +14,7 @@ pub(super) const SIGNATURE: &str = "webhook-signature";
 
 /// The headers of an event that is sent at `timestamp`, in Unix seconds.
 pub(super) fn headers(event: &OutgoingEvent, timestamp: u64, secrets: &SigningSecrets) -> [(&'static str, String); 3] {
-    let OutgoingEvent { id, body, at_millis: _ } = event;
+    let OutgoingEvent { id, body, subject: _, at_millis: _ } = event;
     let signed = |key: &hmac::Key| {
         let mut context = hmac::Context::with_key(key);
         context.update(format!("{id}.{timestamp}.").as_bytes());
@@ -34,6 +34,7 @@ mod tests {
     fn the_signature_is_that_of_the_reference() {
         let secret = BASE64.decode(b"MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap();
         let event = OutgoingEvent {
+            subject: String::new(),
             id: "msg_p5jXN8AQM9LWM0D4loKWxJek".to_owned(),
             at_millis: 0,
             body: "{\"test\": 2432232314}".into(),

@@ -19,7 +19,12 @@ use crate::sinks::{FailureKind, OutgoingEvent, SendFailure, Webhook};
 const LONG: Duration = Duration::from_secs(30);
 
 fn event(number: u32) -> OutgoingEvent {
-    OutgoingEvent { id: format!("ns1/{number}"), at_millis: 0, body: format!("{{\"id\":\"ns1/{number}\"}}").into() }
+    OutgoingEvent {
+        id: format!("ns1/{number}"),
+        subject: String::new(),
+        at_millis: 0,
+        body: format!("{{\"id\":\"ns1/{number}\"}}").into(),
+    }
 }
 
 /// Whether the signature of a request is right.

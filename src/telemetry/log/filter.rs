@@ -48,7 +48,7 @@ const MODULES: [&str; 25] = [
 ];
 
 /// Libraries that log.
-const LIBRARIES: [&str; 15] = [
+const LIBRARIES: [&str; 16] = [
     "async_nats",
     "axum",
     "h2",
@@ -60,6 +60,7 @@ const LIBRARIES: [&str; 15] = [
     "quinn",
     "quinn_proto",
     "quinn_udp",
+    "rskafka",
     "rustls",
     "surge_ping",
     "tokio",
@@ -68,11 +69,12 @@ const LIBRARIES: [&str; 15] = [
 
 /// Libraries that log a line for each client that breaks a protocol, or for each attempt to connect. Anyone could fill
 /// the log with them, so they log less unless the filter names them. The metrics count such events.
-const QUIET: [(&str, LevelFilter); 4] = [
+const QUIET: [(&str, LevelFilter); 5] = [
     ("async_nats", LevelFilter::OFF),
     ("h2", LevelFilter::OFF),
     ("quinn", LevelFilter::ERROR),
     ("quinn_proto", LevelFilter::OFF),
+    ("rskafka", LevelFilter::OFF),
 ];
 
 /// The level of a library that the filter does not name.

@@ -1,0 +1,200 @@
+//! What the events of a stream do here, whatever it is: the steering task makes their overrides, and the board has how
+//! it went.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+
+use crate::clock;
+use crate::control::command::{Command, OverrideChange, RefusedChanges};
+use crate::control::follow::{
+    EventUse, FollowBoard, FollowLedger, FollowRules, FollowState, FollowedEvent, RefusedEvent,
+};
+use crate::daemon::follow::positions::{FollowPositions, SavedFollow};
+
+/// How long the position waits until the overrides are on the disk (judgment: a disk that works takes milliseconds).
+const SAVED_WITHIN: Duration = Duration::from_secs(5);
+/// Most refused events that are listed (judgment: the log has all of them).
+const MAX_REFUSED: usize = 8;
+
+/// The effects of one stream.
+pub(super) struct FollowEffects {
+    /// Its place on the board.
+    pub(super) at: usize,
+    /// Its name in the settings.
+    pub(super) name: String,
+    pub(super) rules: FollowRules,
+    /// Who makes the overrides.
+    pub(super) who: String,
+    pub(super) commands: mpsc::Sender<Command>,
+    pub(super) positions: Arc<FollowPositions>,
+    pub(super) board: Arc<FollowBoard>,
+}
+
+/// How far a reader is.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct ReadProgress<'a> {
+    /// All messages up to this one have had their effect; `None`: it is not known.
+    pub(super) position: Option<u64>,
+    /// How many messages come after that, as far as it is known.
+    pub(super) behind: u64,
+    /// How many messages were missed at most, since the start.
+    pub(super) missed: u64,
+    /// What was missed, and what to do.
+    pub(super) gap: Option<&'a str>,
+}
+
+impl FollowEffects {
+    /// What was saved of the stream.
+    pub(super) fn saved(&self) -> Option<SavedFollow> {
+        self.positions.of_follow(&self.name)
+    }
+
+    /// Has the position written.
+    pub(super) fn save(&self, saved: SavedFollow) {
+        self.positions.put(&self.name, saved);
+    }
+
+    /// Makes the overrides of these messages, oldest first, each with the time at which it was stored, in Unix seconds,
+    /// or 0. Returns whether the overrides are on the disk. An error: the server stops.
+    pub(super) async fn make_all<'a>(
+        &self,
+        ledger: &mut FollowLedger,
+        messages: impl Iterator<Item = (f64, &'a [u8])>,
+    ) -> Result<bool, String> {
+        let now = clock::unix_seconds();
+        let (mut events, mut ignored) = (Vec::new(), 0);
+        for (stored_at, payload) in messages {
+            let stored_at = if stored_at > 0.0 { stored_at } else { now };
+            for of in self.rules.uses_of(payload, stored_at, now) {
+                match of {
+                    EventUse::Change(event) => events.push(*event),
+                    EventUse::Ignored(_) => ignored += 1,
+                    EventUse::Refused(id, why) => self.refuse(id, why),
+                }
+            }
+        }
+        let count = events.len();
+        let wanted = ledger.take(events);
+        ignored += count - wanted.len();
+        let mut is_saved = true;
+        for group in groups(wanted) {
+            let (applied, unchanged, is_on_disk) = self.make(group).await?;
+            is_saved &= is_on_disk;
+            ignored += unchanged;
+            self.board.update(self.at, |report| report.applied += applied as u64);
+        }
+        self.board.update(self.at, |report| report.ignored += ignored as u64);
+        Ok(is_saved)
+    }
+
+    /// Has the steering task make changes. Returns how many overrides changed, how many events changed nothing, and
+    /// whether the overrides are on the disk.
+    async fn make(&self, group: Vec<FollowedEvent>) -> Result<(usize, usize, bool), String> {
+        let stopping = || "the server stops".to_owned();
+        let (reply, done) = oneshot::channel();
+        let refused = RefusedChanges::default();
+        let is_confirmed = group.iter().all(|event| event.is_confirmed);
+        let change = OverrideChange::Followed {
+            who: self.who.clone(),
+            changes: group.iter().map(|event| event.change.clone()).collect(),
+            confirmed: is_confirmed,
+            refused: refused.clone(),
+        };
+        self.commands.send(Command::Override(change, reply)).await.map_err(|_| stopping())?;
+        let (applied, is_on_disk) = match done.await {
+            Ok(Ok(applied)) => {
+                let is_on_disk = match tokio::time::timeout(SAVED_WITHIN, applied.saved).await {
+                    Ok(Ok(saved)) => saved.is_ok(),
+                    Ok(Err(_)) | Err(_) => false,
+                };
+                (applied.targets.len(), is_on_disk)
+            }
+            Ok(Err(error)) => {
+                group.iter().for_each(|event| self.refuse(event.id.clone(), error.to_string()));
+                return Ok((0, 0, true));
+            }
+            // Without a reply there was nothing to change.
+            Err(_) if self.commands.is_closed() => return Err(stopping()),
+            Err(_) => (0, true),
+        };
+        let refused = refused.take();
+        let unchanged = group.len().saturating_sub(applied + refused.len());
+        for (at, why) in refused {
+            self.refuse(group.get(at).map_or_else(String::new, |event| event.id.clone()), why);
+        }
+        Ok((applied, unchanged, is_on_disk))
+    }
+
+    /// An event can't be used. It holds up no other.
+    fn refuse(&self, id: String, why: String) {
+        tracing::warn!(follow = &*self.name, event = id, why, "an event can't be used");
+        let at = clock::unix_seconds();
+        self.board.update(self.at, |report| {
+            report.refused += 1;
+            report.last_refused.push(RefusedEvent { id, at, why });
+            let extra = report.last_refused.len().saturating_sub(MAX_REFUSED);
+            report.last_refused.drain(..extra);
+        });
+    }
+
+    /// Reports how many messages are known that had no effect yet.
+    pub(super) fn note_behind(&self, behind: u64) {
+        self.board.update(self.at, |report| report.behind = behind);
+    }
+
+    /// Reports up to where messages had their effect.
+    pub(super) fn note_position(&self, position: u64) {
+        self.board.update(self.at, |report| report.position = position);
+    }
+
+    /// Logs that something was missed.
+    pub(super) fn note_gap(&self, why: &str) {
+        tracing::error!(follow = &*self.name, why, "events of a stream were missed");
+    }
+
+    /// Reports how a read went, and logs what is new.
+    pub(super) fn note_read(&self, progress: ReadProgress<'_>, problem: Option<String>) {
+        let ReadProgress { position, behind, missed, gap } = progress;
+        let state = match (&problem, gap) {
+            (Some(_), _) => FollowState::Away,
+            (None, Some(_)) => FollowState::Gap,
+            (None, None) => FollowState::Ok,
+        };
+        let (follow, mut before, mut is_other) = (&*self.name, FollowState::Waiting, false);
+        self.board.update(self.at, |report| {
+            before = std::mem::replace(&mut report.state, state);
+            is_other = report.problem != problem;
+            report.missed = missed;
+            if let Some(position) = position {
+                report.position = position;
+            }
+            report.behind = behind;
+            report.problem = problem.clone().or_else(|| gap.map(str::to_owned));
+        });
+        match (before, state) {
+            (_, FollowState::Away) if is_other => {
+                tracing::warn!(follow, why = problem, "a stream can't be followed: what it has set stays");
+            }
+            (FollowState::Away | FollowState::Waiting, FollowState::Ok | FollowState::Gap) => {
+                tracing::info!(follow, position, "a stream is followed");
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Changes that are made together, in their order. One that nobody has confirmed is made alone, because it is refused
+/// as a whole if some clients would get no answer any more.
+fn groups(events: Vec<FollowedEvent>) -> Vec<Vec<FollowedEvent>> {
+    let mut groups: Vec<Vec<FollowedEvent>> = Vec::new();
+    for event in events {
+        // Either all events of a group are confirmed, or it has only one. None is empty.
+        match groups.last_mut().filter(|group| event.is_confirmed && group[0].is_confirmed) {
+            Some(group) => group.push(event),
+            None => groups.push(vec![event]),
+        }
+    }
+    groups
+}

@@ -1,0 +1,130 @@
+"""A sink of type kafka with a broker: each event is there at least once and in order for its endpoint, whatever is cut meanwhile;
+and what status says of a topic that is missing, and of brokers that are away."""
+import itertools
+import json
+import os
+import signal
+import ssl
+
+import pytest
+import trustme
+
+import portolan
+from portolan import Node, command, write_files
+from processes import wait_until
+from test_operator import TOKENS
+from test_sinks import BOUND, ENDPOINTS, local_ids, sink, turn, wait_sent, zone
+from test_sinks_nats import check_order
+
+pytest.importorskip("confluent_kafka")
+from kafka import KafkaBroker  # noqa: E402
+
+HAS_KAFKA = "kafka" in os.environ.get("FEATURES", "").split(",")
+needs_kafka = pytest.mark.skipif(not HAS_KAFKA, reason="this program is built without the feature kafka")
+# Each turn has ENDPOINTS - 1 events: 2,000 in a usual run, with 42 turns 10,000.
+TURNS = int(os.environ.get("SINK_TURNS", "8"))
+
+
+def start(dir, address, more="", name="node"):
+    """A server with the sink `log`. A second start in the same directory goes on with its state."""
+    (dir / name).mkdir(exist_ok=True)
+    (dir / name / "tokens").write_text(TOKENS)
+    (dir / name / "tokens").chmod(0o600)
+    settings = f'\n[sink.log]\ntype = "kafka"\nbrokers = ["{address}"]\ntopic = "portolan"\nconcurrency = 16\ntimeout = "2s"\n{more}'
+    return Node(dir, zone(), settings=portolan.SETTINGS + settings)
+
+
+@needs_kafka
+def test_each_event_is_there_and_in_order_though_the_broker_is_cut_off_three_times_and_the_server_restarts(dir):
+    with KafkaBroker(dir) as kafka:
+        kafka.make("portolan")
+        turns = iter(range(TURNS))
+        rounds = max(3, TURNS // 2 - 1)
+        cuts = 0
+        with start(dir, kafka.address) as node:
+            for at in range(rounds):
+                turn(node, itertools.islice(turns, 1))
+                if at % (rounds // 3) == 0 and cuts < 3:
+                    cuts += 1
+                    wait_until(lambda: sink(node)["delivered"] > 40, BOUND)
+                    kafka.cut()
+                    turn(node, itertools.islice(turns, 1))
+                    wait_until(lambda: sink(node)["state"] == "retrying", BOUND)
+                    assert node.addresses("www.svc.example.") == ["192.0.2.0"], "the answers go on"
+                    kafka.mend()
+                    wait_until(lambda: sink(node)["state"] == "ok", BOUND)
+                else:
+                    turn(node, itertools.islice(turns, 1))
+            node.child.signal(signal.SIGTERM)
+            assert node.child.process.wait(60) == 0, node.child.err()
+        with start(dir, kafka.address) as node:
+            turn(node, turns)
+            wait_sent(node, TURNS * (ENDPOINTS - 1))
+            report, all = sink(node), local_ids(node)
+        records = kafka.records("portolan")
+    assert (report["lost"], report["dead_letters"], report["type"]) == (0, 0, "kafka"), report
+    events = [json.loads(record.value()) for record in records]
+    print(f"{len(all)} events, {cuts} cuts: {len(records)} records, {len(records) - len({of['id'] for of in events})} twice")
+    assert {event["id"] for event in events} == set(all), "each is there, and no other"
+    check_order(events)
+    partitions = {}
+    for record, event in zip(records, events):
+        headers = {name: value.decode() for name, value in record.headers()}
+        assert headers == {"content-type": "application/cloudevents+json", "ce_id": event["id"]}, headers
+        assert record.key().decode() == event.get("subject", ""), event
+        assert event["specversion"] == "1.0" and event["source"] == "/portolan/ns1", event
+        partitions.setdefault(record.key(), set()).add(record.partition())
+    assert all_equal(len(of) for of in partitions.values()), "the events of an endpoint are in one partition"
+    assert {at for of in partitions.values() for at in of} == {0, 1, 2}
+
+
+def all_equal(counts):
+    return set(counts) == {1}
+
+
+@needs_kafka
+def test_status_says_what_is_missing_and_events_arrive_when_it_is_there(dir):
+    with KafkaBroker(dir) as kafka:
+        kafka.make("other")
+        kafka.cut()
+        with start(dir, kafka.address) as node:
+            turn(node, [0])
+            wait_until(lambda: sink(node)["state"] == "retrying", BOUND)
+            assert sink(node)["to"] == f"portolan on {kafka.address}"
+            assert "compare brokers and tls" in node.command("status").stdout
+            assert node.metric("portolan_sink_up", sink="log") == 0
+            kafka.mend()
+            wait_until(lambda: "no such topic" in sink(node)["last_error"]["why"], BOUND)
+            assert "kafka-topics.sh" in node.command("status").stdout
+            kafka.make("portolan", 1)
+            wait_until(lambda: sink(node)["state"] == "ok" and sink(node)["behind"] == 0, BOUND)
+            ids = [json.loads(record.value())["id"] for record in kafka.records("portolan", 1)]
+            assert set(ids) == set(local_ids(node)) and len(set(ids)) == ENDPOINTS - 1
+
+
+@needs_kafka
+def test_tls_trusts_the_named_authority_only(dir):
+    ours, theirs = trustme.CA(organization_name="ours"), trustme.CA(organization_name="theirs")
+    for name, ca in (("ours.pem", ours), ("theirs.pem", theirs)):
+        ca.cert_pem.write_to_path(dir / name)
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    ours.issue_cert("127.0.0.1").configure_cert(tls)
+    with KafkaBroker(dir, tls=tls) as kafka:
+        kafka.settings |= {"security.protocol": "ssl", "ssl.ca.location": str(dir / "ours.pem")}
+        kafka.make("portolan")
+        ca = dir / "ca.pem"
+        ca.write_bytes((dir / "theirs.pem").read_bytes())
+        with start(dir, kafka.address, f'tls = {{ ca = "{ca}" }}\n') as node:
+            turn(node, [0])
+            wait_until(lambda: "UnknownIssuer" in (sink(node).get("last_error") or {}).get("why", ""), BOUND)
+            # It is read again at each connection.
+            ca.write_bytes((dir / "ours.pem").read_bytes())
+            wait_until(lambda: sink(node)["state"] == "ok" and sink(node)["behind"] == 0, BOUND)
+            assert len(kafka.records("portolan")) >= ENDPOINTS - 1
+
+
+@pytest.mark.skipif(HAS_KAFKA, reason="this program is built with the feature kafka")
+def test_a_program_without_the_feature_names_it(dir):
+    text = portolan.SETTINGS + '\n[sink.log]\ntype = "kafka"\nbrokers = ["127.0.0.1:9092"]\ntopic = "portolan"\n'
+    checked = command("check", "--config", write_files(dir, text, zone()))
+    assert checked.returncode == 1 and "it was built without the feature `kafka`" in checked.stdout, checked
