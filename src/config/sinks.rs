@@ -156,7 +156,7 @@ keys! {
     /// `[sink.NAME]`.
     SinkKeys {
         /// `"webhook"`: each event is an HTTP POST, signed as [Standard Webhooks](https://www.standardwebhooks.com) has
-        /// has it · `"nats"`: each event is a message in a stream of JetStream · `"kafka"`: each event is a record in a
+        /// it · `"nats"`: each event is a message in a stream of JetStream · `"kafka"`: each event is a record in a
         /// topic of Kafka, in a program that was built with the feature `kafka`
         "type" of: SinkType = text("\"webhook\"").then(sink_type).with_schema(type_schema),
             required TYPE_HINT;

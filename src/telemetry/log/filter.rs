@@ -19,7 +19,7 @@ const LEVELS: [(&str, LevelFilter); 6] = [
 ];
 
 /// The program's own modules.
-const MODULES: [&str; 25] = [
+const MODULES: [&str; 26] = [
     "admission",
     "answer",
     "cli",
@@ -33,6 +33,7 @@ const MODULES: [&str; 25] = [
     "external_dns",
     "fleet",
     "health",
+    "kafka",
     "masterfile",
     "model",
     "placing",
