@@ -178,7 +178,8 @@ fn leases(all: &[LeaseReport]) -> String {
             (None, _) => "nobody: the store of leases is away or can't be written".to_owned(),
         };
         let promoting = lease.promoting.clone().unwrap_or_default();
-        vec![lease.name.clone(), lease.endpoint.clone(), epoch, holder, promoting]
+        let endpoint: &str = if lease.endpoint.is_empty() { "not known yet" } else { &lease.endpoint };
+        vec![lease.name.clone(), endpoint.to_owned(), epoch, holder, promoting]
     };
     let rows: Vec<Vec<String>> = all.iter().map(row).collect();
     format!("{}\n", text::table(&["EXCLUSIVE", "ACTIVE", "EPOCH", "HOLDER", "PROMOTING"], &rows))

@@ -12,7 +12,8 @@ use crate::steering::{ActiveMember, active_member};
 pub struct LeaseReport {
     /// The name, as the policy file writes it.
     pub name: String,
-    /// The active endpoint. Without an epoch it is the first member.
+    /// The active endpoint. Without an epoch it is the first member. It is empty while it is not known: this server has
+    /// no lease in its state directory, and has not read the store yet. Then the name has no answer.
     pub endpoint: String,
     /// The number of its promotion; absent if this server never knew the lease.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -39,7 +40,7 @@ fn lease(snapshot: &Snapshot, name: &SteeredName) -> Option<LeaseReport> {
     let lease = view.leases.get(&name.owner);
     Some(LeaseReport {
         name: name.label.clone(),
-        endpoint: endpoint.to_string(),
+        endpoint: endpoint.as_deref().unwrap_or_default().to_owned(),
         epoch,
         holder: lease.and_then(|lease| Some(lease.holder.as_ref()?.to_string())),
         is_holder: lease.is_some_and(|lease| lease.is_holder),
@@ -84,7 +85,7 @@ mod tests {
     /// The view with a lease of `www`.
     fn leased(model: &Model, endpoint: &str, epoch: u64) -> WorldView {
         let lease = LeaseView {
-            active: ActiveEndpoint { endpoint: endpoint.into(), epoch, highest: epoch },
+            active: Some(ActiveEndpoint { endpoint: endpoint.into(), epoch, highest: epoch }),
             holder: Some("ns2".into()),
             is_holder: false,
             promoting: None,
@@ -131,6 +132,24 @@ mod tests {
     }
 
     #[test]
+    fn while_nobody_knows_which_endpoint_is_active_none_is_answered() {
+        let first = snapshot(exclusive());
+        let mut view = leased(&first.model, "plain", 7);
+        let owner = first.model.zones[0].steered[0].owner.clone();
+        Arc::make_mut(&mut view.leases).get_mut(&owner).unwrap().active = None;
+        let unknown = refresh(&first, Arc::new(view));
+        let (names, stale, texts) = served(&unknown);
+        assert_eq!((names, stale, texts), (vec![], false, vec![]), "another server may answer with another one");
+        let decision = unknown.cell(PolicyId(0), LocalClass(0), Facet::V4).unwrap().decision();
+        assert_eq!(decision.ttl, 5, "ttl.min: it is known soon");
+        assert_eq!(leases(&unknown, &unknown.model.zones[0])[0].endpoint, "");
+        let block = promotion_block(&unknown.model, &unknown.model.policies[0], &unknown.view);
+        assert_eq!(block, Some(PromotionBlock::ActiveUnknown));
+        let known = refresh(&unknown, Arc::new(leased(&first.model, "plain", 7)));
+        assert_eq!(served(&known).0, ["plain"]);
+    }
+
+    #[test]
     fn a_simulation_expects_a_promotion_where_the_active_endpoint_is_out() {
         let model = exclusive();
         let mut view = leased(&model, "fra1", 3);
@@ -138,7 +157,8 @@ mod tests {
         view.checks[0].health = Health::Down;
         let owner = &model.zones[0].steered[0].owner;
         let after = after_promotions(&model, &view);
-        assert_eq!((&*after[owner].active.endpoint, after[owner].active.epoch), ("plain", 4));
+        let promoted = after[owner].active.as_ref().unwrap();
+        assert_eq!((&*promoted.endpoint, promoted.epoch), ("plain", 4));
         let block = |view: &WorldView| promotion_block(&model, &model.policies[0], view);
         assert_eq!(block(&view), None);
 

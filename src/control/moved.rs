@@ -112,7 +112,8 @@ fn promotions(before: &Snapshot, after: &Snapshot) -> Vec<ExpectedPromotion> {
         let policy = model.policy(name.policy);
         let [old, new] = [before, after].map(|snapshot| active_member(model, policy, &snapshot.view));
         let (old, new) = (old?.endpoint, new?.endpoint);
-        (old != new).then(|| ExpectedPromotion { name: name.owner.to_string(), to: new.to_string() })
+        let new = new.filter(|new| old.as_ref() != Some(new))?;
+        Some(ExpectedPromotion { name: name.owner.to_string(), to: new.to_string() })
     });
     moved.collect()
 }

@@ -17,8 +17,9 @@ pub struct ActiveEndpoint {
 /// What a server knows of the lease of an exclusive name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LeaseView {
-    /// The active endpoint. It stays what it is while the store of leases is away.
-    pub active: ActiveEndpoint,
+    /// The active endpoint. It stays what it is while the store of leases is away. `None`: not known yet, because the
+    /// store was never read, and the state directory has no lease of this name.
+    pub active: Option<ActiveEndpoint>,
     /// The node that holds the lease; `None`: the store can't be read or written, so nobody promotes now, or there is
     /// no lease yet.
     pub holder: Option<Arc<str>>,

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use crate::model::{AffinityNet, EndpointId};
+use crate::steering::exclusive::is_active_unknown;
 use crate::steering::mixed::blank;
 use crate::steering::operator::ends_in;
 use crate::steering::why::{Change, Changing, TtlBound, Undrawn};
@@ -93,8 +94,9 @@ fn soonest(scene: &Scene, prospects: &Prospects) -> Option<(Duration, Changing)>
     let pools = prospects.dues.iter().map(|(due, pool)| (due.since(now), Changing::Pool(*pool)));
     let ramps = prospects.ramps.iter().map(|(due, endpoint)| (due.since(now), Changing::Ramp(*endpoint)));
     let ends = prospects.inside.iter().filter_map(|e| Some((ends_in(scene, *e)?, Changing::Override(*e))));
+    let lease = is_active_unknown(scene).then_some((Duration::ZERO, Changing::Lease));
     // The first of several at once, as listed.
-    healths.chain(pools).chain(ramps).chain(ends).min_by_key(|(time, _)| *time)
+    healths.chain(pools).chain(ramps).chain(ends).chain(lease).min_by_key(|(time, _)| *time)
 }
 
 fn seconds(duration: Duration) -> u32 {

@@ -16,11 +16,11 @@ type Leases = Arc<HashMap<Name, LeaseView>>;
 /// The active endpoint of an exclusive name, as one server knows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ActiveMember {
-    /// Its name.
-    pub endpoint: Arc<str>,
+    /// Its name; `None`: not known yet, so no endpoint may be given.
+    pub endpoint: Option<Arc<str>>,
     /// `None`: the policy does not have it. The files of two servers may differ for a while.
     pub id: Option<EndpointId>,
-    /// Its epoch; `None`: no lease was ever known here, and it is the first member.
+    /// Its epoch; `None`: there is no lease, and it is the first member, or it is not known yet.
     pub epoch: Option<u64>,
 }
 
@@ -29,14 +29,16 @@ pub fn active_member(model: &Model, policy: &Policy, view: &WorldView) -> Option
     let exclusive = policy.exclusive.as_ref()?;
     let members = policy.members_in_order(model);
     match view.leases.get(&exclusive.owner).map(|lease| &lease.active) {
-        Some(active) => Some(ActiveMember {
-            endpoint: active.endpoint.clone(),
+        Some(None) => Some(ActiveMember { endpoint: None, id: None, epoch: None }),
+        Some(Some(active)) => Some(ActiveMember {
+            endpoint: Some(active.endpoint.clone()),
             id: members.into_iter().find(|id| *model.endpoint(*id).name == *active.endpoint),
             epoch: Some(active.epoch),
         }),
         None => {
             let id = members.first().copied()?;
-            Some(ActiveMember { endpoint: model.endpoint(id).name.as_str().into(), id: Some(id), epoch: None })
+            let endpoint = Some(model.endpoint(id).name.as_str().into());
+            Some(ActiveMember { endpoint, id: Some(id), epoch: None })
         }
     }
 }
@@ -44,6 +46,8 @@ pub fn active_member(model: &Model, policy: &Policy, view: &WorldView) -> Option
 /// Why no other endpoint is promoted although the active one is out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PromotionBlock {
+    /// Which endpoint is active is not known yet: the store was never read.
+    ActiveUnknown,
     /// The lease can't be written: the store is away, or has no quorum.
     NoStore,
     /// Not more than half of the known vantages have a vote.
@@ -62,6 +66,9 @@ pub fn promotion_block(model: &Model, policy: &Policy, view: &WorldView) -> Opti
         return None;
     }
     let lease = policy.exclusive.as_ref().and_then(|exclusive| view.leases.get(&exclusive.owner));
+    if active.endpoint.is_none() {
+        return Some(PromotionBlock::ActiveUnknown);
+    }
     if lease.is_some_and(|lease| lease.holder.is_none()) {
         return Some(PromotionBlock::NoStore);
     }
@@ -86,10 +93,15 @@ pub fn after_promotions(model: &Model, view: &WorldView) -> Leases {
         let epoch = active.epoch.unwrap_or(0) + 1;
         let active = ActiveEndpoint { endpoint: model.endpoint(next).name.as_str().into(), epoch, highest: epoch };
         let holder = view.leases.get(&exclusive.owner).and_then(|lease| lease.holder.clone());
-        let lease = LeaseView { active, holder, is_holder: false, promoting: None };
+        let lease = LeaseView { active: Some(active), holder, is_holder: false, promoting: None };
         Arc::make_mut(&mut leases).insert(exclusive.owner.clone(), lease);
     }
     leases
+}
+
+/// Whether the name is exclusive, and its active endpoint not known yet.
+pub(super) fn is_active_unknown(scene: &Scene) -> bool {
+    active_member(scene.model, scene.policy, scene.view).is_some_and(|active| active.endpoint.is_none())
 }
 
 /// Of the candidates inside the fence the active one, and the stage; `None` if the policy is not exclusive.

@@ -3,8 +3,8 @@
 //! `state` of the file, fences and distances count as they are. `control::names` calls it, the packet path never does.
 
 use crate::model::{
-    AdminState, CheckId, CheckView, ClientClass, EndpointId, Facet, Health, LeaseView, Model, OverrideState, Policy,
-    PolicyId, Stated, WorldView,
+    ActiveEndpoint, AdminState, CheckId, CheckView, ClientClass, EndpointId, Facet, Health, Model, OverrideState,
+    Policy, PolicyId, Stated, WorldView,
 };
 use crate::steering::{AnswerSource, Decision, Memory, Reason, Stage, StageName, Standing, Tier, decide};
 
@@ -95,12 +95,13 @@ pub(super) fn is_out_of_service(model: &Model, view: &WorldView, id: EndpointId)
 
 /// How many endpoints of the name's own pool may be answered with now, to whichever clients and for whichever of its
 /// types; those of `on_empty` don't count. It is 0 if the lease of an exclusive name has an endpoint that is not in the
-/// files.
+/// files, or is not known yet.
 pub fn eligible(model: &Model, policy: PolicyId, view: &WorldView) -> usize {
     let policy = model.policy(policy);
     let lease = policy.exclusive.as_ref().and_then(|exclusive| view.leases.get(&exclusive.owner));
-    let is_active = |id: &EndpointId, lease: &LeaseView| *model.endpoint(*id).name == *lease.active.endpoint;
-    if lease.is_some_and(|lease| !policy.endpoints.iter().any(|id| is_active(id, lease))) {
+    let is_active = |id: &EndpointId, active: &ActiveEndpoint| *model.endpoint(*id).name == *active.endpoint;
+    let is_there = |active: &ActiveEndpoint| policy.endpoints.iter().any(|id| is_active(id, active));
+    if lease.is_some_and(|lease| !lease.active.as_ref().is_some_and(is_there)) {
         return 0;
     }
     model.endpoints_below(policy.root).into_iter().filter(|id| may_be_given(model, policy, view, *id)).count()

@@ -25,8 +25,8 @@ pub enum Why {
     Active(Option<u64>),
     /// `lease`: another endpoint is active.
     NotActive {
-        /// The active one; this server's files may not have it.
-        active: Arc<str>,
+        /// The active one; this server's files may not have it. `None`: it is not known yet.
+        active: Option<Arc<str>>,
         /// Its epoch, as in [`Why::Active`].
         epoch: Option<u64>,
     },
@@ -371,6 +371,8 @@ pub enum Changing {
     Ramp(EndpointId),
     /// The override of an endpoint.
     Override(EndpointId),
+    /// The active endpoint of an exclusive name may become known.
+    Lease,
 }
 
 impl Change {

@@ -17,7 +17,9 @@ pub(super) fn write(text: &mut Exposition, snapshot: &Snapshot) {
         }
     }
     let mut samples = text.family(&family::LEASE_ACTIVE);
-    all().for_each(|(zone, lease)| samples.sample(&[zone, &lease.name, &lease.endpoint], 1));
+    for (zone, lease) in all().filter(|(_, lease)| !lease.endpoint.is_empty()) {
+        samples.sample(&[zone, &lease.name, &lease.endpoint], 1);
+    }
     let mut samples = text.family(&family::LEASE_HOLDER);
     all().for_each(|(zone, lease)| samples.sample(&[zone, &lease.name], u8::from(lease.is_holder)));
     let mut samples = text.family(&family::LEASE_STORE_UP);

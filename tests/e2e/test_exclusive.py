@@ -110,6 +110,26 @@ def test_without_nats_nobody_promotes_and_a_restart_of_everything_changes_nothin
     assert fleet.runs()[1:] == [(3, "ams1", "fra1")]
 
 
+def test_a_new_server_without_nats_does_not_guess_which_endpoint_is_active(fleet, dir):
+    fleet = fleet()
+    fleet.wait_lease(endpoint="fra1", epoch=1)
+    fleet.endpoints["fra1"].kill()
+    fleet.wait_lease(endpoint="ams1", epoch=2)
+    fleet.nats.kill()
+    fleet.nodes[1].child.end()
+    (fleet.dir / "ns2" / "state").rename(dir / "lost-state")
+    node = fleet.start(1)
+    assert node.addresses(NAME) == [], "the first member is not the active one, and a client must not get both"
+    assert node.addresses(EPOCH, "TXT") == []
+    assert node.metric("portolan_lease_active", zone="svc.example.", name="db") is None
+    assert node.metric("portolan_lease_store_up", zone="svc.example.", name="db") == 0
+    assert "not known yet" in node.command("explain", NAME).stdout
+    assert "not known yet" in node.command("status").stdout
+    assert fleet.nodes[0].addresses(NAME) == [ENDPOINTS["ams1"]]
+    fleet.nats.start()
+    wait_until(lambda: node.addresses(NAME) == [ENDPOINTS["ams1"]], 40)
+
+
 def test_without_a_quorum_of_nats_a_command_promises_no_promotion(fleet):
     fleet = fleet(nats_servers=3)
     fleet.wait_lease(endpoint="fra1", epoch=1, bound=60)

@@ -13,6 +13,10 @@ impl Renderer<'_> {
             Note::NothingForClient => {
                 "nothing with a record of this type is for this client: the answer is empty".to_owned()
             }
+            Note::ActiveHasNone if self.block == Some(PromotionBlock::ActiveUnknown) => {
+                "which endpoint is active is not known yet, as the store of leases was not reached: the answer is empty"
+                    .to_owned()
+            }
             Note::ActiveHasNone => {
                 "the active endpoint has no such record for this client: the answer is empty".to_owned()
             }
@@ -116,6 +120,7 @@ impl Renderer<'_> {
             Changing::Pool(pool) => format!("pool \"{}\" may choose other members", self.pool(pool)),
             Changing::Ramp(endpoint) => format!("the weight of \"{}\" grows", name(endpoint)),
             Changing::Override(endpoint) => format!("the override of \"{}\" ends", name(endpoint)),
+            Changing::Lease => return "which endpoint is active may become known at any time".to_owned(),
         };
         format!("{what} in {:.1} s", in_tenths as f64 / 10.0)
     }
@@ -124,6 +129,7 @@ impl Renderer<'_> {
 /// Why nobody is promoted, as the end of a sentence.
 fn promotion_block(block: PromotionBlock) -> String {
     match block {
+        PromotionBlock::ActiveUnknown => "; which endpoint is active is not known yet".to_owned(),
         PromotionBlock::NoStore => {
             "; nobody can be promoted: the store of leases is away or can't be written".to_owned()
         }

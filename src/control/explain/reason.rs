@@ -51,12 +51,15 @@ impl Renderer<'_> {
                 format!("outside the fence \"{fence}\", which leaves this client {}", self.some_of(inside))
             }
             Why::Active(Some(epoch)) => format!("active by the lease, epoch {epoch}"),
-            Why::Active(None) => "the first member: no lease is known here yet".to_owned(),
-            Why::NotActive { active, epoch: Some(epoch) } => {
+            Why::Active(None) => "the first member: there is no lease yet".to_owned(),
+            Why::NotActive { active: None, epoch: _ } => {
+                "not active: which endpoint is active is not known here yet".to_owned()
+            }
+            Why::NotActive { active: Some(active), epoch: Some(epoch) } => {
                 format!("not active: the lease names \"{}\", epoch {epoch}", escaped(active))
             }
-            Why::NotActive { active, epoch: None } => {
-                format!("not active: no lease is known here yet, so \"{}\" is, the first member", escaped(active))
+            Why::NotActive { active: Some(active), epoch: None } => {
+                format!("not active: there is no lease yet, so \"{}\" is, the first member", escaped(active))
             }
             Why::OutOfService(out) => self.out_of_service(endpoint, out),
             Why::OutOfServiceButGiven(out) => {

@@ -49,7 +49,12 @@ async fn served(state: &ApiState, name: &SteeredName, active: &ActiveEndpoint) -
     let looking = async {
         loop {
             let snapshot = state.snapshots.load_full();
-            if snapshot.view.leases.get(&name.owner).is_some_and(|lease| lease.active.epoch >= active.epoch) {
+            if snapshot
+                .view
+                .leases
+                .get(&name.owner)
+                .is_some_and(|lease| lease.active.as_ref().is_some_and(|now| now.epoch >= active.epoch))
+            {
                 return snapshot;
             }
             tokio::time::sleep(LOOK_EVERY).await;
@@ -70,7 +75,8 @@ fn report(
         MemberRef::Pool(pool) => before.model.pool(pool).name.clone(),
         MemberRef::Endpoint(_) => String::new(),
     };
-    let from = active_member(&before.model, policy, &before.view).map_or(String::new(), |of| of.endpoint.to_string());
+    let from = active_member(&before.model, policy, &before.view).and_then(|of| of.endpoint);
+    let from = from.as_deref().unwrap_or_default().to_owned();
     let to = active.endpoint.to_string();
     let (handed_back, stays) = match from == to {
         true => (Vec::new(), vec![PoolStay { pool, member: to }]),

@@ -69,7 +69,7 @@ function leaseOf({ zone, name }) {
   if (!lease) return "";
   const holder = lease.holder ? `held by ${lease.holder}` : "holder unknown";
   const epoch = lease.epoch === undefined ? "" : `, epoch ${lease.epoch}`;
-  return `exclusive: ${lease.endpoint}${epoch}, ${holder}${lease.promoting ? `, promoting ${lease.promoting}` : ""}`;
+  return `exclusive: ${lease.endpoint || "not known yet"}${epoch}, ${holder}${lease.promoting ? `, promoting ${lease.promoting}` : ""}`;
 }
 
 function nameRow({ name, row, isFirst, isOnly, lease }) {

@@ -65,11 +65,14 @@ impl HeldName {
         }
     }
 
-    /// The lease, for the views of the steering task; `None` if none was ever known.
+    /// The lease, for the views of the steering task; `None`: the name has none yet, and its first member is active.
     pub(super) fn view(&self, now: Moment) -> Option<LeaseView> {
+        if self.machine.is_free() {
+            return None;
+        }
         let lease = self.machine.lease().filter(|_| !self.machine.is_stalled(now));
         Some(LeaseView {
-            active: self.machine.active()?.clone(),
+            active: self.machine.active().cloned(),
             holder: lease.map(|lease| lease.holder.clone()),
             is_holder: self.machine.is_holder(now),
             promoting: lease.and_then(|lease| Some(lease.promoting.as_ref()?.endpoint.clone())),

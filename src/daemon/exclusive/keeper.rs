@@ -305,7 +305,7 @@ impl Keeper {
     }
 
     fn pass_on(&mut self) {
-        let actives = || self.views.iter().map(|(name, lease)| (name, &lease.active));
+        let actives = || self.views.iter().filter_map(|(name, lease)| Some((name, lease.active.as_ref()?)));
         let is_saved = actives().all(|(name, active)| self.saved.get(name) == Some(active));
         if !is_saved {
             // What is no exclusive name now may be one again after the next reload.

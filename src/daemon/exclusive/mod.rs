@@ -63,8 +63,12 @@ pub(crate) struct NodeParts<'a> {
 
 /// The leases as the state directory has them.
 pub(crate) fn restored_leases(restored: &HashMap<Name, ActiveEndpoint>) -> Leases {
-    let view =
-        |active: &ActiveEndpoint| LeaseView { active: active.clone(), holder: None, is_holder: false, promoting: None };
+    let view = |active: &ActiveEndpoint| LeaseView {
+        active: Some(active.clone()),
+        holder: None,
+        is_holder: false,
+        promoting: None,
+    };
     Arc::new(restored.iter().map(|(name, active)| (name.clone(), view(active))).collect())
 }
 
@@ -108,7 +112,10 @@ impl ExclusiveNames {
         let is_known =
             |leases: &Leases| names.iter().all(|name| leases.get(*name).is_some_and(|lease| lease.holder.is_some()));
         if tokio::time::timeout(KNOWN_WITHIN, self.leases.wait_for(is_known)).await.is_err() {
-            tracing::warn!("the store of leases is not reached yet: exclusive names are answered as before");
+            tracing::warn!(
+                "the store of leases is not reached yet: exclusive names are answered as before, those without a \
+                 lease have no answer"
+            );
         }
     }
 }

@@ -51,8 +51,9 @@ impl ZoneTable {
         new: &HashMap<Name, LeaseView>,
     ) -> bool {
         self.epochs.iter().any(|EpochSlot { owner, .. }| {
-            let text_of = |lease: &LeaseView| (lease.active.epoch, lease.active.endpoint.clone());
-            old.get(owner).map(text_of) != new.get(owner).map(text_of)
+            let text_of =
+                |lease: &LeaseView| Some((lease.active.as_ref()?.epoch, lease.active.as_ref()?.endpoint.clone()));
+            old.get(owner).and_then(text_of) != new.get(owner).and_then(text_of)
         })
     }
 
@@ -60,7 +61,7 @@ impl ZoneTable {
     pub(in crate::snapshot) fn write_epochs(&mut self, leases: &HashMap<Name, LeaseView>) {
         let ZoneTable { epochs, nodes, rrsets, bytes, .. } = self;
         for EpochSlot { owner, node, rrset, start } in epochs.iter() {
-            let active = leases.get(owner).map(|lease| &lease.active);
+            let active = leases.get(owner).and_then(|lease| lease.active.as_ref());
             let stored = &mut rrsets[*rrset as usize];
             let record = active.map(|active| record(active, stored.ttl)).unwrap_or_default();
             nodes[*node as usize].rrsets = u16::from(!record.is_empty());

@@ -21,6 +21,8 @@ pub struct LeaseMachine {
     settings: LeaseSettings,
     /// What is served: the highest epoch that this server knows.
     active: Option<ActiveEndpoint>,
+    /// The store was read and had no lease: until there is one, the first member is active everywhere.
+    was_free: bool,
     members: MemberMemory,
     /// `Some` while the watch is live.
     store: Option<KnownRevision>,
@@ -108,6 +110,7 @@ impl LeaseMachine {
         LeaseMachine {
             settings,
             active: restored,
+            was_free: false,
             members: MemberMemory::default(),
             store: None,
             tenure: None,
@@ -124,7 +127,12 @@ impl LeaseMachine {
         }
     }
 
-    /// The endpoint to answer with; `None`: no lease was ever known, so the first member listed.
+    /// Whether nobody has promoted an endpoint of the name yet, so that the first member listed is active.
+    pub fn is_free(&self) -> bool {
+        self.active.is_none() && self.was_free
+    }
+
+    /// The endpoint to answer with; `None`: no lease is known.
     pub fn active(&self) -> Option<&ActiveEndpoint> {
         self.active.as_ref()
     }
@@ -345,7 +353,7 @@ impl LeaseMachine {
             StoredLease::Unreadable(UnreadableLease(why)) => {
                 self.actions.push_back(LeaseAction::Report(LeaseEvent::Unreadable(why.clone())));
             }
-            StoredLease::Nothing => {}
+            StoredLease::Nothing => self.was_free = true,
         }
         self.store = Some(KnownRevision { number, content, since: now });
     }
