@@ -38,7 +38,45 @@ const RAMPS_EVERY: Duration = Duration::from_secs(1);
 #[serde(deny_unknown_fields)]
 pub(crate) struct StandingsFile {
     version: u32,
-    standings: Vec<NamedStanding>,
+    standings: Vec<StandingRow>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StandingRow {
+    zone: String,
+    name: String,
+    #[serde(rename = "type")]
+    rtype: String,
+    class: String,
+    pool: String,
+    members: Vec<String>,
+    /// The members that wait for their `failback`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    waiting: Vec<WaitingRow>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WaitingRow {
+    member: String,
+    /// Since when it is up again, Unix seconds.
+    since: f64,
+}
+
+impl StandingRow {
+    fn of(standing: &NamedStanding, now: Now) -> StandingRow {
+        let NamedStanding { zone, name, rtype, class, pool, members, waiting } = standing.clone();
+        let row = |(member, since)| WaitingRow { member, since: now.unix_of(since) };
+        let waiting = waiting.into_iter().map(row).collect();
+        StandingRow { zone, name, rtype, class, pool, members, waiting }
+    }
+
+    fn standing(self, now: Now) -> NamedStanding {
+        let StandingRow { zone, name, rtype, class, pool, members, waiting } = self;
+        let waiting = waiting.into_iter().filter_map(|row| Some((row.member, now.moment_of(row.since)?))).collect();
+        NamedStanding { zone, name, rtype, class, pool, members, waiting }
+    }
 }
 
 /// The content of `ramps.json`.
@@ -76,7 +114,8 @@ impl SteeringFiles {
     /// Reads both. Choices that can't be read are an error: traffic would return to where an operator removed it from.
     /// Ramps that can't be read are reported in `warnings`. Times in the future are left out: the clock was set.
     pub(crate) fn load(state: &StateDir, now: Now, warnings: &mut Vec<Problem>) -> Result<SteeringFiles, StartError> {
-        let standings = state.load_or_refuse(&STANDINGS)?.map_or(Vec::new(), |file| file.standings);
+        let rows = state.load_or_refuse(&STANDINGS)?.map_or(Vec::new(), |file| file.standings);
+        let standings = rows.into_iter().map(|row| row.standing(now)).collect();
         let loss = "every endpoint gets its full weight at once";
         let rows = state.load_or_set_aside(&RAMPS, loss, warnings).map_or(Vec::new(), |file| file.ramps);
         let recovery = |RampRow { zone, endpoint, rtype, monitor, since }| {
@@ -115,7 +154,7 @@ impl SteeringFiles {
             return None;
         }
         self.retained.standings = standings;
-        Some(state.put(&STANDINGS, &self.standings_file()))
+        Some(state.put(&STANDINGS, &self.standings_file(Now::read())))
     }
 
     fn follow_ramps(&mut self, served: &Snapshot, state: &StateDir) {
@@ -132,8 +171,9 @@ impl SteeringFiles {
         }
     }
 
-    fn standings_file(&self) -> StandingsFile {
-        StandingsFile { version: STANDINGS.info.version, standings: self.retained.standings.clone() }
+    fn standings_file(&self, now: Now) -> StandingsFile {
+        let rows = self.retained.standings.iter().map(|standing| StandingRow::of(standing, now)).collect();
+        StandingsFile { version: STANDINGS.info.version, standings: rows }
     }
 
     fn ramps_file(&self, now: Now) -> RampsFile {
@@ -175,6 +215,7 @@ mod tests {
             class: "any".into(),
             pool: "web".into(),
             members: vec!["ams1".into()],
+            waiting: vec![("fra1".into(), NOW.moment - Duration::from_secs(40))],
         }
     }
 
@@ -191,14 +232,16 @@ mod tests {
         let recoveries = vec![recovered("fra1", 30), recovered("fra2", 0)];
         let retained = SteeringState { standings: vec![standing()], recoveries, ..SteeringState::default() };
         let files = SteeringFiles { retained, ramps_checked_at: None };
-        drop(state.put(&STANDINGS, &files.standings_file()));
+        drop(state.put(&STANDINGS, &files.standings_file(NOW)));
         drop(state.put(&RAMPS, &files.ramps_file(NOW)));
         state.close().await.unwrap();
         // A process of its own, whose clock began elsewhere, twenty seconds later.
         let later = Now { moment: NOW.moment + Duration::from_secs(500), unix: NOW.unix + 20.0 };
         let (again, warnings) = loaded(dir.path(), later);
         let again = again.unwrap();
-        assert_eq!((&again.retained().standings, warnings), (&vec![standing()], vec![]));
+        let waiting = vec![("fra1".into(), later.moment - Duration::from_secs(60))];
+        let expected = NamedStanding { waiting, ..standing() };
+        assert_eq!((&again.retained().standings, warnings), (&vec![expected], vec![]));
         let ages = again.retained().recoveries.iter();
         let ages = ages.map(|of| (of.endpoint.as_str(), later.moment.since(of.since).as_secs()));
         assert_eq!(ages.collect::<Vec<_>>(), [("fra1", 50), ("fra2", 20)]);

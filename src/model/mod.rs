@@ -7,6 +7,7 @@ pub mod country;
 pub mod cycle;
 mod digested;
 pub mod discovery;
+pub mod draws;
 pub mod evidence;
 pub mod facts;
 pub mod glob;
@@ -42,6 +43,7 @@ pub use discovery::{
     HttpSource, KubernetesAccess, KubernetesSource, MAX_INSTANCES, Mapping, Mappings, SourceSpec, Stated,
     StatedByEndpoint, renamed_sources,
 };
+pub use draws::{Draws, MAX_COMBINATIONS};
 pub use evidence::{Evidence, EvidenceBook, EvidenceSource};
 pub use facts::{Database, Facts, FileStamp, Point};
 pub use health::Health;

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{EndpointId, Facet, Model, OnEmpty, PolicyId};
+use crate::model::{EndpointId, Facet, MAX_ENDPOINTS, Model, OnEmpty, PolicyId};
 use crate::snapshot::Snapshot;
 use crate::snapshot::remap::{Map, Names, PolicySet, endpoints_by_name};
 use crate::steering::{AnswerSource, Decision, Distribution, PathStep, Share, Tier};
@@ -131,14 +131,21 @@ pub(crate) fn in_ids(answers: &[NamedAnswer], model: &Model) -> Map<(PolicyId, F
 }
 
 fn distribution(answer: &NamedAnswer, apex: &Name, endpoints: &Map<(&Name, &str), EndpointId>) -> Option<Distribution> {
-    let mut seen: HashSet<EndpointId> = HashSet::new();
-    let mut share = |share: &NamedShare| {
+    let share = |share: &NamedShare, better: &HashSet<EndpointId>| {
         let known = share.endpoints.iter().filter_map(|name| endpoints.get(&(apex, name.as_str())).copied());
-        let known: Vec<EndpointId> = known.filter(|id| seen.insert(*id)).collect();
+        let mut seen: HashSet<EndpointId> = HashSet::new();
+        let known: Vec<EndpointId> = known.filter(|id| !better.contains(id) && seen.insert(*id)).collect();
         let is_sound = !known.is_empty() && share.weight.is_finite() && share.weight > 0.0;
         Some(Share { endpoints: known, weight: share.weight, path: share.path()? }).filter(|_| is_sound)
     };
-    let tiers = answer.tiers.iter().map(|tier| Tier { shares: tier.iter().filter_map(&mut share).collect() });
-    let tiers: Vec<Tier> = tiers.filter(|tier| !tier.shares.is_empty()).collect();
+    let mut tiers: Vec<Tier> = Vec::new();
+    let mut better: HashSet<EndpointId> = HashSet::new();
+    for tier in &answer.tiers {
+        let shares: Vec<Share> = tier.iter().filter_map(|of| share(of, &better)).take(MAX_ENDPOINTS).collect();
+        better.extend(shares.iter().flat_map(|share| &share.endpoints));
+        if !shares.is_empty() {
+            tiers.push(Tier { shares });
+        }
+    }
     (!tiers.is_empty()).then_some(Distribution { tiers, draws: 1, limit: 1, blanks: Vec::new() })
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::{Facet, MemberRef, Model, Moment, PolicyId, PoolId, SteeredName, Zone};
 use crate::snapshot::remap::{ANY, PolicySet};
 use crate::snapshot::{NamedAnswer, NamedRecovery, Snapshot};
-use crate::steering::{Challenger, Decision, Standing};
+use crate::steering::{Challenger, Decision, Standing, Waiting};
 
 /// What outlives a restart of the server. It is made from a [`Snapshot`] or read from the state directory, and
 /// [`Publisher::begin`](super::Publisher::begin) restores it.
@@ -21,7 +21,7 @@ pub struct SteeringState {
     pub recoveries: Vec<NamedRecovery>,
 }
 
-/// One choice that resists change, of one name, facet and class of clients, without its challenger.
+/// One choice that resists change, of one name, facet and class of clients.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct NamedStanding {
     /// The zone, with its final dot.
@@ -37,9 +37,12 @@ pub struct NamedStanding {
     pub pool: String,
     /// The members that were chosen, at least one.
     pub members: Vec<String>,
+    /// The members that will be chosen once they have been up for the time of `failback`, and since when they are up.
+    #[serde(skip)]
+    pub waiting: Vec<(String, Moment)>,
 }
 
-/// A choice with its challenger. The challenger outlives a reload only: after a restart its time begins again.
+/// A choice with its challenger. That of a band outlives a reload only: after a restart its time begins again.
 pub(crate) struct NamedChoice {
     pub(crate) standing: NamedStanding,
     challenger: Option<NamedChallenger>,
@@ -70,7 +73,10 @@ impl NamedChoice {
             let remapped = listed(members);
             (remapped.len() == members.len()).then_some(Challenger { members: remapped, since: *since, due: *due })
         });
-        Some(Standing { pool, incumbents, challenger })
+        let member = |name: &str| model.pool(pool).members.iter().find(|member| name == model.member_name(member.to));
+        let waiting = self.standing.waiting.iter();
+        let waiting = waiting.filter_map(|(name, since)| Some(Waiting { member: member(name)?.to, since: *since }));
+        Some(Standing { pool, incumbents, challenger, waiting: waiting.collect() })
     }
 }
 
@@ -93,6 +99,15 @@ impl Snapshot {
             let Challenger { members, since, due } = challenger;
             NamedChallenger { members: names(members), since: *since, due: *due }
         };
+        let waiting = |standing: &Standing| -> Vec<(String, Moment)> {
+            let next = standing.challenger.iter().filter(|challenger| challenger.due.is_some());
+            let next = next.flat_map(|next| next.members.iter().map(|member| (*member, next.since)));
+            let all = next.chain(standing.waiting.iter().map(|waiting| (waiting.member, waiting.since)));
+            match self.model.pool(standing.pool).steering.has_failback() {
+                true => all.map(|(member, since)| (self.model.member_name(member).to_owned(), since)).collect(),
+                false => Vec::new(),
+            }
+        };
         let is_wanted = |policy: PolicyId| wanted.has(policy) && self.resisting.has(policy);
         self.each_named_cell(is_wanted, |zone, name, facet, class, decision| {
             choices.extend(decision.standings.iter().map(|standing| NamedChoice {
@@ -103,6 +118,7 @@ impl Snapshot {
                     class: class.to_owned(),
                     pool: self.model.pool(standing.pool).name.clone(),
                     members: names(&standing.incumbents),
+                    waiting: waiting(standing),
                 },
                 challenger: standing.challenger.as_ref().map(challenger),
             }));

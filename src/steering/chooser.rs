@@ -4,7 +4,7 @@
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
-use crate::model::{EndpointId, MemberRef, Moment, Pool, PoolId};
+use crate::model::{Draws, EndpointId, MemberRef, Moment, Pool, PoolId};
 use crate::steering::growth::{Growths, RampEffects, growths};
 use crate::steering::sieve::Sieved;
 use crate::steering::{Reason, Scene, Standing, Tier, Why};
@@ -44,6 +44,7 @@ pub(super) struct Chooser<'a> {
     /// Pools that are down with their reason noted.
     pub(super) explained: HashSet<PoolId>,
     pub(super) known_tiers: HashMap<PoolId, Rc<Vec<Tier>>>,
+    pub(super) draws: Draws,
     pub(super) standings: Vec<Standing>,
     pub(super) dues: Vec<(Moment, PoolId)>,
     pub(super) ranks: Vec<Reason>,
@@ -71,6 +72,7 @@ impl<'a> Chooser<'a> {
             known_up: HashMap::new(),
             explained: HashSet::new(),
             known_tiers: HashMap::new(),
+            draws: Draws::default(),
             standings: Vec::new(),
             dues: Vec::new(),
             ranks: Vec::new(),

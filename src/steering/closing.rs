@@ -28,30 +28,27 @@ pub(super) fn pick_and_limit(scene: &Scene, distribution: &Distribution) -> Pick
     for (at, tier) in distribution.tiers.iter().enumerate() {
         let full = at > 0 && ((distribution.draws == 1 && records > 0) || records >= distribution.limit);
         let total = tier.shares.iter().map(|share| share.weight).sum();
-        // Blanks are drawn too: the net may decide between them and the only share that has a record.
-        let mut drawn: Vec<&Share> = Vec::with_capacity(tier.shares.len());
-        for share in &tier.shares {
-            let blank_of =
-                |endpoint: &EndpointId| distribution.blanks.contains(endpoint).then(|| blank(scene, *endpoint));
-            let barred = if alias_only {
+        let blank_of = |endpoint: EndpointId| distribution.blanks.contains(&endpoint).then(|| blank(scene, endpoint));
+        let barred = |first: EndpointId| {
+            if alias_only {
                 Some(Undrawn::AfterAlias)
             } else if full {
                 Some(Undrawn::TiersFull)
-            } else if at > 0 && scene.is_alias(share.endpoints[0]) {
-                Some(Undrawn::AliasAfterAddresses)
             } else {
-                None
+                (at > 0 && scene.is_alias(first)).then_some(Undrawn::AliasAfterAddresses)
+            }
+        };
+        // Blanks are drawn too: the net may decide between them and the only share that has a record.
+        let is_drawn = |share: &&Share| {
+            barred(share.endpoints[0]).is_none() || share.endpoints.iter().all(|endpoint| blank_of(*endpoint).is_some())
+        };
+        let drawn: Vec<&Share> = tier.shares.iter().filter(is_drawn).collect();
+        for (endpoint, weight) in tier.weights() {
+            let (why, reasons) = match blank_of(endpoint).or_else(|| barred(endpoint)) {
+                Some(because) => (Why::NotDrawn { tier: at + 1, because }, &mut pick.dropped),
+                None => (Why::Drawn { tier: at + 1, weight, total }, &mut pick.passed),
             };
-            if barred.is_none() || share.endpoints.iter().all(|endpoint| blank_of(endpoint).is_some()) {
-                drawn.push(share);
-            }
-            for endpoint in &share.endpoints {
-                let (why, reasons) = match blank_of(endpoint).or(barred) {
-                    Some(because) => (Why::NotDrawn { tier: at + 1, because }, &mut pick.dropped),
-                    None => (Why::Drawn { tier: at + 1, weight: share.weight, total }, &mut pick.passed),
-                };
-                reasons.push(Reason::new(*endpoint, why));
-            }
+            reasons.push(Reason::new(endpoint, why));
         }
         by_net |= affinity::divides(&drawn);
         let is_address = |endpoint: &EndpointId| !scene.is_alias(*endpoint) && !distribution.blanks.contains(endpoint);

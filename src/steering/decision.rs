@@ -65,6 +65,17 @@ pub struct Standing {
     pub incumbents: Vec<MemberRef>,
     /// The members that would be chosen if nothing resisted.
     pub challenger: Option<Challenger>,
+    /// Further members of a failover pool that come before the incumbent and are up, in listed order.
+    pub waiting: Vec<Waiting>,
+}
+
+/// A member that is up, and waits to be chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Waiting {
+    /// Which one.
+    pub member: MemberRef,
+    /// Since when it has been up, as far as the decisions have seen.
+    pub since: Moment,
 }
 
 /// Members that would take the place of the incumbents.
@@ -72,8 +83,8 @@ pub struct Standing {
 pub struct Challenger {
     /// The members, in listed order.
     pub members: Vec<MemberRef>,
-    /// Since when they would be chosen, without a break. Of a failover pool: since when the member that waits has been
-    /// up; its time goes on when another one before it in the list comes up.
+    /// Since when they would be chosen, without a break. Of a failover pool with a time: since when the member that is
+    /// next has been up.
     pub since: Moment,
     /// When they will be chosen: the decision has to be made again then. `None`: only when an incumbent is down.
     pub due: Option<Moment>,
@@ -90,9 +101,10 @@ pub enum AnswerSource {
     Nodata,
 }
 
-/// How endpoints are drawn: from the first tier, by weight and without replacement; from the next tier only when the
-/// tier before is used up and draws are left. An alias is alone in a reply: as the first draw it ends the reply, as a
-/// later one it is skipped. An SRV reply that can have all of them has all, in this order: nothing is drawn.
+/// How endpoints are drawn: shares of the first tier, by weight and without replacement; from the next tier only when
+/// the tier before is used up and draws are left. A share of which the reply has all records is passed over. An alias
+/// is alone in a reply: as the first draw it ends the reply, as a later one it is skipped. An SRV reply that can have
+/// all of them has all, in this order: nothing is drawn.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Distribution {
     /// Best first; no endpoint is in two tiers; no tier is empty.
@@ -129,15 +141,15 @@ impl Distribution {
 /// Shares of one rank, among which weights decide.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Tier {
-    /// In listed order.
+    /// In listed order, each set of endpoints once. An endpoint may be in several: alone, and in groups.
     pub shares: Vec<Share>,
 }
 
 /// What one draw gives.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Share {
-    /// One endpoint. Several, none of them an alias, for a pool that steers `all`: they are in one reply, rotated by
-    /// chance.
+    /// One endpoint. Several, each once and none of them an alias, for a pool that steers `all`: they are in one reply,
+    /// rotated by chance.
     pub endpoints: Vec<EndpointId>,
     /// Its weight relative to the other shares of the tier; over 0, finite.
     pub weight: f64,

@@ -28,6 +28,7 @@ mod kinds;
 mod mixed;
 mod on_empty;
 mod operator;
+mod overlap;
 mod pool;
 pub mod preference;
 mod probability;
@@ -46,6 +47,8 @@ pub mod why;
 mod test_cases;
 #[cfg(test)]
 mod test_cases_client;
+#[cfg(test)]
+mod test_cases_double;
 #[cfg(test)]
 mod test_cases_empty;
 #[cfg(test)]
@@ -69,7 +72,7 @@ mod test_world;
 
 pub use decision::{
     AnswerSource, Challenger, Decision, Distribution, Memory, NameKind, PathStep, Reason, Share, Stage, StageName,
-    Standing, Tier,
+    Standing, Tier, Waiting,
 };
 pub use exclusive::{ActiveMember, PromotionBlock, active_member, after_promotions, promotion_block};
 pub use interest::{Interest, interest};
@@ -384,11 +387,5 @@ impl Stage {
 impl Reason {
     fn new(endpoint: EndpointId, why: Why) -> Reason {
         Reason { endpoint, why }
-    }
-}
-
-impl Tier {
-    fn endpoints(&self) -> impl Iterator<Item = EndpointId> {
-        self.shares.iter().flat_map(|share| share.endpoints.iter().copied())
     }
 }

@@ -5,7 +5,10 @@
 //! after an exponential time of rate `weight`; the order of ringing is the order of the draws. A share that rings at
 //! time t is given if few enough records were drawn before t, and the others ring before t independently of each other.
 
+use std::collections::HashMap;
+
 use crate::model::EndpointId;
+use crate::steering::overlap::{self, Overlapping};
 use crate::steering::{Distribution, Share};
 
 impl Distribution {
@@ -14,34 +17,29 @@ impl Distribution {
     /// As everywhere in steering, `draws` is 1 or as many as `limit`.
     pub fn probabilities(&self, is_alias: impl Fn(EndpointId) -> bool) -> Vec<(EndpointId, f64)> {
         let is_alone = |share: &&Share| share.endpoints.iter().all(|endpoint| is_alias(*endpoint));
-        let is_blank = |share: &&Share| share.endpoints.iter().all(|endpoint| self.blanks.contains(endpoint));
-        let first = self.tiers.first().map_or(&[][..], |tier| &tier.shares);
-        let total: f64 = first.iter().map(|share| share.weight).sum();
-        let alone: f64 = first.iter().filter(is_alone).map(|share| share.weight).sum();
-        // The first draw decides the kind of reply; given that it is addresses, the draws are those without the
-        // aliases.
-        let addresses = (1.0 - alone / total).max(0.0);
-
+        if self.draws == 1 {
+            return self.of_one_draw(is_alone, |records| (self.limit as f64 / records as f64).min(1.0));
+        }
         let mut odds = Vec::new();
         let mut room = self.limit;
+        let addresses = self.chance_of_addresses(is_alone);
         for (at, tier) in self.tiers.iter().enumerate() {
-            let races = |share: &&Share| !is_alone(share) && !is_blank(share);
-            let racers: Vec<Racer> =
-                tier.shares.iter().filter(races).map(|share| Racer::of(share, &self.blanks)).collect();
-            let mut given = given(&racers, self.draws, room).into_iter();
-            for share in &tier.shares {
-                let each = match (is_alone(&share), at) {
-                    (false, _) if is_blank(&share) => 0.0,
-                    (true, 0) => share.weight / total,
+            let races = |share: &&Share| !is_alone(share) && !self.is_blank(share);
+            let racing: Vec<&Share> = tier.shares.iter().filter(races).collect();
+            let total: f64 = tier.shares.iter().map(|share| share.weight).sum();
+            let (given, drawn) = match tier.repeats() {
+                true => self.given_of_some(&racing, room),
+                false => self.given_of_each(&racing, room),
+            };
+            for (endpoint, weight) in tier.weights() {
+                let odd = match (is_alias(endpoint), at) {
+                    (true, 0) => weight / total,
                     (true, _) => 0.0,
-                    (false, _) => addresses * given.next().unwrap_or(0.0),
+                    (false, _) => addresses * given.get(&endpoint).copied().unwrap_or(0.0),
                 };
-                // A blank in a group gives nothing; the others of the group are given in its place.
-                let of = |endpoint: &EndpointId| if self.blanks.contains(endpoint) { 0.0 } else { each };
-                odds.extend(share.endpoints.iter().map(|endpoint| (*endpoint, of(endpoint))));
+                odds.push((endpoint, if self.blanks.contains(&endpoint) { 0.0 } else { odd }));
             }
-            let drawn: usize = racers.iter().map(|racer| racer.records).sum();
-            room = if self.draws == 1 && drawn > 0 { 0 } else { room.saturating_sub(drawn) };
+            room = room.saturating_sub(drawn);
         }
         odds
     }
@@ -50,22 +48,90 @@ impl Distribution {
     /// client goes to one of those it is given. They add up to 1. Conditions are those of
     /// [`Distribution::probabilities`].
     pub fn parts(&self, is_alias: impl Fn(EndpointId) -> bool) -> Vec<(EndpointId, f64)> {
-        let mut parts = self.probabilities(&is_alias);
         if self.draws == 1 {
-            let shares = self.tiers.iter().flat_map(|tier| &tier.shares);
-            let records = shares.flat_map(|share| {
-                let given = Racer::of(share, &self.blanks).records.min(self.limit).max(1);
-                std::iter::repeat_n(given, share.endpoints.len())
-            });
-            parts.iter_mut().zip(records).for_each(|((_, part), records)| *part /= records as f64);
-            return parts;
+            let is_alone = |share: &&Share| share.endpoints.iter().all(|endpoint| is_alias(*endpoint));
+            return self.of_one_draw(is_alone, |records| 1.0 / records as f64);
         }
+        let mut parts = self.probabilities(&is_alias);
         // However the draws fall, all replies of addresses have the same number of records; one with an alias has one.
         let sum = |alias: bool| parts.iter().filter(|(e, _)| is_alias(*e) == alias).map(|(_, odd)| odd).sum::<f64>();
         let (alone, records) = (sum(true), sum(false));
         let addresses = parts.iter_mut().filter(|(endpoint, odd)| *odd > 0.0 && !is_alias(*endpoint));
         addresses.for_each(|(_, part)| *part *= (1.0 - alone) / records);
         parts
+    }
+
+    /// The probability that the first draw is no alias. It decides the kind of reply; given that it is addresses, the
+    /// draws are those without the aliases.
+    fn chance_of_addresses(&self, is_alone: impl Fn(&&Share) -> bool) -> f64 {
+        let first = self.tiers.first().map_or(&[][..], |tier| &tier.shares);
+        let total: f64 = first.iter().map(|share| share.weight).sum();
+        let alone: f64 = first.iter().filter(is_alone).map(|share| share.weight).sum();
+        (1.0 - alone / total).max(0.0)
+    }
+
+    fn is_blank(&self, share: &Share) -> bool {
+        share.endpoints.iter().all(|endpoint| self.blanks.contains(endpoint))
+    }
+
+    /// How many records a share can give. A blank in a group gives nothing; the others are given in its place.
+    fn records(&self, share: &Share) -> usize {
+        share.endpoints.iter().filter(|endpoint| !self.blanks.contains(endpoint)).count()
+    }
+
+    /// For each endpoint, in tier order, the sum over the shares that the only draw can be: the probability of the
+    /// share, times `of` the number of its records.
+    fn of_one_draw(&self, is_alone: impl Fn(&&Share) -> bool, of: impl Fn(usize) -> f64) -> Vec<(EndpointId, f64)> {
+        let mut odds = Vec::new();
+        // What the draws have not given yet. Blanks are passed over.
+        let mut addresses = self.chance_of_addresses(&is_alone);
+        for (at, tier) in self.tiers.iter().enumerate() {
+            let races = |share: &&Share| !is_alone(share) && !self.is_blank(share);
+            let total: f64 = tier.shares.iter().map(|share| share.weight).sum();
+            let racing: f64 = tier.shares.iter().filter(races).map(|share| share.weight).sum();
+            let first = odds.len();
+            odds.extend(tier.endpoints().map(|endpoint| (endpoint, 0.0)));
+            let places: HashMap<EndpointId, usize> =
+                odds.iter().enumerate().skip(first).map(|(place, (endpoint, _))| (*endpoint, place)).collect();
+            for share in &tier.shares {
+                let chance = match (is_alone(&share), at) {
+                    (true, 0) => share.weight / total,
+                    (true, _) => 0.0,
+                    (false, _) if self.is_blank(share) => 0.0,
+                    (false, _) => addresses * share.weight / racing * of(self.records(share)),
+                };
+                for endpoint in share.endpoints.iter().filter(|endpoint| !self.blanks.contains(endpoint)) {
+                    odds[places[endpoint]].1 += chance;
+                }
+            }
+            addresses = if racing > 0.0 { 0.0 } else { addresses };
+        }
+        odds
+    }
+
+    /// The probability of each record of shares that have none in common, and how many records there are.
+    fn given_of_each(&self, racing: &[&Share], room: usize) -> (HashMap<EndpointId, f64>, usize) {
+        let racers: Vec<Racer> =
+            racing.iter().map(|share| Racer { weight: share.weight, records: self.records(share) }).collect();
+        let odds = racing.iter().zip(given(&racers, room));
+        let of = odds.flat_map(|(share, odd)| share.endpoints.iter().map(move |endpoint| (*endpoint, odd)));
+        (of.collect(), racers.iter().map(|racer| racer.records).sum())
+    }
+
+    /// The same of shares that have records in common.
+    fn given_of_some(&self, racing: &[&Share], room: usize) -> (HashMap<EndpointId, f64>, usize) {
+        let mut numbers: HashMap<EndpointId, usize> = HashMap::new();
+        let mut number = |endpoint: &EndpointId| {
+            let next = numbers.len();
+            *numbers.entry(*endpoint).or_insert(next)
+        };
+        let overlapping = |share: &&Share| Overlapping {
+            weight: share.weight,
+            records: share.endpoints.iter().filter(|e| !self.blanks.contains(e)).map(&mut number).collect(),
+        };
+        let shares: Vec<Overlapping> = racing.iter().map(overlapping).collect();
+        let odds = overlap::given(&shares, numbers.len(), room);
+        (numbers.iter().map(|(endpoint, at)| (*endpoint, odds[*at])).collect(), numbers.len())
     }
 }
 
@@ -76,30 +142,18 @@ struct Racer {
     records: usize,
 }
 
-impl Racer {
-    fn of(share: &Share, blanks: &[EndpointId]) -> Racer {
-        let records = share.endpoints.iter().filter(|endpoint| !blanks.contains(endpoint)).count();
-        Racer { weight: share.weight, records }
-    }
-}
-
 /// For each racer of a tier, the probability that any one record of it is given while there is room for `room` more.
-fn given(racers: &[Racer], draws: usize, room: usize) -> Vec<f64> {
+fn given(racers: &[Racer], room: usize) -> Vec<f64> {
     if room == 0 {
         vec![0.0; racers.len()]
-    } else if draws == 1 || room == 1 {
-        one_draw(racers, room)
     } else if racers.iter().map(|racer| racer.records).sum::<usize>() <= room {
         vec![1.0; racers.len()]
+    } else if room == 1 {
+        let total: f64 = racers.iter().map(|racer| racer.weight).sum();
+        racers.iter().map(|racer| racer.weight / total / racer.records as f64).collect()
     } else {
         race(racers, room)
     }
-}
-
-/// As [`given`], where one draw is all there is. A group that is larger than the room is rotated evenly and cut.
-fn one_draw(racers: &[Racer], room: usize) -> Vec<f64> {
-    let total: f64 = racers.iter().map(|racer| racer.weight).sum();
-    racers.iter().map(|racer| racer.weight / total * (room as f64 / racer.records as f64).min(1.0)).collect()
 }
 
 /// PathStep in ln t. The integrand is smooth with features no narrower than 1/sqrt(room), 1/8 at `MAX_ANSWERS`: the

@@ -17,14 +17,14 @@ pub(super) fn resist(
     now: Moment,
 ) -> Standing {
     let Some(old) = old.filter(|old| old.incumbents != wanted) else {
-        return Standing { pool, incumbents: wanted, challenger: None };
+        return Standing { pool, incumbents: wanted, challenger: None, waiting: Vec::new() };
     };
     let challenger = old.challenger.as_ref().filter(|challenger| challenger.members == wanted);
     let since = challenger.map_or(now, |challenger| challenger.since.min(now));
     let due = hold_down.map(|time| since + time);
     if due.is_some_and(|due| due <= now) {
-        return Standing { pool, incumbents: wanted, challenger: None };
+        return Standing { pool, incumbents: wanted, challenger: None, waiting: Vec::new() };
     }
     let challenger = Some(Challenger { members: wanted, since, due });
-    Standing { pool, incumbents: old.incumbents.clone(), challenger }
+    Standing { pool, incumbents: old.incumbents.clone(), challenger, waiting: Vec::new() }
 }

@@ -5,6 +5,7 @@
 use std::net::IpAddr;
 
 use crate::model::{AnswerRdata, EndpointId, Facet};
+use crate::steering::tiers::one_by_one;
 use crate::steering::{Distribution, Note, Reason, Scene, Stage, StageName, Tier, Why};
 
 /// Most SRV records of a reply.
@@ -22,6 +23,10 @@ pub(super) fn is_whole(scene: &Scene, distribution: &Distribution) -> bool {
 pub(super) fn all_of(scene: &Scene, distribution: &mut Distribution) -> [Stage; 2] {
     let limit = limit(scene, distribution);
     let mut pick = Stage::new(StageName::Pick, distribution.tiers.iter().flat_map(Tier::endpoints).count(), Vec::new());
+    // A record has one weight, however many shares have its endpoint.
+    for tier in distribution.tiers.iter_mut().filter(|tier| tier.repeats()) {
+        tier.shares = one_by_one(tier);
+    }
     for (at, tier) in distribution.tiers.iter().enumerate() {
         let total: f64 = tier.shares.iter().map(|share| share.weight).sum();
         for share in &tier.shares {

@@ -54,7 +54,11 @@ impl Story {
                 let due = challenger.due.map_or("never".to_owned(), |due| due.from_first().as_secs().to_string());
                 format!(" [{} {} {due}]", names(&challenger.members), challenger.since.from_first().as_secs())
             });
-            format!("{}{}", names(&standing.incumbents), challenger.unwrap_or_default())
+            let waiting = standing.waiting.iter().map(|waiting| {
+                format!(" ({} {})", self.world.name_of(waiting.member), waiting.since.from_first().as_secs())
+            });
+            let waiting: String = waiting.collect();
+            format!("{}{}{waiting}", names(&standing.incumbents), challenger.unwrap_or_default())
         });
         assert_eq!(shown.collect::<Vec<_>>().join(", "), expected);
         self
@@ -130,17 +134,29 @@ fn after_goes_back_when_the_earlier_one_has_been_up_for_so_long_without_a_break(
         .then("both out", 0, |w| w.down("a b"), "c")
         .then("b is up", 100, |w| w.up("b"), "c")
         .then("a too, which does not put b back", 200, |w| w.up("a"), "c")
-        .stands("c [b 100 700]")
+        .stands("c [b 100 700] (a 200)")
         .then("a comes and goes", 300, |w| w.down("a"), "c")
+        .stands("c [b 100 700]")
         .then("a again", 400, |w| w.up("a"), "c")
         .then("b has been up for so long", 700, same, "b")
-        .stands("b [a 700 1300]")
-        .then("then a", 1300, same, "a")
+        .stands("b [a 400 1000]")
+        .then("then a, from when it came up", 1000, same, "a")
+        .stands("a");
+    Story::of(pool(Failover, "a b c").failback(after(600)))
+        .then("both out", 0, |w| w.down("a b"), "c")
+        .then("a is up", 100, |w| w.up("a"), "c")
+        .then("b is up: a is not put back", 200, |w| w.up("b"), "c")
+        .stands("c [a 100 700] (b 200)")
+        .then("a is out, b goes on", 300, |w| w.down("a"), "c")
+        .stands("c [b 200 800]")
+        .then("it is chosen, and the time of a begins again", 1000, |w| w.up("a"), "b")
+        .stands("b [a 1000 1600]")
+        .then("the incumbent fails: nothing waits for the first that is up", 1100, |w| w.down("b"), "a")
         .stands("a");
     Story::of(pool(Failover, "a b c").failback(after(600)))
         .then("both out", 0, |w| w.down("a b"), "c")
         .then("both come back", 100, |w| w.up("a b"), "c")
-        .stands("c [a 100 700]")
+        .stands("c [a 100 700] (b 100)")
         .then("the first of them", 700, same, "a")
         .stands("a");
 }

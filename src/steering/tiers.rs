@@ -1,11 +1,12 @@
-//! Arithmetic of tiers: several members in one tier, each endpoint once.
+//! Arithmetic of tiers: several members in one tier, each endpoint in one tier, each set of endpoints in one share.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 
 use siphasher::sip::SipHasher13;
 
 use crate::model::tree::OnceSet;
-use crate::model::{EndpointId, Pool};
+use crate::model::{EndpointId, MAX_ENDPOINTS, Pool};
 use crate::steering::chooser::Offer;
 use crate::steering::{PathStep, Scene, Share, Tier};
 
@@ -50,10 +51,16 @@ pub(super) fn each_once(endpoints: &mut Vec<EndpointId>) {
     endpoints.retain(|endpoint| seen.insert(*endpoint));
 }
 
-/// Each endpoint once: in the best tier that has it, and there in one share, which gets the weight of the others. A
-/// group goes before single shares, so that a draw of it still gives the whole group.
+/// Most shares of a tier, and most records of all of them. Judgment: a cell counts shares and records in 16 bits, and
+/// only pools that steer `all` over many overlapping pools come near.
+const MOST_SHARES: usize = MAX_ENDPOINTS;
+const MOST_RECORDS: usize = 16 * MAX_ENDPOINTS;
+
+/// Each endpoint in the best tier that has it, and there each set of endpoints in one share, which has the weight of
+/// all shares of this set. An endpoint may be in several shares: alone and in groups, each drawn with its own weight.
 pub(super) fn distinct(tiers: Vec<Tier>) -> Vec<Tier> {
-    let mut all: Vec<EndpointId> = tiers.iter().flat_map(Tier::endpoints).collect();
+    let shares = || tiers.iter().flat_map(|tier| &tier.shares);
+    let mut all: Vec<EndpointId> = shares().flat_map(|share| share.endpoints.iter().copied()).collect();
     let with_repeats = all.len();
     each_once(&mut all);
     if all.len() == with_repeats {
@@ -63,24 +70,102 @@ pub(super) fn distinct(tiers: Vec<Tier>) -> Vec<Tier> {
     let mut result = Vec::new();
     for mut tier in tiers {
         tier.shares.iter_mut().for_each(|share| share.endpoints.retain(|endpoint| !better.contains(endpoint)));
-        tier.shares.retain(|share| !share.endpoints.is_empty());
-        let mut order: Vec<usize> = (0..tier.shares.len()).collect();
-        order.sort_by_key(|at| tier.shares[*at].endpoints.len() == 1);
-        let mut owner: HashMap<EndpointId, usize> = HashMap::new();
-        for at in order {
-            let share = &mut tier.shares[at];
-            let (first, weight) = (share.endpoints[0], share.weight);
-            share.endpoints.retain(|endpoint| !owner.contains_key(endpoint));
-            owner.extend(tier.shares[at].endpoints.iter().map(|endpoint| (*endpoint, at)));
-            if tier.shares[at].endpoints.is_empty() {
-                tier.shares[owner[&first]].weight += weight;
+        let mut known: HashMap<Vec<EndpointId>, usize> = HashMap::new();
+        let mut shares: Vec<Share> = Vec::with_capacity(tier.shares.len());
+        for share in tier.shares.into_iter().filter(|share| !share.endpoints.is_empty()) {
+            let mut set = share.endpoints.clone();
+            set.sort_unstable();
+            match known.entry(set) {
+                Entry::Occupied(at) => shares[*at.get()].weight += share.weight,
+                Entry::Vacant(at) => {
+                    at.insert(shares.len());
+                    shares.push(share);
+                }
             }
         }
-        tier.shares.retain(|share| !share.endpoints.is_empty());
+        let records: usize = shares.iter().map(|share| share.endpoints.len()).sum();
+        let is_large = shares.len() > MOST_SHARES || records > MOST_RECORDS;
+        let tier = Tier { shares: if is_large { disjoint(shares) } else { shares } };
         better.extend(tier.endpoints());
         if !tier.shares.is_empty() {
             result.push(tier);
         }
     }
     result
+}
+
+/// Each endpoint in one share. A group goes before single shares, so that a draw of it gives as much of it as it can;
+/// shares of which nothing is left give it their weight.
+fn disjoint(mut shares: Vec<Share>) -> Vec<Share> {
+    let mut order: Vec<usize> = (0..shares.len()).collect();
+    order.sort_by_key(|at| shares[*at].endpoints.len() == 1);
+    let mut owner: HashMap<EndpointId, usize> = HashMap::new();
+    for at in order {
+        let (first, weight) = (shares[at].endpoints[0], shares[at].weight);
+        shares[at].endpoints.retain(|endpoint| !owner.contains_key(endpoint));
+        owner.extend(shares[at].endpoints.iter().map(|endpoint| (*endpoint, at)));
+        if shares[at].endpoints.is_empty() {
+            shares[owner[&first]].weight += weight;
+        }
+    }
+    shares.retain(|share| !share.endpoints.is_empty());
+    shares
+}
+
+/// Each endpoint in a share of its own, with its part of every share that has it: what a client is sent to that goes to
+/// any one endpoint of a draw.
+pub(super) fn one_by_one(tier: &Tier) -> Vec<Share> {
+    let mut places: HashMap<EndpointId, usize> = HashMap::new();
+    let mut singles: Vec<Share> = Vec::new();
+    for share in &tier.shares {
+        let weight = share.weight / share.endpoints.len() as f64;
+        for endpoint in &share.endpoints {
+            match places.entry(*endpoint) {
+                Entry::Occupied(at) => singles[*at.get()].weight += weight,
+                Entry::Vacant(at) => {
+                    at.insert(singles.len());
+                    singles.push(Share { endpoints: vec![*endpoint], weight, path: share.path.clone() });
+                }
+            }
+        }
+    }
+    singles
+}
+
+impl Tier {
+    /// Its endpoints, each once, as listed.
+    pub(super) fn endpoints(&self) -> impl Iterator<Item = EndpointId> {
+        let mut seen = self.may_repeat().then(OnceSet::default);
+        let all = self.shares.iter().flat_map(|share| share.endpoints.iter().copied());
+        all.filter(move |endpoint| seen.as_mut().is_none_or(|seen| seen.insert(*endpoint)))
+    }
+
+    /// Whether an endpoint may be in several shares.
+    fn may_repeat(&self) -> bool {
+        self.shares.len() > 1 && self.shares.iter().any(|share| share.endpoints.len() > 1)
+    }
+
+    /// Whether an endpoint is in several shares.
+    pub(super) fn repeats(&self) -> bool {
+        self.may_repeat()
+            && self.shares.iter().map(|share| share.endpoints.len()).sum::<usize>() > self.endpoints().count()
+    }
+
+    /// Each endpoint once, with the weight of all shares that have it.
+    pub(super) fn weights(&self) -> Vec<(EndpointId, f64)> {
+        let all = self.shares.iter().flat_map(|share| share.endpoints.iter().map(|endpoint| (*endpoint, share.weight)));
+        if !self.may_repeat() {
+            return all.collect();
+        }
+        let mut places: HashMap<EndpointId, usize> = HashMap::new();
+        let mut weights: Vec<(EndpointId, f64)> = Vec::new();
+        for (endpoint, weight) in all {
+            let at = *places.entry(endpoint).or_insert(weights.len());
+            match weights.get_mut(at) {
+                Some((_, sum)) => *sum += weight,
+                None => weights.push((endpoint, weight)),
+            }
+        }
+        weights
+    }
 }

@@ -40,8 +40,9 @@ keys! {
         /// sets the length of the nets; `true` means these two lengths
         affinity: Option<AffinityKeys> = custom(affinity, affinity_schema), inherits json!(false);
         /// when a failover pool goes back to an earlier member: `"auto"` as soon as that is up · `"10m"` when that has
-        /// been up for 10 minutes · `"manual"` on [`portolan failback NAME`](#operators-api-and-state), or when the
-        /// present member is out. Default of an exclusive name: `"manual"`
+        /// been up for 10 minutes, whatever the members between did, and also over a restart · `"manual"` on
+        /// [`portolan failback NAME`](#operators-api-and-state), or when the present member is out. Default of an
+        /// exclusive name: `"manual"`
         failback: Failback = custom(failback, failback_schema), inherits json!("auto");
         /// `"shared"`: every node decides by itself · `"exclusive"`: one active endpoint, never two, by a lease of the
         /// fleet; see [exclusive names](../docs/exclusive.md)

@@ -40,7 +40,8 @@ keys! {
         /// equal. Either key may be left out; up to 10000 ms and 1000 percent
         band: BandKeys = inline(BAND_EXAMPLE);
         /// while less than this share of its members' weight is up, 0 to 1, the pool counts as down for the pools that
-        /// contain it; what is up of it is answered when they have nothing better
+        /// contain it; what is up of it is answered when they have nothing better. A drained member doesn't count as
+        /// up: the others would have its load
         min_up: f64 = number(0.0..=1.0, "0.5"), inherits json!(0);
     }
 }

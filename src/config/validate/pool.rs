@@ -8,7 +8,8 @@ use crate::config::spec::{DiscoverSpec, PolicySpec, PoolSpec};
 use crate::config::validate::context::point_at;
 use crate::config::validate::{Builder, Names, Used, discover};
 use crate::model::{
-    Answerable, EndpointId, Gives, Member, MemberRef, Model, Pool, PoolId, ProbeKind, RankedBy, SelectorId,
+    Answerable, EndpointId, Facet, Gives, MAX_COMBINATIONS, Member, MemberRef, Model, Pool, PoolId, ProbeKind,
+    RankedBy, SelectorId,
 };
 use crate::source::{At, Place, Problems};
 
@@ -48,6 +49,9 @@ pub(super) fn resolve(
     if !members.is_empty() && !is_filled && members.iter().all(|member| member.weight == 0) {
         let message = format!("every member of pool `{}` has weight 0", spec.name.value);
         problems.warning(&spec.name.place, message).hint("weight 0 is a standby: give one of them more");
+    }
+    if members.len() == spec.members().len() {
+        warn_early_standbys(spec, &members, problems);
     }
     let min_up = spec.min_up.as_ref().map_or(0.0, |at| at.value);
     Pool { band: spec.band(), min_up, ..Pool::new(spec.name.value.clone(), *spec.steer, members) }
@@ -125,6 +129,32 @@ fn warn_unranked(
     }
 }
 
+/// Finds standbys that are listed before other members of a pool that chooses by order: they come behind them.
+fn warn_early_standbys(spec: &PoolSpec, members: &[Member], problems: &mut Problems) {
+    let name = &spec.name.value;
+    let order = match (spec.steer.gives(), spec.steer.selects_clients()) {
+        (Gives::First, true) => "its place in the list and its `when` come after that",
+        (Gives::First, false) => "its place in the list comes after that",
+        (Gives::ByWeight | Gives::Together, _) => return,
+    };
+    let Some(last) = members.iter().rposition(|member| member.weight > 0) else { return };
+    for (member, At { value: written, .. }) in members.iter().zip(spec.members()).take(last) {
+        if member.weight > 0 {
+            continue;
+        }
+        let to = &written.to;
+        let message = format!(
+            "`{}` has weight 0, so pool `{name}` gives it only when every other member is out: {order}",
+            to.value
+        );
+        let hint = format!(
+            "write `{{ to = \"{}\", weight = 1 }}` if its place in this pool should count; if not, list it last",
+            to.value
+        );
+        problems.warning(&to.place, message).hint(hint);
+    }
+}
+
 /// The size of a pool with everything below it.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Size {
@@ -134,6 +164,8 @@ pub(super) struct Size {
     ways: usize,
     /// Most endpoints of one draw; more than 1 only where a pool steers `all`.
     pub(super) draw: usize,
+    /// Most different draws, as [`Draws`](crate::model::Draws) counts them.
+    choices: usize,
 }
 
 #[derive(Clone, Copy)]
@@ -182,18 +214,35 @@ impl Walk<'_> {
         let sizes: Vec<Size> = pool.members.iter().map(|member| self.member(member.to)).collect();
         self.path.pop();
         let draws = sizes.iter().map(|size| size.draw);
+        let combinations = sizes.iter().map(|size| size.choices).fold(1, usize::saturating_mul);
+        // Each is alone in a reply.
+        let endpoints = pool.members.iter().filter_map(|member| member.to.endpoint());
+        let aliases = endpoints.filter(|id| self.model.endpoint(*id).stands_alone(Facet::Alias)).count();
+        let is_flat = pool.steering.gives() == Gives::Together && combinations > MAX_COMBINATIONS;
+        if is_flat {
+            self.warn_combinations(at, combinations);
+        }
         let size = Size {
             height: 1 + sizes.iter().map(|size| size.height).max().unwrap_or(0),
             ways: sizes.iter().fold(0, |sum, size| size.ways.saturating_add(sum)),
             draw: match pool.steering.gives() {
+                Gives::Together if is_flat => self.model.endpoints_below(self.id(at)).len(),
                 Gives::Together => draws.fold(0, usize::saturating_add),
                 Gives::First | Gives::ByWeight => draws.max().unwrap_or(0),
             },
+            choices: match pool.steering.gives() {
+                Gives::First => sizes.iter().map(|size| size.choices).max().unwrap_or(1),
+                Gives::ByWeight => sizes.iter().fold(0, |sum, size| size.choices.saturating_add(sum)).max(1),
+                Gives::Together => aliases + if is_flat { 1 } else { combinations },
+            },
         };
-        let room =
-            discover::room(self.spec, std::iter::once(PoolId((self.names.first_pool + at) as u32)), self.model, stated);
+        let room = discover::room(self.spec, self.id(at).pool().into_iter(), self.model, stated);
         let size = Size {
             ways: size.ways.saturating_add(room),
+            choices: match pool.steering.gives() {
+                Gives::ByWeight => size.choices.saturating_add(room),
+                Gives::First | Gives::Together => size.choices,
+            },
             draw: match pool.steering.gives() {
                 Gives::Together => size.draw.saturating_add(room),
                 Gives::First | Gives::ByWeight => size.draw.max(usize::from(room > 0)),
@@ -210,9 +259,24 @@ impl Walk<'_> {
 
     fn member(&mut self, to: MemberRef) -> Size {
         match to {
-            MemberRef::Endpoint(_) => Size { height: 0, ways: 1, draw: 1 },
+            MemberRef::Endpoint(_) => Size { height: 0, ways: 1, draw: 1, choices: 1 },
             MemberRef::Pool(id) => self.visit(self.names.pool_index(id)),
         }
+    }
+
+    fn id(&self, at: usize) -> MemberRef {
+        MemberRef::Pool(PoolId((self.names.first_pool + at) as u32))
+    }
+
+    fn warn_combinations(&mut self, at: usize, combinations: usize) {
+        let pool = &self.spec.pools[at].name;
+        let message = format!(
+            "pool `{}` steers `all`, and its members can be combined in {combinations} ways, more than \
+             {MAX_COMBINATIONS}: each member gives all that it has, and weights below do nothing",
+            pool.value
+        );
+        let hint = "list fewer pools in it, or pools of fewer members, or pools that steer `failover`";
+        self.problems.warning(&pool.place, message).hint(hint);
     }
 
     fn report_loop(&mut self, at: usize) {

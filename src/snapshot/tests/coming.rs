@@ -7,9 +7,9 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::{model, view};
-use crate::model::{EndpointId, Model, Moment, Override, OverrideState, PolicyId, RegionId, WorldView};
+use crate::model::{EndpointId, MemberRef, Model, Moment, Override, OverrideState, PolicyId, RegionId, WorldView};
 use crate::snapshot::{ComingSnapshot, Publisher, Snapshot, Transition};
-use crate::steering::{Decision, StageName};
+use crate::steering::{Decision, StageName, Standing};
 
 const ENDPOINTS: [&str; 5] = ["a", "b", "c", "d", "e"];
 
@@ -167,15 +167,27 @@ fn publish(publisher: &mut Publisher, world: &SeenWorld, happening: &Happening) 
 fn settled(snapshot: &Snapshot, start: Moment) -> Vec<Decision> {
     let without_time = |decision: &Decision| {
         let mut decision = decision.clone();
-        for challenger in decision.standings.iter_mut().filter_map(|standing| standing.challenger.as_mut()) {
-            if challenger.since >= start {
-                (challenger.since, challenger.due) = (start, challenger.due.map(|_| start));
-            }
-        }
+        decision.standings.iter_mut().for_each(|standing| settle(standing, start));
         decision.stages.iter_mut().filter(|stage| stage.name == StageName::Ttl).for_each(|stage| stage.note = None);
         decision
     };
     snapshot.decisions().map(without_time).collect()
+}
+
+/// Members that are new since `start` wait from then on. Which of them is the challenger is a matter of milliseconds.
+fn settle(standing: &mut Standing, start: Moment) {
+    standing.waiting.iter_mut().for_each(|waiting| waiting.since = waiting.since.min(start));
+    let Some(challenger) = standing.challenger.as_mut().filter(|challenger| challenger.since >= start) else { return };
+    (challenger.since, challenger.due) = (start, challenger.due.map(|_| start));
+    if let [member] = &mut challenger.members[..] {
+        let id = |member: MemberRef| (member.pool(), member.endpoint());
+        for waiting in &mut standing.waiting {
+            if id(waiting.member) < id(*member) {
+                std::mem::swap(&mut waiting.member, member);
+            }
+        }
+        standing.waiting.sort_by_key(|waiting| id(waiting.member));
+    }
 }
 
 fn begun(before: &Arc<Model>, world: &SeenWorld) -> Publisher {
@@ -230,7 +242,15 @@ proptest! {
             prop_assert_eq!(format!("{:?}", one.view.checks), format!("{:?}", other.view.checks));
             if at == 0 {
                 prop_assert_eq!(settled(&one, start), settled(&other, start));
-                prop_assert_eq!(one.standings_by_name(), other.standings_by_name());
+                let standings = |of: &Snapshot| {
+                    let mut standings = of.standings_by_name();
+                    for standing in &mut standings {
+                        standing.waiting.iter_mut().for_each(|(_, since)| *since = (*since).min(start));
+                        standing.waiting.sort_by(|one, other| (one.1, &one.0).cmp(&(other.1, &other.0)));
+                    }
+                    standings
+                };
+                prop_assert_eq!(standings(&one), standings(&other));
                 let resisting = |of: &Snapshot| -> Vec<bool> {
                     (0..after.policies.len() as u32).map(|policy| of.resisting.has(PolicyId(policy))).collect()
                 };

@@ -35,7 +35,7 @@ fn standing_by(snapshot: &Snapshot, members: &[&str], due: Option<Moment>) -> Sn
     let model = &snapshot.model;
     let challenger = due.map(|_| Challenger { members: vec![endpoint(model, "a")], since: at(1), due });
     let incumbents = members.iter().map(|name| endpoint(model, name)).collect();
-    let standing = Standing { pool: pool(model, "one"), incumbents, challenger };
+    let standing = Standing { pool: pool(model, "one"), incumbents, challenger, waiting: Vec::new() };
     let decision = Decision { standings: vec![standing], ..cell(snapshot, "one").decision().clone() };
     let policy = policy(model, "one");
     let cell = Arc::new(Cell::prepare(model, model.policy(policy), Arc::new(decision)));
@@ -53,6 +53,7 @@ fn standing(members: &[&str]) -> NamedStanding {
         class: "any".into(),
         pool: "one".into(),
         members: members.iter().map(|name| (*name).to_owned()).collect(),
+        waiting: Vec::new(),
     }
 }
 
@@ -154,8 +155,12 @@ fn choices_outlive_a_reload_by_name() {
     let before = standing_by(&first(&two_names(), &[]), &["both"], Some(at(60)));
     let next = moved("\"new\", \"a\", \"both\"");
     let challenger = Challenger { members: vec![endpoint(&next, "a")], since: at(1), due: Some(at(60)) };
-    let expected =
-        Standing { pool: pool(&next, "one"), incumbents: vec![endpoint(&next, "both")], challenger: Some(challenger) };
+    let expected = Standing {
+        pool: pool(&next, "one"),
+        incumbents: vec![endpoint(&next, "both")],
+        challenger: Some(challenger),
+        waiting: Vec::new(),
+    };
     assert_eq!(restored(&before, &next), [expected]);
     let without = moved("\"new\", \"both\"");
     let [standing] = &restored(&before, &without)[..] else { panic!("none") };
@@ -176,7 +181,9 @@ fn choices_outlive_a_restart_by_name() {
         restored.memory(policy, classes.locals(policy), facet, LocalClass(0)).memory().standings.to_vec()
     };
     let incumbents = vec![endpoint(&next, "both")];
-    assert_eq!(standings("one", Facet::V4), [Standing { pool: pool(&next, "one"), incumbents, challenger: None }]);
+    let pool = pool(&next, "one");
+    let expected = Standing { pool, incumbents, challenger: None, waiting: Vec::new() };
+    assert_eq!(standings("one", Facet::V4), [expected]);
     assert_eq!((standings("one", Facet::V6), standings("other", Facet::V4)), (vec![], vec![]));
 }
 

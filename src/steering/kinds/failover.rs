@@ -1,10 +1,12 @@
 //! Pools that steer `failover`: the first member that is up, or the one that `failback` stays on; alone, so that no
 //! standby gets into a reply of several records.
 
-use crate::model::{Failback, MemberRef, PoolId};
+use std::time::Duration;
+
+use crate::model::{Failback, MemberRef, Moment, PoolId};
 use crate::steering::chooser::{Chooser, Threshold};
 use crate::steering::resist::resist;
-use crate::steering::{Standing, Tier, Why};
+use crate::steering::{Challenger, Standing, Tier, Waiting, Why};
 
 pub(super) fn choose(chooser: &mut Chooser<'_>, id: PoolId) -> Vec<Tier> {
     let pool = chooser.pool(id);
@@ -40,31 +42,54 @@ fn first_up(chooser: &mut Chooser<'_>, id: PoolId, threshold: Threshold) -> Opti
 /// What a failover pool remembers of its choice. An outage of all members leaves the incumbent, so that its end does
 /// not fail back.
 pub(in crate::steering) fn memory(chooser: &mut Chooser<'_>, id: PoolId) -> Option<Standing> {
-    let hold_down = match chooser.scene.policy.failback {
-        Failback::Auto => return None,
-        Failback::Manual => None,
-        Failback::After(time) => Some(time),
-    };
+    let failback = chooser.scene.policy.failback;
+    if failback == Failback::Auto {
+        return None;
+    }
     let (pool, old) = (chooser.pool(id), chooser.scene.standing(id));
     let threshold = chooser.threshold_of(pool);
     let Some(first) = first_up(chooser, id, threshold) else {
-        return old.map(|old| Standing { challenger: None, ..old.clone() });
+        return old.map(|old| Standing { challenger: None, waiting: Vec::new(), ..old.clone() });
     };
     let now = chooser.scene.view.at;
-    let position = |to: MemberRef| pool.in_order().position(|member| member.to == to);
+    let order: Vec<MemberRef> = pool.in_order().map(|member| member.to).collect();
     let incumbent = old.and_then(|old| old.incumbents.first().copied());
-    let incumbent = incumbent.filter(|to| position(*to).is_some() && chooser.is_up(*to, threshold));
-    // A member that has waited does not wait longer because another before it comes up.
-    let waiting = old.and_then(|old| old.challenger.as_ref()?.members.first().copied());
-    let waiting = waiting.filter(|to| position(*to).is_some_and(|at| Some(at) < incumbent.and_then(position)));
-    let wanted = waiting.filter(|to| chooser.is_up(*to, threshold)).unwrap_or(first);
+    let incumbent = incumbent.filter(|to| order.contains(to) && chooser.is_up(*to, threshold));
     let old = old.filter(|_| incumbent.is_some());
-    let memory = resist(id, old, vec![wanted], hold_down, now);
-    let moved = memory.incumbents[0];
-    // After a move an earlier member may be up already: its time begins.
-    Some(if memory.challenger.is_none() && moved != first {
-        resist(id, Some(&memory), vec![first], hold_down, now)
-    } else {
-        memory
-    })
+    match (failback, old, incumbent) {
+        (Failback::After(time), Some(old), Some(incumbent)) => {
+            let before = order.into_iter().take_while(|to| *to != incumbent);
+            let up: Vec<MemberRef> = before.filter(|to| chooser.is_up(*to, threshold)).collect();
+            Some(after(old, incumbent, &up, time, now))
+        }
+        (Failback::Auto | Failback::Manual | Failback::After(_), old, _) => {
+            Some(resist(id, old, vec![first], None, now))
+        }
+    }
+}
+
+/// The standing at `now`, where `up` are the members before the incumbent that are up. Each has to be up for `time`;
+/// the first that has been is chosen. A member does not wait longer because another one comes up.
+fn after(old: &Standing, incumbent: MemberRef, up: &[MemberRef], time: Duration, now: Moment) -> Standing {
+    let challenger = old.challenger.iter().flat_map(|old| old.members.iter().map(|member| (*member, old.since)));
+    let known: Vec<(MemberRef, Moment)> =
+        challenger.chain(old.waiting.iter().map(|waiting| (waiting.member, waiting.since))).collect();
+    let since = |member: MemberRef| {
+        let known = known.iter().find(|(of, _)| *of == member);
+        known.map_or(now, |(_, since)| (*since).min(now))
+    };
+    let mut waiting: Vec<Waiting> =
+        up.iter().map(|member| Waiting { member: *member, since: since(*member) }).collect();
+    let mut incumbent = incumbent;
+    if let Some(at) = waiting.iter().position(|waiting| waiting.since + time <= now) {
+        incumbent = waiting[at].member;
+        waiting.truncate(at);
+    }
+    let next = waiting.iter().enumerate().min_by_key(|(_, waiting)| waiting.since).map(|(at, _)| at);
+    let challenger = next.map(|at| waiting.remove(at)).map(|Waiting { member, since }| Challenger {
+        members: vec![member],
+        since,
+        due: Some(since + time),
+    });
+    Standing { pool: old.pool, incumbents: vec![incumbent], challenger, waiting }
 }
