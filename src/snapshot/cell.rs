@@ -1,11 +1,12 @@
 //! A decision prepared for packets: records in wire form and integer weights, so that an answer is a draw and a copy.
 //! The draw follows [`Distribution`](crate::steering::Distribution) exactly; random bits are an argument. [`affinity`]
-//! draws where the client's net decides.
+//! draws where the client's net decides, and [`odds`] has the probabilities for one net.
 
 mod affinity;
 mod exponential;
 #[cfg(test)]
 mod law_tests;
+mod odds;
 mod picks;
 mod race;
 mod rdata;

@@ -34,11 +34,33 @@ pub(super) fn scope(
     }
 }
 
-/// The endpoint that this client's net gets as long as nothing changes; `None` if the draw is random, or if no address
-/// is given. As in all of an explanation, the client itself sends the query, so there is no ECS.
-pub(super) fn endpoint(model: &Model, policy: &Policy, client: Client<'_>, cell: Option<&Cell>) -> Option<String> {
+/// The client's net, where it decides and an address is given. As in all of an explanation, the client itself sends the
+/// query, so there is no ECS.
+pub(super) fn net_of(client: Client<'_>, cell: Option<&Cell>) -> Option<ClientNet> {
     let Client::Address(ip) = client else { return None };
-    let cell = cell?;
-    let first = cell.first_for(ClientNet::of(cell.affinity()?, ip, None))?;
+    Some(ClientNet::of(cell?.affinity()?, ip, None))
+}
+
+/// The endpoint that this client's net gets as long as nothing changes; `None` if the draw is random, or if no address
+/// is given.
+pub(super) fn endpoint(model: &Model, policy: &Policy, client: Client<'_>, cell: Option<&Cell>) -> Option<String> {
+    let first = cell?.first_for(net_of(client, cell)?)?;
     Some(model.endpoint(*policy.endpoints.get(usize::from(first.slot))?).name.clone())
+}
+
+/// What the client's net decides, where it does.
+pub(super) fn why(model: &Model, policy: &Policy, client: Client<'_>, cell: Option<&Cell>) -> Option<String> {
+    let (cell, net) = (cell?, net_of(client, cell)?);
+    if let Some(endpoint) = endpoint(model, policy, client, Some(cell)) {
+        return Some(format!("{endpoint}: what this client's net gets while that is eligible"));
+    }
+    let blank = cell.blank_for(net).and_then(|slot| policy.endpoints.get(usize::from(slot)));
+    let name = blank.map(|endpoint| &model.endpoint(*endpoint).name);
+    Some(match name {
+        Some(name) => {
+            let facet = cell.decision().facet.as_str();
+            format!("{name}: what this client's net draws first, and it has no {facet} record that may be given")
+        }
+        None => "this client's net decides a part of the draw, and chance the rest".to_owned(),
+    })
 }

@@ -4,7 +4,7 @@
 use std::fmt::Write;
 
 use crate::control::explain::reason::UP;
-use crate::control::explain::{Explanation, ReasonReport, StageReport};
+use crate::control::explain::{AnswerReport, Explanation, ReasonReport, StageReport};
 use crate::control::overrides::utc;
 
 /// Most lines under one heading; further ones are counted. Judgment: six such stages fit a large screen, and the JSON
@@ -21,8 +21,15 @@ pub fn human(explanation: &Explanation) -> String {
     let _ = writeln!(text, "client    {client}, class {}: {}", e.class, e.class_why);
     let _ = writeln!(text, "ttl       {} s", e.ttl);
     let _ = writeln!(text, "scope     /{}: {}", e.scope, e.scope_why);
-    if let Some(endpoint) = &e.affinity_endpoint {
-        let _ = writeln!(text, "affinity  {endpoint}: what this client's net gets while that is eligible");
+    if let Some(why) = &e.affinity_why {
+        let _ = writeln!(text, "affinity  {why}");
+        let share = |answer: &AnswerReport| format!("{} {}", percent(answer.probability), whose(answer));
+        let shares: Vec<String> = e.overall.iter().take(SHOWN).map(share).collect();
+        let more = match e.overall.len().saturating_sub(SHOWN) {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        let _ = writeln!(text, "          over all clients: {}{more}", shares.join(", "));
     }
     lines_of(
         &mut text,
@@ -57,10 +64,9 @@ pub fn human(explanation: &Explanation) -> String {
     }
     lines(
         &mut text,
-        e.answers.iter().map(|answer| {
-            let whose = answer.endpoint.as_deref().unwrap_or("zone file");
-            format!("{:>6}  {:<24} {whose}", percent(answer.probability), answer.rdata)
-        }),
+        e.answers
+            .iter()
+            .map(|answer| format!("{:>6}  {:<24} {}", percent(answer.probability), answer.rdata, whose(answer))),
     );
     text.push_str("\nstages                 in  out\n");
     e.stages.iter().for_each(|stage| stage_lines(&mut text, stage));
@@ -79,6 +85,10 @@ pub fn human(explanation: &Explanation) -> String {
         );
     }
     text
+}
+
+fn whose(answer: &AnswerReport) -> &str {
+    answer.endpoint.as_deref().unwrap_or("zone file")
 }
 
 fn stage_lines(text: &mut String, stage: &StageReport) {

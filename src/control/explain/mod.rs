@@ -2,6 +2,7 @@
 //! here. The API writes it as JSON; the command line reads that and prints [`human`].
 
 mod affinity;
+mod answers;
 mod client;
 mod human;
 mod note;
@@ -22,14 +23,13 @@ use utoipa::ToSchema;
 
 use crate::control::status::RampReport;
 use crate::model::{ClassId, EndpointId, Facet, Model, Moment, Policy, PolicyId, RegionId, SteeredName, ZoneId};
-use crate::snapshot::names::{LookupResult, RrsetRef};
 use crate::snapshot::{Cell, KnownBy, LocalClass, Snapshot};
-use crate::steering::{AnswerSource, Decision, Reason, StageName};
-use crate::wire::{Name, NameBuf, NameError};
+use crate::steering::{Decision, Reason, StageName};
+use crate::wire::{Name, NameError};
 
+pub(super) use answers::SteeredQuestion;
 use client::locate_address;
 pub use human::human;
-use present::present;
 pub(crate) use reason::Renderer;
 pub use seen::{EvidenceReport, OriginReport};
 use seen::{evidence, last_verdicts, origins, ramps};
@@ -95,8 +95,12 @@ pub struct Explanation {
     pub ttl: u32,
     /// Every stage in its order.
     pub stages: Vec<StageReport>,
-    /// The records that a reply may contain.
+    /// The records that a reply may contain. Where affinity decides and the client's address is given, they are those
+    /// of a reply to this client.
     pub answers: Vec<AnswerReport>,
+    /// Where affinity decides and the client's address is given: the same over all clients. Otherwise left out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub overall: Vec<AnswerReport>,
     /// The generation of the files that is served.
     pub generation: u64,
     /// The zone's name, with its final dot.
@@ -114,6 +118,9 @@ pub struct Explanation {
     /// With affinity: the endpoint that every reply to this client's net has first, for now.
     #[serde(rename = "sticky_endpoint", default, skip_serializing_if = "Option::is_none")]
     pub affinity_endpoint: Option<String>,
+    /// With affinity and the client's address: what its net decides. Otherwise left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub affinity_why: Option<String>,
     /// The endpoints of this name that came back recently and have a part of their weight; left out if there are none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ramps: Vec<RampReport>,
@@ -201,7 +208,13 @@ fn explain_steered(
     let decided = decision.map_or(facet, |decision| decision.facet);
     let of_class = scope(snapshot, zone, steered.policy, &position, decision);
     let (scope, scope_why) = affinity::scope(snapshot, zone, client, cell, of_class);
-    let (ttl, ttl_why) = ttl(snapshot, zone, steered, facet, decision);
+    let question = SteeredQuestion { snapshot, zone, name: steered, facet };
+    let (given, overall) = match (cell, affinity::net_of(client, cell)) {
+        (Some(cell), Some(net)) => (question.for_net(cell, net), question.answers(cell)),
+        (Some(cell), None) => (question.answers(cell), Vec::new()),
+        (None, _) => (question.of_zone_file(), Vec::new()),
+    };
+    let (ttl, ttl_why) = question.ttl(decision, given.is_empty());
     Ok(Explanation {
         name: name.to_string(),
         rtype: facet.as_str().to_owned(),
@@ -217,10 +230,8 @@ fn explain_steered(
             Some(decision) => stages(Renderer::new(&snapshot.model, policy, &snapshot.view, decision)),
             None => vec![left_to_zone_file(&snapshot.model, policy, facet)],
         },
-        answers: match cell {
-            Some(cell) => answers(snapshot, zone, steered, facet, cell),
-            None => static_answers(snapshot, zone, steered, facet),
-        },
+        answers: given,
+        overall,
         generation: snapshot.generation,
         zone: snapshot.model.zone(zone).apex.to_string(),
         policy: steered.label.clone(),
@@ -229,6 +240,7 @@ fn explain_steered(
         scope_why,
         ttl_why,
         affinity_endpoint: affinity::endpoint(&snapshot.model, policy, client, cell),
+        affinity_why: affinity::why(&snapshot.model, policy, client, cell),
         ramps: ramps(snapshot, policy, decided, now),
         last_verdicts: last_verdicts(snapshot, policy, decided),
         sources: origins(snapshot, policy),
@@ -356,76 +368,4 @@ fn left_to_zone_file(model: &Model, policy: &Policy, facet: Facet) -> StageRepor
         passed: Vec::new(),
         note: Some("the answer is what the zone file has".to_owned()),
     }
-}
-
-/// The TTL, with the reason: that of the decision, or that of the zone file's record if the zone file answers and it is
-/// less; 0 without either.
-fn ttl(
-    snapshot: &Snapshot,
-    zone: ZoneId,
-    name: &SteeredName,
-    facet: Facet,
-    decision: Option<&Decision>,
-) -> (u32, String) {
-    let of_file = safe_default(snapshot, zone, name, facet).map(|rrset| rrset.ttl());
-    let as_in_file = |ttl: u32| (ttl, format!("{ttl} s: as the zone file has it"));
-    match (decision, of_file) {
-        (Some(decision), Some(ttl)) if decision.source == AnswerSource::Static && ttl < decision.ttl => as_in_file(ttl),
-        (Some(decision), Some(_) | None) => {
-            let policy = snapshot.model.policy(name.policy);
-            let renderer = Renderer::new(&snapshot.model, policy, &snapshot.view, decision);
-            let note = decision.stage(StageName::Ttl).and_then(|stage| stage.note.as_ref());
-            (decision.ttl, note.map(|note| renderer.note(note)).unwrap_or_default())
-        }
-        (None, Some(ttl)) => as_in_file(ttl),
-        (None, None) => (0, "there is no record".to_owned()),
-    }
-}
-
-/// The records that a reply may contain, the most probable first.
-pub(super) fn answers(
-    snapshot: &Snapshot,
-    zone: ZoneId,
-    name: &SteeredName,
-    facet: Facet,
-    cell: &Cell,
-) -> Vec<AnswerReport> {
-    let (model, decision) = (&*snapshot.model, cell.decision());
-    let given = match &decision.source {
-        AnswerSource::Endpoints(given) => given,
-        AnswerSource::Static => return static_answers(snapshot, zone, name, facet),
-        AnswerSource::Nodata => return Vec::new(),
-    };
-    let odds = given.probabilities(|endpoint| model.endpoint(endpoint).stands_alone(decision.facet));
-    let slots = &model.policy(name.policy).endpoints;
-    let record = |endpoint: EndpointId| cell.records().find(|record| slots[usize::from(record.slot)] == endpoint);
-    let mut answers: Vec<AnswerReport> = odds
-        .into_iter()
-        .filter(|(_, probability)| *probability > 0.0)
-        .filter_map(|(endpoint, probability)| {
-            let rdata = record(endpoint).map(|record| present(record.rtype, record.rdata()))?;
-            Some(AnswerReport { rdata, endpoint: Some(model.endpoint(endpoint).name.clone()), probability })
-        })
-        .collect();
-    answers.sort_by(|a, b| b.probability.total_cmp(&a.probability));
-    answers
-}
-
-/// The records of the zone file of this type.
-fn safe_default<'a>(snapshot: &'a Snapshot, zone: ZoneId, name: &SteeredName, facet: Facet) -> Option<RrsetRef<'a>> {
-    match snapshot.zones.find_within(zone, &NameBuf::parse(name.owner.as_wire())?, false) {
-        LookupResult::Exact(node) => node.rrset(facet.rtype()),
-        LookupResult::Outside
-        | LookupResult::Wildcard(_)
-        | LookupResult::Referral(_)
-        | LookupResult::Redirected(_)
-        | LookupResult::Missing(_) => None,
-    }
-}
-
-/// The records of the zone file that are answered in place of the policy.
-fn static_answers(snapshot: &Snapshot, zone: ZoneId, name: &SteeredName, facet: Facet) -> Vec<AnswerReport> {
-    let answer = |wire: &[u8]| AnswerReport { rdata: present(facet.rtype(), wire), endpoint: None, probability: 1.0 };
-    let rrset = safe_default(snapshot, zone, name, facet);
-    rrset.map_or_else(Vec::new, |rrset| rrset.rdatas().map(answer).collect())
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::present::present;
 use super::*;
 use crate::control::test_world;
 use crate::model::{
@@ -147,14 +148,18 @@ fn an_explanation_shows_the_scope_and_the_endpoint_of_affinity() {
         (explained.scope, explained.scope_why.as_str()),
         (24, "affinity gives all of 127.2.0.0/24 the same answer")
     );
-    assert!(explained.answers.iter().all(|answer| answer.probability == 0.5), "over all nets: {:?}", explained.answers);
+    assert!(explained.overall.iter().all(|answer| answer.probability == 0.5), "over all nets: {:?}", explained.overall);
+    assert_eq!(explained.overall.len(), 2);
+    let own: Vec<_> = explained.answers.iter().map(|answer| (answer.endpoint.clone(), answer.probability)).collect();
+    assert_eq!(own, [(explained.affinity_endpoint.clone(), 1.0)], "of this client");
     let endpoint_for = |net: u8| {
         let client = Client::Address([127, 2, net, 1].into());
         explain_www(&by_affinity(24), None, client).unwrap().affinity_endpoint.unwrap()
     };
     let all: std::collections::BTreeSet<String> = (0..20).map(endpoint_for).collect();
     assert_eq!(all.into_iter().collect::<Vec<_>>(), ["fra1", "plain"]);
-    let line = format!("affinity  {}: what this client's net gets while that is eligible\n", endpoint_for(0));
+    let own = format!("affinity  {}: what this client's net gets while that is eligible\n", endpoint_for(0));
+    let line = own + "          over all clients: 50 % fra1, 50 % plain\n";
     assert!(human(&explained).contains(&line), "{}", human(&explained));
     let cut = explain_www(&by_affinity(20), None, dublin()).unwrap();
     assert_eq!(cut.scope, 20);
@@ -167,7 +172,10 @@ fn without_an_address_affinity_has_no_endpoint() {
     assert_eq!((explained.scope, explained.affinity_endpoint.as_deref()), (0, None));
     assert_eq!(explained.scope_why, "affinity looks at the client's net, and no address was given");
     let json = serde_json::to_value(explain_www(&usual(), None, dublin()).unwrap()).unwrap();
-    assert!(json.get("sticky_endpoint").is_none(), "where chance decides there is no such field");
+    for field in ["sticky_endpoint", "affinity_why", "overall"] {
+        assert!(json.get(field).is_none(), "where chance decides there is no {field}");
+    }
+    assert!(explained.overall.is_empty() && explained.answers.iter().all(|answer| answer.probability == 0.5));
 }
 
 #[test]

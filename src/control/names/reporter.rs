@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
-use crate::control::explain;
+use crate::control::explain::SteeredQuestion;
 use crate::control::history::SplitWindow;
 use crate::control::names::cache::{self, ClassPreference, NameState};
 use crate::control::names::report::{ClassReport, MeasuredEndpoint, MeasuredSplit, NameReport};
@@ -102,6 +102,8 @@ impl Reporter {
         if let Some(best) = &best {
             sentences.add(model, steered.policy, (&name, served.facet), served, best, (view, self.now));
         }
+        let question = SteeredQuestion { snapshot: &self.snapshot, zone, name: steered, facet: served.facet };
+        let answers = question.answers(cell);
         ClassReport {
             class: name,
             rtype: served.facet.as_str().to_owned(),
@@ -113,8 +115,8 @@ impl Reporter {
             .to_owned(),
             from: if served.is_on_empty() { "on_empty" } else { model.member_name(model.policy(steered.policy).root) }
                 .to_owned(),
-            answers: explain::answers(&self.snapshot, zone, steered, served.facet, cell),
-            ttl: served.ttl,
+            ttl: if answers.is_empty() { served.ttl.min(self.snapshot.zones.negative_ttl(zone)) } else { served.ttl },
+            answers,
             on_empty: served.is_on_empty(),
             preferred: best.is_none(),
             prefers: best.and_then(|best| Some(names(model, &best.given_first(model)?))).unwrap_or_default(),

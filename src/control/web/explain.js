@@ -23,6 +23,8 @@ function explanation(found) {
   const why = [
     ["Class", found.class, found.class_why], ["TTL", "", found.ttl_why], ["Scope", `/${found.scope}`, found.scope_why],
   ];
+  const overall = found.overall?.map((answer) => `${percent(answer.probability)} ${answer.endpoint}`).join(", ");
+  if (found.affinity_why) why.push(["Affinity", "", `${found.affinity_why}; over all clients ${overall || "nothing"}`]);
   return [
     make("p", {}, make("strong", {}, `${found.name} ${found.type}`), ` for ${found.client || "any client"}`,
       found.stale ? badge("warning", "stale: the last good answer") : null),

@@ -142,6 +142,38 @@ impl Race {
         }
     }
 
+    /// The probability that each of `count` shares is drawn first; `None` where net and chance decide one choice
+    /// together.
+    pub(super) fn chances(&self, net: u64, count: usize) -> Option<Vec<f64>> {
+        let mut chances = vec![0.0; count];
+        let mut open = vec![(0, 1.0)];
+        while let Some((at, chance)) = open.pop() {
+            let (first, end) = match self.nodes[at].below {
+                Below::Share(share) => {
+                    *chances.get_mut(usize::from(share))? += chance;
+                    continue;
+                }
+                Below::Choice { first, count } => (first, first + count),
+            };
+            let members = &self.nodes[usize::from(first)..usize::from(end)];
+            if members.iter().all(|member| member.by_net) {
+                open.push((self.soonest(first..end, net, &mut Chance(SplitMix(0))), chance));
+            } else if members.iter().any(|member| member.by_net) {
+                return None;
+            } else {
+                let total: f64 = members.iter().map(|member| member.rate).sum();
+                let parts = members.iter().map(|member| chance * member.rate / total);
+                open.extend((usize::from(first)..).zip(parts));
+            }
+        }
+        Some(chances)
+    }
+
+    /// Whether the net decides every choice.
+    pub(super) fn is_by_net(&self) -> bool {
+        self.nodes.iter().skip(1).all(|node| node.by_net)
+    }
+
     #[inline]
     fn soonest(&self, members: Range<u16>, net: u64, chance: &mut Chance) -> usize {
         let (mut soonest, mut least) = (usize::from(members.start), f64::INFINITY);
