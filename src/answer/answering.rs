@@ -6,7 +6,7 @@
 use super::edns::{ExtendedError, OptReply};
 use super::subject::NO_ZONE;
 use super::{RawQuery, Reply, Tallies, reply_limit};
-use crate::snapshot::names::{NodeRef, RecordTarget};
+use crate::snapshot::names::{AliasPlace, Position};
 use crate::snapshot::{ClassTables, LocalClass, Snapshot};
 use crate::wire::code::{flag, rcode};
 use crate::wire::query::Query;
@@ -45,20 +45,14 @@ pub(super) enum ChainStep<'q> {
     Follow(Next<'q>),
 }
 
-/// How a chain begins.
-pub(super) enum ChainStart<'q> {
-    /// The reply has the CNAME of the question's name.
-    Next(Next<'q>),
-    /// A DNAME at this node redirects the question's name.
-    Redirected(NodeRef<'q>),
-}
-
 /// Where a chain goes on.
 pub(super) struct Next<'q> {
     /// The name in the reply.
     pub(super) owner: Pieces,
-    /// The name in the zone.
-    pub(super) target: RecordTarget,
+    /// Where the name is in the zone.
+    pub(super) position: Position,
+    /// Its CNAME, where that is known.
+    pub(super) alias: AliasPlace,
     /// The name in uncompressed wire form, as the CNAME record has it; `None` of a name that a DNAME has made.
     pub(super) name: Option<&'q [u8]>,
     /// For how many steps this one counts.

@@ -1,10 +1,10 @@
 //! A chain of CNAMEs and DNAMEs inside one zone (RFC 1034, 3.6.2 and RFC 6672, 3): followed step by step to its end.
 
-use super::answering::{Answering, ChainStart, ChainStep, Next, NodeQuestion};
+use super::answering::{Answering, ChainStep, Next, NodeQuestion};
 use crate::model::ZoneId;
-use crate::snapshot::names::{LookupResult, NodeRef};
+use crate::snapshot::names::{AliasPlace, LookupResult, NodeRef};
 use crate::wire::code::{rcode, rtype};
-use crate::wire::reply::{Full, Owner, Section};
+use crate::wire::reply::{Full, Owner, ReplyWriter, Section};
 use crate::wire::{MAX_NAME, MadeName, PREPARED_HEAD, Pieces};
 
 /// Most CNAMEs and DNAMEs that one reply follows. BIND and Unbound follow 11 in all (`max-query-restarts`), so more
@@ -40,15 +40,15 @@ impl Chain<'_> {
 }
 
 impl<'q> Answering<'q> {
-    /// Follows a chain from its first name on, whose hash is `hash`. Not inlined, so that its stack is used and cleared
-    /// only where it is needed.
+    /// Follows a chain from its first name on, which was found at `node`. `next`: where its CNAME leads, or `None`
+    /// where the node has a DNAME. Not inlined, so that its stack is used and cleared only where it is needed.
     #[inline(never)]
     pub(super) fn chain(
         &mut self,
         zone: ZoneId,
         mut wanted: NodeQuestion,
-        hash: u64,
-        start: ChainStart<'q>,
+        node: NodeRef<'q>,
+        next: Option<Next<'q>>,
     ) -> Result<u16, Full> {
         let zones = &*self.snapshot.zones;
         let for_ds = wanted.qtype == rtype::DS;
@@ -59,30 +59,37 @@ impl<'q> Answering<'q> {
             made: None,
             redirects: [const { None }; MAX_CHAIN + 1],
             used: 0,
-            visited: Visited::default(),
+            visited: Visited::from(node.id(), wanted.owner),
         };
-        chain.visited.add(hash);
         let mut left = MAX_CHAIN + 1;
-        let mut step = match start {
-            ChainStart::Next(next) => ChainStep::Follow(next),
-            ChainStart::Redirected(node) => self.redirect(zone, node, wanted, &mut chain)?,
+        let mut step = match next {
+            Some(next) => ChainStep::Follow(next),
+            None => self.redirect(zone, node, wanted, &mut chain)?,
         };
         loop {
             let next = match step {
                 ChainStep::Done(rcode) => return Ok(rcode),
                 ChainStep::Follow(next) => next,
             };
-            // A loop: the reply has all of its records already (RFC 1034, 3.6.2).
             left = left.saturating_sub(next.steps);
-            if !chain.visited.add(next.target.hash) || left == 0 {
+            if left == 0 {
                 return Ok(rcode::NOERROR);
             }
-            if let Some(alias) = zones.alias_of(&next.target).filter(|_| is_passing) {
+            if let Some(alias) = zones.alias(next.alias).filter(|_| is_passing) {
+                if !chain.visited.add(&self.reply, next.alias.node_id(), next.owner) {
+                    return Ok(rcode::NOERROR);
+                }
                 step = self.alias(next.owner, alias.records(), alias.ends().first(), alias.target(), 1)?;
                 continue;
             }
+            let found = zones.at(next.position, for_ds);
+            if let LookupResult::Exact(node) | LookupResult::Wildcard(node) | LookupResult::Redirected(node) = found
+                && !chain.visited.add(&self.reply, node.id(), next.owner)
+            {
+                return Ok(rcode::NOERROR);
+            }
             (wanted.owner, chain.name) = (next.owner, next.name);
-            step = match zones.at(next.target.position, for_ds) {
+            step = match found {
                 LookupResult::Redirected(node) => self.redirect(zone, node, wanted, &mut chain)?,
                 // The reply has this DNAME already, because the chain went through it.
                 LookupResult::Exact(node)
@@ -128,49 +135,66 @@ impl<'q> Answering<'q> {
         if !used.target.is_reachable() {
             return Ok(ChainStep::Done(rcode::NOERROR));
         }
-        let name = self.made_name(chain, prefix, target);
+        let led_to = dname.target();
+        let is_lower = led_to.is_some_and(|led_to| led_to.is_lower);
+        let name = self.made_name(chain, prefix, target, is_lower);
         let owner = self.reply.cname_of_dname(wanted.owner.at(), dname.ttl(), (name.octets(), prefix), used.target)?;
         // The CNAME itself answers the question (RFC 6672, 3.2 step 3c).
         if wanted.qtype == rtype::CNAME {
             return Ok(ChainStep::Done(rcode::NOERROR));
         }
-        let above = dname.target().map(|target| target.position);
-        let target = self.snapshot.zones.target_below(zone, above, name, prefix);
-        Ok(ChainStep::Follow(Next { owner, target, name: None, steps: 1 }))
+        let above = led_to.map(|led_to| led_to.position);
+        let position = self.snapshot.zones.position_of_made(zone, above, name, prefix);
+        Ok(ChainStep::Follow(Next { owner, position, alias: AliasPlace::NONE, name: None, steps: 1 }))
     }
 
-    /// The first `prefix` octets of the name that the chain has reached, before `target`.
-    fn made_name<'c>(&self, chain: &'c mut Chain<'q>, prefix: usize, target: &[u8]) -> &'c mut MadeName {
+    /// The first `prefix` octets of the name that the chain has reached, before `target`. `is_lower`: that has no
+    /// upper-case letters.
+    fn made_name<'c>(&self, chain: &'c mut Chain<'q>, prefix: usize, target: &[u8], is_lower: bool) -> &'c MadeName {
         let question = self.query.question.as_ref().map(|question| question.name.as_wire());
         let reached = chain.name.or(question.filter(|_| chain.made.is_none()));
         let made = match (&mut chain.made, reached) {
             (Some(made), None) => made,
             (made, reached) => made.insert(MadeName::of(reached.unwrap_or(&[0]))),
         };
-        made.replace_end(prefix, target);
+        made.replace_end(prefix, target, is_lower);
         made
     }
 }
 
-/// Hashes of the names that a chain went through.
-#[derive(Default)]
+/// The names that a chain went through.
 struct Visited {
-    hashes: [u64; MAX_CHAIN + 1],
+    /// For each the number of the node that answers at it, and how long it is: names that differ in these are not
+    /// compared.
+    keys: [u64; MAX_CHAIN + 1],
+    names: [Pieces; MAX_CHAIN + 1],
     len: usize,
-    /// For each hash the bit of its last six bits.
-    bits: u64,
 }
 
 impl Visited {
-    /// Adds a name; false when it is there already or the chain is too long. If two names ever had one hash, the chain
-    /// would end early, and the resolver would ask for the rest.
-    fn add(&mut self, hash: u64) -> bool {
-        let bit = 1 << (hash % u64::from(u64::BITS));
-        if self.bits & bit != 0 && self.hashes.iter().take(self.len).any(|before| *before == hash) {
+    /// Only the first name.
+    fn from(node: u32, name: Pieces) -> Visited {
+        let mut keys = [0; MAX_CHAIN + 1];
+        keys[0] = key(node, &name);
+        Visited { keys, names: [name; MAX_CHAIN + 1], len: 1 }
+    }
+
+    /// Adds a name; false when it is there already, or the chain is too long. Then it is a loop: the reply has all of
+    /// its records (RFC 1034, 3.6.2).
+    fn add(&mut self, reply: &ReplyWriter<'_>, node: u32, name: Pieces) -> bool {
+        let key = key(node, &name);
+        let mut before = self.keys.iter().zip(&self.names).take(self.len);
+        if before.any(|(before, other)| *before == key && reply.is_same_name(&name, other)) {
             return false;
         }
-        let Some(free) = self.hashes.get_mut(self.len) else { return false };
-        (*free, self.len, self.bits) = (hash, self.len + 1, self.bits | bit);
+        let (Some(to_key), Some(to_name)) = (self.keys.get_mut(self.len), self.names.get_mut(self.len)) else {
+            return false;
+        };
+        (*to_key, *to_name, self.len) = (key, name, self.len + 1);
         true
     }
+}
+
+fn key(node: u32, name: &Pieces) -> u64 {
+    u64::from(node) << 8 | name.name_len() as u64
 }

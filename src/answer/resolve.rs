@@ -2,7 +2,7 @@
 //! records of its reply. [`chain`](super::chain) goes on along CNAMEs and DNAMEs inside one zone.
 
 use super::additional::Pending;
-use super::answering::{Answering, ChainStart, ChainStep, Next, NodeQuestion};
+use super::answering::{Answering, ChainStep, Next, NodeQuestion};
 use super::edns::{CookieReply, CookieStatus, ExtendedError};
 use super::subject::subject;
 use crate::model::ZoneId;
@@ -34,7 +34,7 @@ impl<'q> Answering<'q> {
         }
         let for_ds = question.qtype == rtype::DS;
         let zones = &self.snapshot.zones;
-        let (found, hash) = zones.find_and_hash(question.name, for_ds);
+        let found = zones.find(question.name, for_ds);
         let zone = match found {
             LookupResult::Outside => {
                 self.note(ExtendedError::NotAuthoritative);
@@ -54,7 +54,7 @@ impl<'q> Answering<'q> {
         if !matches!(found, LookupResult::Referral(_)) && question.qclass != class::ANY {
             self.flags |= flag::AA;
         }
-        let rcode = self.walk(zone, question, found, hash).unwrap_or_else(|Full| {
+        let rcode = self.walk(zone, question, found).unwrap_or_else(|Full| {
             self.flags |= flag::TC;
             rcode::NOERROR
         });
@@ -63,25 +63,22 @@ impl<'q> Answering<'q> {
         rcode
     }
 
-    /// Answers with what was found of a name whose hash is `hash`, and with the chain that begins there. An error means
-    /// that a record that the reply needs did not fit.
-    fn walk(
-        &mut self,
-        zone: ZoneId,
-        question: &'q Question<'q>,
-        found: LookupResult<'q>,
-        hash: u64,
-    ) -> Result<u16, Full> {
+    /// Answers with what was found, and with the chain that begins there. An error means that a record that the reply
+    /// needs did not fit.
+    fn walk(&mut self, zone: ZoneId, question: &'q Question<'q>, found: LookupResult<'q>) -> Result<u16, Full> {
         let owner = Pieces::whole(QUESTION_AT, question.name.as_wire().len());
         let wanted = NodeQuestion { qtype: question.qtype, owner };
-        let next = match found {
-            LookupResult::Redirected(node) => ChainStart::Redirected(node),
-            found => match self.step(zone, found, wanted)? {
-                ChainStep::Done(rcode) => return Ok(rcode),
-                ChainStep::Follow(next) => ChainStart::Next(next),
-            },
+        let step = match found {
+            LookupResult::Redirected(node) => return self.chain(zone, wanted, node, None),
+            found => self.step(zone, found, wanted)?,
         };
-        self.chain(zone, wanted, hash, next)
+        match (step, found) {
+            (ChainStep::Follow(next), LookupResult::Exact(node) | LookupResult::Wildcard(node)) => {
+                self.chain(zone, wanted, node, Some(next))
+            }
+            (ChainStep::Follow(_), _) => Ok(rcode::NOERROR),
+            (ChainStep::Done(rcode), _) => Ok(rcode),
+        }
     }
 
     /// Answers with what was found of one name, which no DNAME redirects.
@@ -159,7 +156,9 @@ impl<'q> Answering<'q> {
         let written = self.reply.cname(&owner, record, end)?;
         self.is_alias = true;
         Ok(match target.filter(|_| written.is_reachable()) {
-            Some(target) => ChainStep::Follow(Next { owner: written, target, name: Some(name), steps }),
+            Some(RecordTarget { position, alias, .. }) => {
+                ChainStep::Follow(Next { owner: written, position, alias, name: Some(name), steps })
+            }
             // No pointer reaches the next owner.
             None => ChainStep::Done(rcode::NOERROR),
         })

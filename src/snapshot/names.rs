@@ -18,8 +18,8 @@ use crate::wire::reply::Naming;
 use crate::wire::{Name, NameBuf, PREPARED_HEAD, SharedEnd, each_prepared};
 use epochs::EpochSlot;
 use index::NameIndex;
-pub(crate) use index::hash_of;
-pub use targets::{NO_TARGETS, Position, RecordTarget};
+use index::hash_of;
+pub use targets::{AliasPlace, NO_TARGETS, Position, RecordTarget};
 
 /// No node.
 const NONE: u32 = u32::MAX;
@@ -84,7 +84,9 @@ enum NodeKind {
 enum Below {
     /// There is none, in this zone or in zones below it.
     Nothing,
-    /// There are some.
+    /// There is a wildcard, and perhaps names below that.
+    Wildcard,
+    /// There are others.
     Names,
     /// The node has a DNAME, which redirects all of them.
     Redirected,
@@ -195,18 +197,10 @@ impl ZoneTable {
     /// Looks `name` up in the most specific zone. `for_ds`: DS belongs to the parent, so at a delegation or
     /// a child's apex the parent's node is found (RFC 4035, 3.1.4.1).
     pub fn find(&self, name: &NameBuf, for_ds: bool) -> LookupResult<'_> {
-        self.find_and_hash(name, for_ds).0
-    }
-
-    /// As [`ZoneTable::find`], and [`hash_of`] the name.
-    #[inline]
-    pub fn find_and_hash(&self, name: &NameBuf, for_ds: bool) -> (LookupResult<'_>, u64) {
-        let hash = hash_of(name.as_wire());
-        let found = match self.closest(name, hash) {
+        match self.closest(name) {
             Some((node, is_exact)) => self.classify(node, is_exact, for_ds),
             None => LookupResult::Outside,
-        };
-        (found, hash)
+        }
     }
 
     /// As [`ZoneTable::find`], but only in `zone`, for a chain that began there: for a name in a child zone that we

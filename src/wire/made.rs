@@ -12,7 +12,7 @@ impl MadeName {
     /// A copy of a name in uncompressed wire form, of at most [`MAX_NAME`] octets.
     pub fn of(name: &[u8]) -> MadeName {
         let mut made = MadeName { octets: [0; MAX_NAME], len: 0 };
-        made.replace_end(0, name);
+        made.replace_end(0, name, false);
         made
     }
 
@@ -27,12 +27,14 @@ impl MadeName {
     }
 
     /// Puts `end`, a name in uncompressed wire form, behind the first `prefix` octets, which are whole labels. Nothing
-    /// changes where the name would be too long.
-    pub fn replace_end(&mut self, prefix: usize, end: &[u8]) {
+    /// changes where the name would be too long. `is_lower`: it has no upper-case letters.
+    pub fn replace_end(&mut self, prefix: usize, end: &[u8], is_lower: bool) {
         let Some(to) = self.octets.get_mut(prefix..prefix + end.len()) else { return };
         to.copy_from_slice(end);
-        // A length octet is 63 at most, so that folding case never changes one.
-        to.make_ascii_lowercase();
+        if !is_lower {
+            // A length octet is 63 at most, so that folding case never changes one.
+            to.make_ascii_lowercase();
+        }
         self.len = prefix + end.len();
     }
 }
@@ -66,7 +68,7 @@ mod tests {
                 let all = starts(&expected);
                 let prefix = all.get(keep % (all.len() + 1)).copied().unwrap_or(expected.len() - 1);
                 let end = name(lens);
-                made.replace_end(prefix, &end);
+                made.replace_end(prefix, &end, false);
                 if prefix + end.len() <= MAX_NAME {
                     expected.truncate(prefix);
                     expected.extend(end.to_ascii_lowercase());

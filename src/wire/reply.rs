@@ -183,6 +183,12 @@ impl<'o> ReplyWriter<'o> {
         Ok(Pieces::joined(at, labels, end))
     }
 
+    /// Whether two names of the reply are one; case does not count.
+    pub fn is_same_name(&self, one: &Pieces, other: &Pieces) -> bool {
+        let (mut of_one, mut of_other) = ([0; MAX_NAME], [0; MAX_NAME]);
+        self.name_of(one, &mut of_one).eq_ignore_ascii_case(self.name_of(other, &mut of_other))
+    }
+
     /// A name of the reply, uncompressed, with upper and lower case as they were written. `to` has room for it.
     pub fn name_of<'n>(&self, name: &Pieces, to: &'n mut [u8; MAX_NAME]) -> &'n [u8] {
         for (start, octets) in name.octets(self.out) {

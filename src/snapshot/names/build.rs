@@ -116,9 +116,11 @@ impl Builder {
             if name.is_wildcard() {
                 parent.wildcard = at;
             }
-            if parent.below == Below::Nothing {
-                parent.below = Below::Names;
-            }
+            parent.below = match parent.below {
+                Below::Nothing | Below::Wildcard if name.is_wildcard() => Below::Wildcard,
+                Below::Nothing | Below::Wildcard | Below::Names => Below::Names,
+                Below::Redirected => Below::Redirected,
+            };
         }
         let span = put(&mut table.bytes, name.as_wire());
         let first_rrset = table.rrsets.len() as u32;

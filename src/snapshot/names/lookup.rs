@@ -6,10 +6,10 @@ use crate::model::ZoneId;
 use crate::wire::NameBuf;
 
 impl ZoneTable {
-    /// The node of `name`, whose hash is `hash`, or of its closest ancestor that has one, and whether it is the name's.
-    pub(super) fn closest(&self, name: &NameBuf, hash: u64) -> Option<(u32, bool)> {
+    /// The node of `name`, or of its closest ancestor that has one, and whether it is the name's.
+    pub(super) fn closest(&self, name: &NameBuf) -> Option<(u32, bool)> {
         // Nearly every name exists, or its parent does.
-        if let Some(node) = self.lookup_hashed(name.as_wire(), hash) {
+        if let Some(node) = self.lookup(name.as_wire()) {
             return Some((node, true));
         }
         let parent = name.parent()?;
@@ -52,11 +52,7 @@ impl ZoneTable {
     }
 
     pub(super) fn lookup(&self, name: &[u8]) -> Option<u32> {
-        self.lookup_hashed(name, hash_of(name))
-    }
-
-    pub(super) fn lookup_hashed(&self, name: &[u8], hash: u64) -> Option<u32> {
-        self.index.find(hash, |node| self.name_of(node) == name)
+        self.index.find(hash_of(name), |node| self.name_of(node) == name)
     }
 
     /// The result for a name whose closest existing ancestor is the node `at`, or whose own it is.

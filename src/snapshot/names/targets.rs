@@ -33,8 +33,25 @@ pub struct RecordTarget {
     pub position: Position,
     /// [`hash_of`] it, in lower case.
     pub hash: u64,
-    /// The place of the CNAME that answers at it nearly all types, if there is one: see [`ZoneTable::alias_of`].
-    alias: u32,
+    /// Where the static CNAME is that is the answer at it, its own or a wildcard's, to every type but CNAME, ANY, DS
+    /// and those that exist next to a CNAME.
+    pub alias: AliasPlace,
+    /// Whether the record has it without upper-case letters.
+    pub is_lower: bool,
+}
+
+/// The node whose first record is the CNAME of a name, if it has one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AliasPlace(u32);
+
+impl AliasPlace {
+    /// There is none, or it is not known.
+    pub const NONE: AliasPlace = AliasPlace(NONE);
+
+    /// [`NodeRef::id`] of its node.
+    pub fn node_id(self) -> u32 {
+        self.0
+    }
 }
 
 impl Position {
@@ -53,7 +70,7 @@ impl ZoneTable {
         if !name.is_within(self.name_of(head.apex)) {
             return Position::OUTSIDE;
         }
-        match self.closest(name, hash_of(name.as_wire())) {
+        match self.closest(name) {
             Some((node, is_exact)) => self.position_of(zone, node, is_exact, name.as_wire().len()),
             None => Position::OUTSIDE,
         }
@@ -74,29 +91,25 @@ impl ZoneTable {
         Position { node, is_exact, is_below_zone }
     }
 
-    /// What the name leads to that a DNAME of `zone` has made: its first `prefix` octets are before the DNAME's target,
+    /// Where the name is that a DNAME of `zone` has made: its first `prefix` octets are before the DNAME's target,
     /// which is at `above`.
-    pub fn target_below(&self, zone: ZoneId, above: Option<Position>, name: &MadeName, prefix: usize) -> RecordTarget {
-        let hash = hash_of(name.as_wire());
-        let position = match above.and_then(|above| self.position_below(above)) {
-            Some(position) => position,
-            None => {
-                let found = match above.filter(|above| !above.is_outside()) {
-                    Some(above) => Some(above.node),
-                    // An ancestor of the zone, or nothing above it.
-                    None => self.lookup(name.as_wire().get(prefix..).unwrap_or_default()),
-                };
-                found.map_or(Position::OUTSIDE, |found| self.position_among(zone, found, name, prefix, hash))
-            }
+    pub fn position_of_made(&self, zone: ZoneId, above: Option<Position>, name: &MadeName, prefix: usize) -> Position {
+        let name = name.as_wire();
+        if let Some(position) = above.and_then(|above| self.position_below(above, name.get(..prefix)?)) {
+            return position;
+        }
+        let found = match above.filter(|above| !above.is_outside()) {
+            Some(above) => Some(above.node),
+            // An ancestor of the zone, or nothing above it.
+            None => self.lookup(name.get(prefix..).unwrap_or_default()),
         };
-        RecordTarget { position, hash, alias: NONE }
+        found.map_or(Position::OUTSIDE, |found| self.position_among(zone, found, name, prefix))
     }
 
     /// The position of a name, seen from `zone`, some of whose first `prefix` octets may be those of names below the
     /// node `above`, which has the rest.
-    fn position_among(&self, zone: ZoneId, above: u32, name: &MadeName, prefix: usize, hash: u64) -> Position {
-        let name = name.as_wire();
-        if let Some(node) = self.lookup_hashed(name, hash) {
+    fn position_among(&self, zone: ZoneId, above: u32, name: &[u8], prefix: usize) -> Position {
+        if let Some(node) = self.lookup(name) {
             return self.position_of(zone, node, true, name.len());
         }
         let first = 1 + usize::from(name.first().copied().unwrap_or(0));
@@ -127,29 +140,35 @@ impl ZoneTable {
         }
     }
 
-    /// The static CNAME that is the answer at `target`, its own or a wildcard's, to every type but CNAME, ANY, DS and
-    /// those that exist next to a CNAME. `None` also where that is not known before.
-    pub fn alias_of(&self, target: &RecordTarget) -> Option<RrsetRef<'_>> {
-        Some(RrsetRef { table: self, stored: self.rrsets.get(target.alias as usize)? })
+    /// The static CNAME at a place of [`RecordTarget::alias`].
+    pub fn alias(&self, place: AliasPlace) -> Option<RrsetRef<'_>> {
+        let node = self.nodes.get(place.0 as usize)?;
+        Some(RrsetRef { table: self, stored: self.rrsets.get(node.first_rrset as usize)? })
     }
 
-    /// The place of the CNAME for [`ZoneTable::alias_of`] at a position; [`NONE`] where there is none.
-    fn alias_at(&self, position: Position) -> u32 {
+    fn alias_at(&self, position: Position) -> AliasPlace {
         let (LookupResult::Exact(found) | LookupResult::Wildcard(found)) = self.at(position, false) else {
-            return NONE;
+            return AliasPlace::NONE;
         };
         let node = found.node();
         let is_alias = self.rrsets.get(node.first_rrset as usize).is_some_and(|first| first.rtype == rtype::CNAME);
         let is_plain = node.kind == NodeKind::Plain && node.steered == NONE && node.rrsets > 0;
-        if is_alias && is_plain { node.first_rrset } else { NONE }
+        if is_alias && is_plain { AliasPlace(found.at) } else { AliasPlace::NONE }
     }
 
-    /// Where all names below a name are; `None` where that depends on the name.
-    pub fn position_below(&self, above: Position) -> Option<Position> {
+    /// Where all names are that have these labels directly below a name; `None` where that depends on more labels.
+    /// `labels`: of each name what is before the end that all have, in lower-case wire form.
+    pub fn position_below(&self, above: Position, labels: &[u8]) -> Option<Position> {
         let node = self.nodes.get(above.node as usize)?;
         let is_alike = match node.kind {
             NodeKind::Void | NodeKind::Cut | NodeKind::Hidden => true,
-            NodeKind::Apex | NodeKind::Plain => !above.is_exact || above.is_below_zone || node.below != Below::Names,
+            NodeKind::Apex | NodeKind::Plain if !above.is_exact || above.is_below_zone => true,
+            NodeKind::Apex | NodeKind::Plain => match node.below {
+                Below::Nothing | Below::Redirected => true,
+                // Only names with this label can have an ancestor of their own.
+                Below::Wildcard => !labels.ends_with(b"\x01*"),
+                Below::Names => false,
+            },
         };
         is_alike.then_some(Position { is_exact: false, ..above })
     }
@@ -214,9 +233,10 @@ impl ZoneTable {
     }
 
     fn target_at(&self, zone: ZoneId, name: &[u8]) -> Option<RecordTarget> {
-        let name = NameBuf::parse(name)?;
-        let position = self.position_in(zone, &name);
-        Some(RecordTarget { position, hash: hash_of(name.as_wire()), alias: self.alias_at(position) })
+        let lower = NameBuf::parse(name)?;
+        let position = self.position_in(zone, &lower);
+        let (hash, is_lower) = (hash_of(lower.as_wire()), lower.as_wire() == name);
+        Some(RecordTarget { position, hash, alias: self.alias_at(position), is_lower })
     }
 
     fn find_ends(&mut self, node: usize, rrset: usize) {
