@@ -65,6 +65,9 @@ pub(crate) fn read(
         (Apex::Origin(name), Some(soa)) if soa.origin != *name => soa.owner,
         (Apex::Named(name) | Apex::Origin(name), _) => name.clone(),
     };
+    // Of a file that is no text nothing was read: what is missing in it is no problem of its own.
+    let mut ignored = problems.separate();
+    let problems = if scanned.has_nul { &mut ignored } else { problems };
     let mut checked = rules::check(file.shown, apex, scanned.records, steered, problems);
     checked.included = scanned.included;
     checked

@@ -64,6 +64,8 @@ pub(super) struct Scanned {
     pub(super) soa: Option<Soa>,
     /// The canonical paths of the files that were included.
     pub(super) included: Vec<PathBuf>,
+    /// Whether one of the files is no text: nothing of it was read.
+    pub(super) has_nul: bool,
 }
 
 /// The path of a file, for messages and for the system.
@@ -108,6 +110,7 @@ impl Scan<'_> {
     fn file(&mut self, file: FileAt<'_>, bytes: &[u8], mut feed: Feed) {
         let bytes = without_mark(bytes);
         let source = Source::new(file.shown, bytes);
+        self.out.has_nul |= bytes.contains(&0);
         for entry in Entries::new(bytes) {
             let entry = match entry {
                 Ok(entry) => entry,

@@ -52,6 +52,13 @@ pub(crate) struct Reloads {
     refusal: Option<String>,
 }
 
+impl Reloads {
+    /// When a load has to remove what is served `until` then.
+    fn removal_due(&self, until: f64) -> f64 {
+        if until > self.removed_until { until } else { until.max(self.ended_at + PAUSE_SECS) }
+    }
+}
+
 impl Default for Reloads {
     /// No load, and no request.
     fn default() -> Reloads {
@@ -248,9 +255,7 @@ impl Steer {
             VersionStatus::Vanished(_, until) => Some(until),
             VersionStatus::Current | VersionStatus::LastGood | VersionStatus::Unserved => None,
         });
-        let Reloads { removed_until, ended_at, .. } = self.reloads;
-        let due = |until: f64| if until > removed_until { until } else { until.max(ended_at + PAUSE_SECS) };
-        ends.map(due).min_by(f64::total_cmp)
+        ends.map(|until| self.reloads.removal_due(until)).min_by(f64::total_cmp)
     }
 
     /// The wall clock was set by so many seconds: vanished zones are served for as long as before.
@@ -406,5 +411,19 @@ impl Steer {
 
     fn settings_path(&self) -> PathBuf {
         self.settings_file.clone().unwrap_or_else(|| "portolan.toml".into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_removal_is_due_at_its_time_and_only_after_a_load_that_failed_to_remove_it_later() {
+        let reloads = Reloads { removed_until: 100.0, ended_at: 101.5, ..Reloads::default() };
+        // The load found at 100 that a zone disappeared, and its delay is 2 s.
+        assert_eq!(reloads.removal_due(102.0), 102.0);
+        assert_eq!(reloads.removal_due(100.5), 100.5, "it ended during the load");
+        assert_eq!(reloads.removal_due(99.0), 101.5 + PAUSE_SECS);
     }
 }

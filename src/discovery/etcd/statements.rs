@@ -1,7 +1,7 @@
 //! Overrides that keys state: `overrides = "/services/{target}/status"`. Finds the target of a key, reads its word, and
 //! has the statements of all keys. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::discovery::RefusedInstances;
 use crate::discovery::etcd::message::{KeyRange, KeyValue};
@@ -87,22 +87,28 @@ pub(super) struct StatementBook {
     pattern: TargetPattern,
     /// By target, with the revision of the key. An error says why the value can't be read.
     stated: BTreeMap<String, (Result<Statement, String>, u64)>,
+    /// Keys of the pattern without a target in it: the first ones.
+    without_target: BTreeSet<String>,
 }
+
+/// Most keys without a target that are stored (judgment: more than are named).
+const MOST_WITHOUT: usize = 16;
 
 impl StatementBook {
     pub(super) fn new(pattern: TargetPattern) -> StatementBook {
-        StatementBook { pattern, stated: BTreeMap::new() }
+        StatementBook { pattern, stated: BTreeMap::new(), without_target: BTreeSet::new() }
     }
 
     /// A list begins.
     pub(super) fn clear(&mut self) {
         self.stated.clear();
+        self.without_target.clear();
     }
 
     /// Takes a key as it is now, with the revision of its last change; `None`: it was deleted. Whether that is one of
     /// this pattern.
     pub(super) fn set(&mut self, key: &[u8], value: Option<&[u8]>, revision: u64) -> bool {
-        let Some(target) = self.pattern.target(key) else { return false };
+        let Some(target) = self.pattern.target(key) else { return self.set_without_target(key, value.is_some()) };
         let stated = match value.map(statement) {
             Some(Err(why)) => Err(why),
             Some(Ok(Some(statement))) => Ok(statement),
@@ -115,6 +121,21 @@ impl StatementBook {
         true
     }
 
+    /// Takes a key that has no target where the pattern has one: it is reported. Whether it begins and ends as the
+    /// pattern does; others are of other programs.
+    fn set_without_target(&mut self, key: &[u8], is_there: bool) -> bool {
+        let text = std::str::from_utf8(key).ok().filter(|key| {
+            let rest = key.strip_prefix(&*self.pattern.before);
+            rest.is_some_and(|rest| rest.ends_with(&*self.pattern.after) && !self.pattern.after.is_empty())
+        });
+        let Some(text) = text.map(bounded) else { return false };
+        match is_there {
+            true if self.without_target.len() < MOST_WITHOUT => self.without_target.insert(text),
+            true => false,
+            false => self.without_target.remove(&text),
+        }
+    }
+
     /// Takes keys of a list.
     pub(super) fn add(&mut self, page: &[KeyValue]) {
         for KeyValue { key, value, mod_revision } in page {
@@ -125,6 +146,9 @@ impl StatementBook {
     /// What the keys state now: at most [`MAX_STATEMENTS`], the first by name.
     pub(super) fn statements(&self) -> Statements {
         let mut statements = Statements::default();
+        for key in &self.without_target {
+            statements.refusals.add(key, "`{target}` is one part of the key, and not empty");
+        }
         for (target, (stated, revision)) in &self.stated {
             if statements.by_target.len() >= MAX_STATEMENTS {
                 statements.refusals.add(target, &format!("more than {MAX_STATEMENTS} targets are out of service"));
@@ -209,6 +233,16 @@ mod tests {
         let (stated, problem) = after(&[(key, Some("down")), (key, Some("dwon"))]);
         assert_eq!(stated, [("primary".to_owned(), Statement::Unreadable)]);
         assert_eq!(problem.unwrap(), "`primary`: found `dwon`; expected unhealthy, down, drain or healthy");
+    }
+
+    #[test]
+    fn keys_without_a_target_are_named_until_they_go() {
+        let (long, empty) = ("/services/a/b/status", "/services//status");
+        let (stated, problem) = after(&[(long, Some("down")), (empty, Some("down"))]);
+        let why = "`{target}` is one part of the key, and not empty";
+        assert_eq!((stated, problem.unwrap()), (Vec::new(), format!("`{empty}`: {why}; `{long}`: {why}")));
+        assert_eq!(after(&[(long, Some("down")), (long, None)]), (Vec::new(), None));
+        assert_eq!(after(&[("/services/a/b/owner", Some("x")), ("/other/a/b/status", Some("x"))]), (Vec::new(), None));
     }
 
     #[test]
