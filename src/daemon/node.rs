@@ -271,7 +271,7 @@ impl RunningNode {
         }
         state_dir.release();
         readiness.send_replace(Readiness::Serving);
-        let writing_versions = || Versions::write(state_dir.guarded(), zones.clone(), state_dir.writes());
+        let writing_versions = || Versions::write(&state_dir, zones.clone());
         let versions = runtimes.low.within(writing_versions);
         let (pauses, pausing) = mpsc::channel(1);
         let pulse = Arc::<Pulse>::default();

@@ -14,8 +14,10 @@ use std::sync::Arc;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use crate::clock;
 use crate::config::{LAST_GOOD_DIR, Version, VersionStatus, ZoneState};
-use crate::daemon::state::{DirGuard, RETRY_AFTER, STOP_WAIT, StateWrites, why_unwritten};
+use crate::control::unsaved::DiskState;
+use crate::daemon::state::{DirGuard, RETRY_AFTER, STOP_WAIT, StateDir, StateWrites, why_unwritten};
 use crate::source::calls;
 use crate::wire::Name;
 use disk::{MAX_VERSION, WriteProgress};
@@ -28,21 +30,10 @@ pub(crate) struct Versions {
 
 impl Versions {
     /// Writes the versions of `first`, and of what follows, below the state directory; without one nothing is written.
-    /// `writes` counts successes and failures.
-    pub(crate) fn write(
-        state: Option<(PathBuf, Arc<DirGuard>)>,
-        first: Arc<[ZoneState]>,
-        writes: Arc<StateWrites>,
-    ) -> Versions {
+    pub(crate) fn write(state: &StateDir, first: Arc<[ZoneState]>) -> Versions {
         let (served, mut changes) = watch::channel(first);
         changes.mark_changed();
-        let folder = |(state, guard): (PathBuf, _)| VersionFolder {
-            dir: state.join(LAST_GOOD_DIR),
-            guard,
-            by_apex: None,
-            writes,
-        };
-        let writer = state.map(|state| tokio::spawn(write_all(folder(state), changes)));
+        let writer = VersionFolder::of(state).map(|folder| tokio::spawn(write_all(folder, changes)));
         Versions { served, writer }
     }
 
@@ -123,10 +114,20 @@ struct VersionFolder {
     guard: Arc<DirGuard>,
     /// What is in it; `None` before the first writing.
     by_apex: Option<HashMap<Name, Arc<Version>>>,
+    /// Counts successes and failures.
     writes: Arc<StateWrites>,
+    /// Where a failure is reported until all is written.
+    disk: Arc<DiskState>,
 }
 
 impl VersionFolder {
+    /// That of a state directory; `None` without one.
+    fn of(state: &StateDir) -> Option<VersionFolder> {
+        let (path, guard) = state.guarded()?;
+        let (writes, disk) = (state.writes(), state.disk());
+        Some(VersionFolder { dir: path.join(LAST_GOOD_DIR), guard, by_apex: None, writes, disk })
+    }
+
     /// Writes the versions of these zones and removes all others; false where something failed, which is logged.
     fn follow(&mut self, zones: &[ZoneState]) -> bool {
         if let Err(error) = self.guard.check() {
@@ -160,7 +161,11 @@ impl VersionFolder {
         }
         disk::tidy(&self.dir, wanted.into_iter().map(|version| &**version), &unsettled);
         self.by_apex = Some(now);
-        unsettled.is_empty()
+        let is_whole = unsettled.is_empty();
+        if is_whole {
+            self.disk.written(LAST_GOOD_DIR, None);
+        }
+        is_whole
     }
 
     /// Writes a version if it isn't written yet; gives how far it is then.
@@ -188,9 +193,13 @@ impl VersionFolder {
     }
 
     fn failed(&self, version: &Version, error: &std::io::Error, unsettled: &mut HashSet<Name>) {
+        let error = why_unwritten(error);
+        self.disk.due(LAST_GOOD_DIR, "the last good versions of the zones", (clock::now(), clock::unix_seconds()));
+        self.disk.failed(LAST_GOOD_DIR, &format!("{}: {error}", version.apex));
         tracing::error!(
             zone = %version.apex,
-            error = why_unwritten(error),
+            dir = %self.dir.display(),
+            error,
             "the last good version of this zone can't be written: a restart would not have it"
         );
         self.writes.count(false);

@@ -32,6 +32,8 @@ pub struct ZonePolicy {
     pub text: String,
     /// The first line of each table, from 1, and the records that it was made of; in the order of lines.
     tables: Vec<(u32, BTreeSet<RecordRef>)>,
+    /// How many lines the text has.
+    lines: u32,
 }
 
 impl ZonePolicy {
@@ -42,15 +44,17 @@ impl ZonePolicy {
     }
 
     fn begin(&mut self, head: &str, records: BTreeSet<RecordRef>) {
-        let lines = self.text.bytes().filter(|octet| *octet == b'\n').count();
         // The table begins after an empty line.
-        self.tables.push((u32::try_from(lines).unwrap_or(u32::MAX).saturating_add(2), records));
+        self.tables.push((self.lines.saturating_add(2), records));
         self.line(format_args!("\n[{head}]"));
     }
 
     fn line(&mut self, line: std::fmt::Arguments<'_>) {
+        let before = self.text.len();
         // Writing to a String can't fail.
         let _ = writeln!(self.text, "{line}");
+        let new = self.text.as_bytes()[before..].iter().filter(|octet| **octet == b'\n').count();
+        self.lines = self.lines.saturating_add(u32::try_from(new).unwrap_or(u32::MAX));
     }
 }
 

@@ -14,14 +14,12 @@ fn version(zone: &str, since: f64, text: &str) -> ZoneState {
     ZoneState { apex, status: VersionStatus::Current, version: Some(Arc::new(version)) }
 }
 
-fn guarded(state: &tempfile::TempDir) -> Option<(PathBuf, Arc<DirGuard>)> {
-    let guard = DirGuard::new(state.path()).unwrap();
-    Some((state.path().into(), Arc::new(guard)))
+fn state_dir(state: &tempfile::TempDir) -> StateDir {
+    StateDir::open(Some(state.path().into())).unwrap()
 }
 
 fn folder(state: &tempfile::TempDir) -> VersionFolder {
-    let (path, guard) = guarded(state).unwrap();
-    VersionFolder { dir: path.join(LAST_GOOD_DIR), guard, by_apex: None, writes: Arc::default() }
+    VersionFolder::of(&state_dir(state)).unwrap()
 }
 
 fn names(dir: &Path) -> Vec<String> {
@@ -35,7 +33,7 @@ fn names(dir: &Path) -> Vec<String> {
 async fn versions_outlive_a_restart_and_go_with_their_zones() {
     let state = tempfile::tempdir().unwrap();
     let (svc, root) = (version("svc.example.", 1700.5, "one"), version(".", 1701.0, "root"));
-    let versions = Versions::write(guarded(&state), [svc.clone(), root.clone()].into(), Arc::default());
+    let versions = Versions::write(&state_dir(&state), [svc.clone(), root.clone()].into());
     versions.close().await;
     let dir = state.path().join(LAST_GOOD_DIR);
     assert_eq!(names(&dir), ["%root.json", "%root@1701000", "svc.example.json", "svc.example@1700500"]);
@@ -45,7 +43,7 @@ async fn versions_outlive_a_restart_and_go_with_their_zones() {
     assert_eq!(loaded.iter().map(read).collect::<Vec<_>>(), [read(&root), read(&svc)]);
 
     let newer = version("svc.example.", 1800.0, "two");
-    let versions = Versions::write(guarded(&state), loaded.into(), Arc::default());
+    let versions = Versions::write(&state_dir(&state), loaded.into());
     versions.turn_to([newer.clone()].into());
     versions.close().await;
     assert_eq!(names(&dir), ["svc.example.json", "svc.example@1800000"]);
@@ -55,7 +53,7 @@ async fn versions_outlive_a_restart_and_go_with_their_zones() {
 #[tokio::test]
 async fn what_cannot_be_read_is_left_out() {
     let state = tempfile::tempdir().unwrap();
-    Versions::write(guarded(&state), [version("svc.example.", 1.0, "one")].into(), Arc::default()).close().await;
+    Versions::write(&state_dir(&state), [version("svc.example.", 1.0, "one")].into()).close().await;
     let dir = state.path().join(LAST_GOOD_DIR);
     fs::write(dir.join("broken.json"), "{").unwrap();
     let outside = fs::read_to_string(dir.join("svc.example.json")).unwrap().replace("file-1", "../../secret");
@@ -127,16 +125,21 @@ async fn a_version_that_could_not_be_written_is_tried_once_more_at_the_end() {
     fs::create_dir(&dir).unwrap();
     // Nothing can be written into what is no directory.
     fs::write(dir.join("svc.example@1000"), "").unwrap();
-    let writes = Arc::<StateWrites>::default();
+    let opened = state_dir(&state);
+    let (writes, disk) = (opened.writes(), opened.disk());
     let zones = [version("svc.example.", 1.0, "one")];
-    let versions = Versions::write(guarded(&state), zones.into(), writes.clone());
+    let versions = Versions::write(&opened, zones.into());
     while writes.counts() != [0, 1] {
         tokio::time::sleep(std::time::Duration::from_millis(5)).await;
     }
+    let unsaved = disk.all_due();
+    assert_eq!((unsaved.len(), &*unsaved[0].file), (1, LAST_GOOD_DIR));
+    assert!(unsaved[0].why().starts_with("svc.example.: "), "{}", unsaved[0].why());
     fs::remove_file(dir.join("svc.example@1000")).unwrap();
     versions.close().await;
     assert_eq!(names(&dir), ["svc.example.json", "svc.example@1000"]);
     assert_eq!(writes.counts(), [1, 1]);
+    assert_eq!(disk.all_due(), [], "it is written");
 }
 
 #[test]
