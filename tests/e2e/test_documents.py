@@ -60,6 +60,7 @@ NOT_RUN = {
         BUILDS + "; tests/package does it",
     ("docs/installing.md", "portolan serve --config /etc/portolan/portolan.toml --takeover"):
         "the settings are those of the package; test_takeover.py does it",
+    ("docs/events.md", "[sink.log]"): "needs the cargo feature kafka; test_sinks_kafka.py has these settings, with a broker",
     ("docs/exclusive.md", "$ dig +short TXT _epoch.db.svc.example @ns1.example"): OUTPUT + "test_exclusive.py",
     ("docs/exclusive.md", "#!/bin/sh"): "scripts for the hosts of a database; they need PostgreSQL and its hosts",
     ("docs/external-dns.md", "Service, Ingress ──> external-dns ──HTTP──> portolan external-dns ──> k8s.example.policy.toml ──> portolan serve"):
