@@ -26,6 +26,8 @@ pub struct LeaseMachine {
     members: MemberMemory,
     /// `Some` while the watch is live.
     store: Option<KnownRevision>,
+    /// The watch was lost before, and no newer revision has come since it is live again: the store may only be read.
+    is_doubtful: bool,
     /// This server wrote the newest revision that it knows.
     tenure: Option<Tenure>,
     /// The write whose result is awaited.
@@ -113,6 +115,7 @@ impl LeaseMachine {
             was_free: false,
             members: MemberMemory::default(),
             store: None,
+            is_doubtful: false,
             tenure: None,
             write: None,
             lost: None,
@@ -158,7 +161,7 @@ impl LeaseMachine {
 
     /// Whether the store can be read, and no server was able to write the lease for too long: nobody can promote.
     pub fn is_stalled(&self, now: Moment) -> bool {
-        self.stalls_at().is_some_and(|at| at <= now)
+        self.lease().is_some() && (self.is_doubtful || self.stalls_at().is_some_and(|at| at <= now))
     }
 
     /// When the lease counts as stalled, unless it is written before.
@@ -171,11 +174,14 @@ impl LeaseMachine {
     /// one. Expiry is judged from now on.
     pub fn store_live(&mut self, number: u64, content: StoredLease, now: Moment) {
         self.store_lost();
+        let was_lost = std::mem::take(&mut self.is_doubtful);
         self.seen(number, content, now);
+        self.is_doubtful = was_lost;
     }
 
     /// The watch of the store is not live any more: nothing is known of newer revisions.
     pub fn store_lost(&mut self) {
+        self.is_doubtful |= self.store.is_some();
         self.store = None;
         self.reading = None;
     }
@@ -332,7 +338,7 @@ impl LeaseMachine {
         if !self.resigned && self.tenure.replace(Tenure { sent_at, until }).is_none() {
             self.actions.push_back(LeaseAction::Report(LeaseEvent::Taken { from: before }));
         }
-        (self.reading, self.failures) = (None, 0);
+        (self.reading, self.failures, self.is_doubtful) = (None, 0, false);
         self.store = Some(KnownRevision { number, content: StoredLease::Lease(lease.clone()), since: now });
         self.follow(&lease);
         self.advance(&lease, until, now);
@@ -355,6 +361,7 @@ impl LeaseMachine {
             }
             StoredLease::Nothing => self.was_free = true,
         }
+        self.is_doubtful = false;
         self.store = Some(KnownRevision { number, content, since: now });
     }
 

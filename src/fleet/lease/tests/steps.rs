@@ -413,6 +413,11 @@ fn a_lease_that_nobody_can_write_is_stalled() {
     assert!(other.deadline(at(5_900)).is_some_and(|at_most| at_most <= at(6_000)), "whoever waits notices it");
     other.seen(3, stored(&foreign("a", 1)), at(6_100));
     assert!(!other.is_stalled(at(6_100)), "somebody renewed it");
+    other.store_lost();
+    other.store_live(3, stored(&foreign("a", 1)), at(9_000));
+    assert!(other.is_stalled(at(9_000)), "a server of the store without a quorum can still be read");
+    other.seen(4, stored(&foreign("a", 1)), at(9_500));
+    assert!(!other.is_stalled(at(9_500)), "somebody wrote");
 }
 
 #[test]
