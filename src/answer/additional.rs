@@ -204,7 +204,7 @@ fn named(extra: Extra<'_>) -> Option<(Extra<'_>, &[u8])> {
     Some((extra, extra.name?))
 }
 
-/// The RDATA of a steered record from the name on that it points at; `None` where that is its owner.
+/// What a steered record's RDATA has from its target name on; `None` where the target is the record's owner.
 fn target_of(record: PreparedRecord<'_>) -> Option<&[u8]> {
     record.rdata().get(target_offset(record.rtype)?..).filter(|name| name.first().is_some_and(|len| *len > 0))
 }

@@ -25,7 +25,7 @@ pub(super) struct Answering<'q> {
     /// client known by its own address, and where nothing depended on the client (RFC 7871, 7.2.1).
     pub(super) scope: u8,
     pub(super) opt: Option<OptReply<'q>>,
-    /// Whether the answer has a CNAME of a record, whatever the type.
+    /// Whether the answer has a CNAME of a zone or policy; those that DNAMEs make do not count.
     pub(super) is_alias: bool,
     /// How many steered cells were drawn from, so that each draw has random bits of its own.
     draws: u64,

@@ -19,7 +19,7 @@ struct Chain<'q> {
     made: Option<MadeName>,
     /// The DNAMEs that the reply has, and how many there are.
     redirects: [Option<Redirect>; MAX_CHAIN + 1],
-    used: usize,
+    redirect_count: usize,
     visited: Visited,
 }
 
@@ -35,7 +35,7 @@ struct Redirect {
 impl Chain<'_> {
     /// The DNAME of a node, if the reply has it.
     fn redirect(&self, node: NodeRef<'_>) -> Option<Redirect> {
-        self.redirects[..self.used].iter().flatten().find(|before| before.node == node.id()).copied()
+        self.redirects[..self.redirect_count].iter().flatten().find(|before| before.node == node.id()).copied()
     }
 }
 
@@ -53,12 +53,13 @@ impl<'q> Answering<'q> {
         let zones = &*self.snapshot.zones;
         let for_ds = wanted.qtype == rtype::DS;
         // The CNAME of a name answers all types but these (RFC 2181, 10.1; RFC 4034).
-        let is_passing = !matches!(wanted.qtype, rtype::CNAME | rtype::ANY | rtype::RRSIG | rtype::NSEC | rtype::DS);
+        let is_answered_by_alias =
+            !matches!(wanted.qtype, rtype::CNAME | rtype::ANY | rtype::RRSIG | rtype::NSEC | rtype::DS);
         let mut chain = Chain {
             name: None,
             made: None,
             redirects: [const { None }; MAX_CHAIN + 1],
-            used: 0,
+            redirect_count: 0,
             visited: Visited::from(node.id(), wanted.owner),
         };
         let mut left = MAX_CHAIN + 1;
@@ -75,7 +76,7 @@ impl<'q> Answering<'q> {
             if left == 0 {
                 return Ok(rcode::NOERROR);
             }
-            if let Some(alias) = zones.alias(next.alias).filter(|_| is_passing) {
+            if let Some(alias) = zones.alias(next.alias).filter(|_| is_answered_by_alias) {
                 if !chain.visited.add(&self.reply, next.alias.node_id(), next.owner) {
                     return Ok(rcode::NOERROR);
                 }
@@ -121,9 +122,9 @@ impl<'q> Answering<'q> {
                 // Not compressed itself (RFC 6672, 2.5), but the CNAMEs that it makes point at it.
                 let target = Pieces::whole((at + PREPARED_HEAD) as u16, target.len());
                 let used = Redirect { node: node.id(), target };
-                if let Some(entry) = chain.redirects.get_mut(chain.used) {
+                if let Some(entry) = chain.redirects.get_mut(chain.redirect_count) {
                     *entry = Some(used);
-                    chain.used += 1;
+                    chain.redirect_count += 1;
                 }
                 used
             }
@@ -148,8 +149,8 @@ impl<'q> Answering<'q> {
         Ok(ChainStep::Follow(Next { owner, position, alias: AliasPlace::NONE, name: None, steps: 1 }))
     }
 
-    /// The first `prefix` octets of the name that the chain has reached, before `target`. `is_lower`: that has no
-    /// upper-case letters.
+    /// Makes a name of the first `prefix` octets of the name that the chain has reached, and `target`. `is_lower`:
+    /// `target` has no upper-case letters.
     fn made_name<'c>(&self, chain: &'c mut Chain<'q>, prefix: usize, target: &[u8], is_lower: bool) -> &'c MadeName {
         let question = self.query.question.as_ref().map(|question| question.name.as_wire());
         let reached = chain.name.or(question.filter(|_| chain.made.is_none()));

@@ -80,6 +80,7 @@ const MAX_FOLLOWS: usize = 16;
 const MAX_LIST: usize = 100;
 /// Longest name of a stream (NATS: 255).
 const MAX_STREAM: usize = 255;
+
 /// The types, in the order of the manual.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum FollowType {
@@ -195,15 +196,12 @@ pub(super) fn read(
 
 fn follow(keys: FollowKeys, has_fleet: bool, base: &Path, problems: &mut Problems) -> Option<FollowSettings> {
     let name = keys.head.name.clone();
-    let what = keys.what();
     let from = match keys.of?.value {
         FollowType::Nats => {
             let own = keys.servers.is_some();
             let servers = nats::servers("servers", keys.servers, (keys.credentials, keys.tls), base, problems);
             if !own && !has_fleet {
-                let problem =
-                    problems.error(&name.place, format!("{what} has no `servers`, and there is no `[fleet]`"));
-                problem.hint("write `servers = [\"nats://127.0.0.1:4222\"]`");
+                nats::refuse_without_servers(&keys.head, problems);
             }
             let stream = keys.stream.map(|stream| stream.value);
             let is_usable = !own || servers.is_some();
@@ -237,7 +235,7 @@ fn zone_name(At { value, place }: At<String>, problems: &mut Problems) -> Option
 
 fn follow_type(At { value, place }: At<String>, problems: &mut Problems) -> Option<FollowType> {
     match TYPES.into_iter().find(|(word, _)| *word == value) {
-        Some((_, FollowType::Kafka)) if !HAS_KAFKA => kafka::refuse(&place, "streams", "`type = \"nats\"`", problems),
+        Some((_, FollowType::Kafka)) if !HAS_KAFKA => kafka::refuse(&place, "streams", problems),
         Some((_, of)) => return Some(of),
         None => {
             let message = format!("`{value}` is nothing that can be followed");

@@ -92,22 +92,22 @@ impl Settings {
         })
     }
 
-    /// The regions. Without `[regions]` they are that of the running server. `None`, with an error, if it is not
-    /// declared.
+    /// The declared regions; without `[regions]` only that of the running server. `None`, with an error, if they lack
+    /// it.
     fn regions_of_running(&self, running: &str, problems: &mut Problems) -> Option<Vec<Region>> {
         if self.written.place_of("regions").is_none() {
             return Some(vec![Region { name: running.to_owned(), location: None }]);
         }
-        let is_declared = self.regions.iter().any(|region| region.name == running);
-        if !is_declared {
-            let message = format!(
-                "the running server is in region `{running}`, which these settings don't declare, so the previous \
-                 settings stay in force"
-            );
-            let hint = format!("keep [regions.{running}] until the server is restarted, or restart it now");
-            problems.error(self.written.place_near("regions"), message).hint(hint);
+        if self.regions.iter().any(|region| region.name == running) {
+            return Some(self.regions.clone());
         }
-        is_declared.then(|| self.regions.clone())
+        let message = format!(
+            "the running server is in region `{running}`, which these settings don't declare, so the previous \
+             settings stay in force"
+        );
+        let hint = format!("keep [regions.{running}] until the server is restarted, or restart it now");
+        problems.error(self.written.place_near("regions"), message).hint(hint);
+        None
     }
 
     /// An error for each key that differs from `running` and that only a restart can change.
@@ -154,9 +154,11 @@ impl Settings {
             ("state.dir", self.operators.state_dir != other.operators.state_dir),
         ];
         let keys = all.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key.to_owned());
-        let sinks = different(&self.sinks, &other.sinks, |sink| &sink.name).map(|name| format!("sink.{name}"));
+        let sinks = different(&self.sinks, &other.sinks, |sink| &sink.name);
+        let sinks = sinks.into_iter().map(|name| format!("sink.{name}"));
         let follows = different(&self.follows, &other.follows, |follow| &follow.name);
-        keys.chain(sinks).chain(follows.map(|name| format!("follow.{name}"))).collect()
+        let follows = follows.into_iter().map(|name| format!("follow.{name}"));
+        keys.chain(sinks).chain(follows).collect()
     }
 
     /// Files that the settings name and that a reload reads again, without those of tokens and of clients.
@@ -168,14 +170,8 @@ impl Settings {
 }
 
 /// The names of the items that only one of the lists has, or that differ.
-fn different<'a, T: PartialEq>(
-    new: &'a [T],
-    old: &'a [T],
-    name: impl Fn(&'a T) -> &'a String + Copy,
-) -> impl Iterator<Item = &'a String> {
-    let is_missing = move |item: &&T, others: &[T]| !others.contains(item);
-    let (new_ones, old_ones) =
-        (new.iter().filter(move |i| is_missing(i, old)), old.iter().filter(move |i| is_missing(i, new)));
-    let names: BTreeSet<&String> = new_ones.chain(old_ones).map(name).collect();
-    names.into_iter()
+fn different<'a, T: PartialEq>(new: &'a [T], old: &'a [T], name: impl Fn(&'a T) -> &'a String) -> BTreeSet<&'a String> {
+    let only_new = new.iter().filter(|item| !old.contains(item));
+    let only_old = old.iter().filter(|item| !new.contains(item));
+    only_new.chain(only_old).map(name).collect()
 }

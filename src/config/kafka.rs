@@ -6,7 +6,7 @@ use url::Url;
 
 use crate::config::nats::{self, MAX_SERVERS, NatsTlsKeys};
 use crate::model::{Pem, SourceTls};
-use crate::source::{At, Problems};
+use crate::source::{At, Place, Problems};
 
 /// Whether this program was built with Kafka.
 pub const HAS_KAFKA: bool = cfg!(feature = "kafka");
@@ -95,12 +95,11 @@ pub(super) fn topic(At { value, place }: At<String>, problems: &mut Problems) ->
     None
 }
 
-/// The error of a type that needs a build with Kafka. `what`: `sinks` or `what is followed`.
-pub(super) fn refuse(place: &crate::source::Place, what: &str, other: &str, problems: &mut Problems) {
+/// The error of a type that needs a build with Kafka. `what`: `sinks` or `streams`.
+pub(super) fn refuse(place: &Place, what: &str, problems: &mut Problems) {
     let message = format!("{what} of type `kafka` are not in this program: it was built without the feature `kafka`");
-    let hint = format!(
-        "use the image or a package of Portolan, or build it with `cargo build --features kafka`; or write {other}"
-    );
+    let hint = "use the image or a package of Portolan, or build it with `cargo build --features kafka`; or write \
+                `type = \"nats\"`";
     problems.error(place, message).hint(hint);
 }
 

@@ -22,7 +22,7 @@ use zeroize::Zeroizing;
 use crate::model::{KubernetesAccess, Model, Pem, SourceSpec, SourceTls};
 use crate::printable::{cut, escaped};
 use crate::source::{ManualSection, Place, Problem, Problems, SourceFile, files, reason};
-use written::{Cluster, User, WrittenConfig, WrittenSecret, WrittenText};
+use written::{Cluster, User, WrittenConfig, WrittenSecret, WrittenText, non_empty};
 
 /// Largest kubeconfig in octets (judgment: one of a hundred clusters with their certificates has 500 KB).
 const MAX_KUBECONFIG: u64 = 1 << 20;
@@ -164,14 +164,14 @@ fn parse(text: &[u8], file: &Path, context: Option<&str>) -> Result<ClusterAcces
         }
         None => None,
     };
-    let namespace = context.namespace.as_ref().map(|at| at.value.clone()).filter(|name| !name.is_empty());
+    let namespace = non_empty(&context.namespace).map(|at| at.value.clone());
     Ok(ClusterAccess { server: server(cluster)?, tls, token, namespace, warnings })
 }
 
 /// The text of `server`, which must be a URL.
 fn server(cluster: &Cluster) -> Result<String, KubeconfigProblem> {
     let hint = "write `server: https://HOST:6443`";
-    let Some(written) = cluster.server.as_ref().filter(|at| !at.value.is_empty()) else {
+    let Some(written) = non_empty(&cluster.server) else {
         return Err(KubeconfigProblem::at(cluster.at, "the cluster has no `server`", hint));
     };
     let at = |message: String| KubeconfigProblem::at(written.referenced, message, hint);
@@ -195,10 +195,10 @@ fn refuse_unusable(user: &User) -> Result<(), KubeconfigProblem> {
         let message = "the user needs `auth-provider`, which this server and Kubernetes since 1.26 do not have";
         return Err(KubeconfigProblem::at(of.referenced, message, TOKEN));
     }
-    for (key, at) in [("username", &user.username), ("password", &user.password)] {
-        if let Some(location) = at.as_ref().and_then(WrittenSecret::location_of_some) {
+    for (key, of) in [("username", &user.username), ("password", &user.password)] {
+        if let Some(of) = of.as_ref().filter(|of| of.some().is_some()) {
             let message = format!("`{key}`: the API accepts no passwords since Kubernetes 1.19");
-            return Err(KubeconfigProblem::at(location, message, TOKEN));
+            return Err(KubeconfigProblem::at(of.at, message, TOKEN));
         }
     }
     for (key, of) in [
@@ -223,7 +223,7 @@ struct AccessReader<'a> {
 
 impl AccessReader<'_> {
     fn tls_of(&self, cluster: &Cluster, warnings: &mut Vec<KubeconfigProblem>) -> Result<SourceTls, KubeconfigProblem> {
-        if let Some(of) = cluster.proxy_url.as_ref().filter(|at| !at.value.is_empty()) {
+        if let Some(of) = non_empty(&cluster.proxy_url) {
             let message = "`proxy-url`: this server connects to the API without a proxy";
             return Err(KubeconfigProblem::at(of.referenced, message, "name an address that it reaches"));
         }
@@ -241,7 +241,7 @@ impl AccessReader<'_> {
             let hint = "write `certificate-authority-data` instead of `insecure-skip-tls-verify`";
             warnings.push(KubeconfigProblem::at(of.referenced, message, hint));
         }
-        let server_name = cluster.server_name.as_ref().map(|at| at.value.clone()).filter(|name| !name.is_empty());
+        let server_name = non_empty(&cluster.server_name).map(|at| at.value.clone());
         Ok(SourceTls { ca, cert: None, key: None, verify: skips.is_none(), server_name })
     }
 
@@ -257,7 +257,7 @@ impl AccessReader<'_> {
     }
 
     fn token(&self, user: &User) -> Result<Option<BearerToken>, KubeconfigProblem> {
-        if let Some(of) = user.token_file.as_ref().filter(|at| !at.value.is_empty()) {
+        if let Some(of) = non_empty(&user.token_file) {
             return Ok(Some(BearerToken::File(self.path("tokenFile", of)?)));
         }
         let text = user.token.as_ref().and_then(WrittenSecret::some);
@@ -270,18 +270,18 @@ impl AccessReader<'_> {
         (data_key, data): (&str, &Option<WrittenSecret>),
         (key, path): (&str, &Option<WrittenText>),
     ) -> Result<Option<Pem>, KubeconfigProblem> {
-        if let Some(text) = data.as_ref().and_then(WrittenSecret::some) {
-            let location = data.as_ref().map_or(Location::UNKNOWN, |data| data.at);
+        if let Some(data) = data
+            && let Some(text) = data.some()
+        {
             // YAML may have broken it into lines.
             let packed = Zeroizing::new(text.bytes().filter(|octet| !octet.is_ascii_whitespace()).collect::<Vec<u8>>());
             let pem = BASE64
                 .decode(&packed)
-                .map_err(|_| KubeconfigProblem::at(location, format!("`{data_key}` is no base64"), FLATTEN))?;
+                .map_err(|_| KubeconfigProblem::at(data.at, format!("`{data_key}` is no base64"), FLATTEN))?;
             let place: Arc<str> = format!("{data_key} of {}", self.file.display()).into();
             return Ok(Some(Pem::Text(Arc::new(Zeroizing::new(pem)), place)));
         }
-        let path = path.as_ref().filter(|at| !at.value.is_empty());
-        path.map(|at| self.path(key, at).map(Pem::File)).transpose()
+        non_empty(path).map(|at| self.path(key, at).map(Pem::File)).transpose()
     }
 
     fn path(&self, key: &str, written: &WrittenText) -> Result<PathBuf, KubeconfigProblem> {

@@ -86,12 +86,10 @@ pub fn again(options: LoadOptions<'_>, in_force: &InForce) -> Result<Loaded, Vec
     let before = ZoneHistory::new(in_force.zones.clone(), options.now, options.confirm_removal);
     let before = before.with(options.discovered.clone()).with_sources(in_force.model.sources.clone());
     let read = settings::read_alone(options.settings_file, settings::environment(), options.flags, &mut problems);
-    let Some(settings) = read.filter(|_| problems.errors_outside_side_files() == 0) else {
-        let settings = in_force.settings.with_side_files_again(&mut problems);
-        return finish(settings, Some(in_force), &before, problems);
-    };
+    let valid = read.filter(|_| problems.errors_outside_side_files() == 0);
     // A running server connects to no other fleet, for instance, and exclusive names need the one of its start.
-    let Some(settings) = settings.with_values_of_start(&in_force.settings, &mut problems) else {
+    let usable = valid.and_then(|settings| settings.with_values_of_start(&in_force.settings, &mut problems));
+    let Some(settings) = usable else {
         let settings = in_force.settings.with_side_files_again(&mut problems);
         return finish(settings, Some(in_force), &before, problems);
     };

@@ -102,6 +102,12 @@ pub(super) fn check_needs_servers(head: &Head, problems: &mut Problems) {
     }
 }
 
+/// The error of a sink, or of a stream that is followed, that has no `servers`, where there is no `[fleet]` either.
+pub(super) fn refuse_without_servers(head: &Head, problems: &mut Problems) {
+    let message = format!("{} has no `servers`, and there is no `[fleet]`", head.what());
+    problems.error(&head.name.place, message).hint("write `servers = [\"nats://127.0.0.1:4222\"]`");
+}
+
 /// The subject of a sink, or with `may_match` that of a stream that is followed. See [`check_subject`].
 pub(super) fn subject(At { value, place }: At<String>, may_match: bool, problems: &mut Problems) -> Option<String> {
     match check_subject(&value, may_match) {

@@ -246,7 +246,6 @@ pub(super) fn read(
 
 fn sink(keys: SinkKeys, has_fleet: bool, base: &Path, problems: &mut Problems) -> Option<SinkSettings> {
     let name = keys.head.name.clone();
-    let what = keys.what();
     let (timeout, tries, concurrency) = (keys.timeout.value, keys.tries.value, keys.concurrency.value);
     // The files are checked whatever else is wrong.
     let secret_file = keys.secret_file.map(|written| {
@@ -267,9 +266,7 @@ fn sink(keys: SinkKeys, has_fleet: bool, base: &Path, problems: &mut Problems) -
             let own = keys.servers.is_some();
             let servers = nats::servers("servers", keys.servers, (keys.credentials, keys.tls), base, problems);
             if !own && !has_fleet {
-                let problem =
-                    problems.error(&name.place, format!("{what} has no `servers`, and there is no `[fleet]`"));
-                problem.hint("write `servers = [\"nats://127.0.0.1:4222\"]`");
+                nats::refuse_without_servers(&keys.head, problems);
             }
             if own && servers.is_none() {
                 return None;
@@ -291,7 +288,7 @@ fn word(of: SinkType) -> &'static str {
 fn sink_type(At { value, place }: At<String>, problems: &mut Problems) -> Option<SinkType> {
     if let Some((_, of)) = TYPES.into_iter().find(|(name, _)| *name == value) {
         if of == SinkType::Kafka && !HAS_KAFKA {
-            kafka::refuse(&place, "sinks", "`type = \"nats\"`", problems);
+            kafka::refuse(&place, "sinks", problems);
             return None;
         }
         return Some(of);

@@ -2,8 +2,8 @@
 
 use std::net::IpAddr;
 
-/// What an address is that no host has for others (RFC 6890, RFC 4291); `None` where it may be one of a host. Addresses
-/// of documentation (RFC 5737, RFC 3849), private ones and those of the loopback interface may.
+/// What kind of address this is, if no host can have it for its clients (RFC 6890, RFC 4291); `None` if a host can.
+/// Addresses of documentation (RFC 5737, RFC 3849), private ones and those of the loopback interface can be a host's.
 pub fn no_host(address: IpAddr) -> Option<&'static str> {
     match address {
         IpAddr::V4(v4) if v4.is_link_local() => Some("a link-local one (169.254.0.0/16)"),

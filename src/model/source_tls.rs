@@ -44,7 +44,7 @@ impl Default for SourceTls {
 pub enum Pem {
     /// A file, read at each connection.
     File(PathBuf),
-    /// The text itself, and where it was: `certificate-authority-data in eu.kubeconfig`.
+    /// The text itself, and where it was: `certificate-authority-data of eu.kubeconfig`.
     Text(Arc<Zeroizing<Vec<u8>>>, Arc<str>),
 }
 

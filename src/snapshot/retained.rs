@@ -42,7 +42,8 @@ pub struct NamedStanding {
     pub waiting: Vec<(String, Moment)>,
 }
 
-/// A choice with its challenger. That of a band outlives a reload only: after a restart its time begins again.
+/// A choice with its challenger. The challenger of a band outlives a reload only: after a restart its time begins
+/// again.
 pub(crate) struct NamedChoice {
     pub(crate) standing: NamedStanding,
     challenger: Option<NamedChallenger>,

@@ -20,10 +20,13 @@ const SAMPLES: usize = 1 << 15;
 
 /// For each of `count` records, the probability that it is given while there is room for `room`.
 pub(super) fn given(shares: &[Overlapping], count: usize, room: usize) -> Vec<f64> {
-    if count <= room || room == 0 {
-        return vec![if room == 0 { 0.0 } else { 1.0 }; count];
+    if room == 0 {
+        vec![0.0; count]
+    } else if count <= room {
+        vec![1.0; count]
+    } else {
+        exactly(shares, count, room).unwrap_or_else(|| sampled(shares, count, room))
     }
-    exactly(shares, count, room).unwrap_or_else(|| sampled(shares, count, room))
 }
 
 /// Records of a reply, a bit each.
@@ -52,7 +55,7 @@ impl Given {
 /// `None` where that takes too long.
 fn exactly(shares: &[Overlapping], count: usize, room: usize) -> Option<Vec<f64>> {
     let mut odds = vec![0.0; count];
-    // By the number of their records.
+    // Those with room left, by the number of their records.
     let mut replies: Vec<BTreeMap<Given, f64>> = vec![BTreeMap::new(); room];
     replies[0].insert(Given::none(count), 1.0);
     let mut steps = 0;

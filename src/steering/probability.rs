@@ -28,8 +28,8 @@ impl Distribution {
             let racing: Vec<&Share> = tier.shares.iter().filter(races).collect();
             let total: f64 = tier.shares.iter().map(|share| share.weight).sum();
             let (given, drawn) = match tier.repeats() {
-                true => self.given_of_some(&racing, room),
-                false => self.given_of_each(&racing, room),
+                true => self.given_of_overlapping(&racing, room),
+                false => self.given_of_disjoint(&racing, room),
             };
             for (endpoint, weight) in tier.weights() {
                 let odd = match (is_alias(endpoint), at) {
@@ -110,7 +110,7 @@ impl Distribution {
     }
 
     /// The probability of each record of shares that have none in common, and how many records there are.
-    fn given_of_each(&self, racing: &[&Share], room: usize) -> (HashMap<EndpointId, f64>, usize) {
+    fn given_of_disjoint(&self, racing: &[&Share], room: usize) -> (HashMap<EndpointId, f64>, usize) {
         let racers: Vec<Racer> =
             racing.iter().map(|share| Racer { weight: share.weight, records: self.records(share) }).collect();
         let odds = racing.iter().zip(given(&racers, room));
@@ -119,7 +119,7 @@ impl Distribution {
     }
 
     /// The same of shares that have records in common.
-    fn given_of_some(&self, racing: &[&Share], room: usize) -> (HashMap<EndpointId, f64>, usize) {
+    fn given_of_overlapping(&self, racing: &[&Share], room: usize) -> (HashMap<EndpointId, f64>, usize) {
         let mut numbers: HashMap<EndpointId, usize> = HashMap::new();
         let mut number = |endpoint: &EndpointId| {
             let next = numbers.len();
@@ -156,7 +156,7 @@ fn given(racers: &[Racer], room: usize) -> Vec<f64> {
     }
 }
 
-/// PathStep in ln t. The integrand is smooth with features no narrower than 1/sqrt(room), 1/8 at `MAX_ANSWERS`: the
+/// Step in ln t. The integrand is smooth with features no narrower than 1/sqrt(room), 1/8 at `MAX_ANSWERS`: the
 /// trapezoidal rule at half of that is exact to rounding.
 const STEP: f64 = 1.0 / 16.0;
 /// Where the integral begins: the heaviest racer, of weight 1, has rung before with this probability.

@@ -145,6 +145,11 @@ fn any_tree() -> impl Strategy<Value = Tree> {
     })
 }
 
+/// The endpoints of a set.
+fn bits(set: u8) -> impl Iterator<Item = usize> {
+    (0_usize..5).filter(move |at| set >> at & 1 == 1)
+}
+
 /// What one draw of a member gives: sets of endpoints as bits, with their probabilities. It knows nothing of tiers and
 /// shares.
 fn draws(tree: &Tree, member: usize, down: u8) -> BTreeMap<u8, f64> {
@@ -187,7 +192,7 @@ fn fill(draws: &BTreeMap<u8, f64>, reply: u8, room: u32, chance: f64, odds: &mut
         draws.iter().map(|(set, part)| (*set & !reply, *part)).filter(|(new, _)| *new != 0).collect();
     let total: f64 = open.iter().map(|(_, part)| part).sum();
     if room == 0 || open.is_empty() {
-        (0..5).filter(|at| reply >> at & 1 == 1).for_each(|at| odds[at] += chance);
+        bits(reply).for_each(|at| odds[at] += chance);
         return Some(());
     }
     for (new, part) in open {
@@ -196,7 +201,7 @@ fn fill(draws: &BTreeMap<u8, f64>, reply: u8, room: u32, chance: f64, odds: &mut
             fill(draws, reply | new, room - new.count_ones(), chance, odds)?;
         } else if reply == 0 {
             let each = chance * f64::from(room) / f64::from(new.count_ones());
-            (0..5).filter(|at| new >> at & 1 == 1).for_each(|at| odds[at] += each);
+            bits(new).for_each(|at| odds[at] += each);
         } else {
             return None;
         }
@@ -217,7 +222,7 @@ fn build(tree: &Tree, down: u8) -> SteeringWorld {
         };
         world = world.pool(&name, *steering, &members.iter().map(member).collect::<Vec<_>>().join(" "));
     }
-    let out: Vec<String> = (0..5).filter(|at| down >> at & 1 == 1).map(|at| format!("e{at}")).collect();
+    let out: Vec<String> = bits(down).map(|at| format!("e{at}")).collect();
     world.down(&out.join(" "))
 }
 
@@ -234,7 +239,7 @@ proptest! {
         match answers {
             None => {
                 for (set, chance) in &drawn {
-                    (0..5).filter(|at| set >> at & 1 == 1).for_each(|at| expected[at] += chance);
+                    bits(*set).for_each(|at| expected[at] += chance);
                 }
             }
             Some(answers) => {
@@ -258,7 +263,7 @@ proptest! {
         let mut expected = [0.0; 5];
         for (set, chance) in &drawn {
             let each = chance / f64::from(set.count_ones());
-            (0..5).filter(|at| set >> at & 1 == 1).for_each(|at| expected[at] += each);
+            bits(*set).for_each(|at| expected[at] += each);
         }
         let world = build(&tree, down);
         let decision = world.decide("eu", Facet::Srv, None);

@@ -59,8 +59,8 @@ const MOST_RECORDS: usize = 16 * MAX_ENDPOINTS;
 /// Each endpoint in the best tier that has it, and there each set of endpoints in one share, which has the weight of
 /// all shares of this set. An endpoint may be in several shares: alone and in groups, each drawn with its own weight.
 pub(super) fn distinct(tiers: Vec<Tier>) -> Vec<Tier> {
-    let shares = || tiers.iter().flat_map(|tier| &tier.shares);
-    let mut all: Vec<EndpointId> = shares().flat_map(|share| share.endpoints.iter().copied()).collect();
+    let shares = tiers.iter().flat_map(|tier| &tier.shares);
+    let mut all: Vec<EndpointId> = shares.flat_map(|share| share.endpoints.iter().copied()).collect();
     let with_repeats = all.len();
     each_once(&mut all);
     if all.len() == with_repeats {

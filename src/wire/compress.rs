@@ -16,6 +16,8 @@ const POINTER_END: usize = 0x4000;
 pub(super) const MAX_BASES: usize = 8;
 /// No base.
 const NONE: u8 = u8::MAX;
+/// One in each place of [`Pieces::starts`] but the first, which is always 0.
+const BEHIND_FIRST: u32 = 0x0101_0100;
 /// Most labels that [`common_end_of`] passes over: more than two usual names have together.
 const MAX_STEPS: usize = 24;
 
@@ -33,9 +35,6 @@ pub struct Pieces {
     len: u8,
     count: u8,
 }
-
-/// One in each place of [`Pieces::starts`] but the first, which is always 0.
-const BEHIND_FIRST: u32 = 0x0101_0100;
 
 impl Pieces {
     /// A name of `len` octets that is written whole at octet `at`.
@@ -63,13 +62,14 @@ impl Pieces {
         (self.starts >> (8 * u32::from(piece % MAX_PIECES)) & 0xFF) as usize
     }
 
-    /// Its octets in `reply`, piece by piece, each with the octet of the name with which it begins.
+    /// Its octets in `reply`, piece by piece, each with its place in the name.
     pub(super) fn octets<'o>(&self, reply: &'o [u8]) -> impl Iterator<Item = (usize, &'o [u8])> {
         let name = *self;
         (0..name.count.min(MAX_PIECES)).filter_map(move |piece| {
+            let start = name.start(piece);
             let end = if piece + 1 < name.count { name.start(piece + 1) } else { name.name_len() };
             let at = (name.ats >> (16 * u32::from(piece)) & 0xFFFF) as usize;
-            Some((name.start(piece), reply.get(at..at + end.checked_sub(name.start(piece))?)?))
+            Some((start, reply.get(at..at + end.checked_sub(start)?)?))
         })
     }
 
@@ -84,7 +84,7 @@ impl Pieces {
         let starts = self.starts >> (8 * u32::from(passed % MAX_PIECES));
         Pieces {
             ats: (self.ats >> (16 * u32::from(passed % MAX_PIECES))) + within,
-            // No other piece begins before the first one that is left, so that no place borrows from the next.
+            // The pieces that are left, but the first, begin behind `skipped`, so that no place borrows from the next.
             starts: starts.wrapping_sub(skipped as u32 * BEHIND_FIRST) & !0xFF,
             len: len as u8,
             count: self.count - passed,

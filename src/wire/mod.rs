@@ -18,7 +18,7 @@ pub mod tsig;
 pub use compress::{Pieces, SharedEnd, common_end, common_end_of, compressed_names, name_len, share_ends};
 pub use made::MadeName;
 pub use name::{MAX_LABEL, MAX_NAME, Name, NameError};
-pub use namebuf::NameBuf;
+pub use namebuf::{NameBuf, parent};
 pub use prepared::{OWNER_IS_QUESTION, PREPARED_HEAD, each_prepared, put_prepared};
 pub use query::Reject;
 

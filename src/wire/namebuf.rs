@@ -11,7 +11,7 @@ const STEP: usize = 16;
 /// An absolute, lower-cased name in uncompressed wire form, held without allocating.
 #[derive(Clone, Copy)]
 pub struct NameBuf {
-    /// Those behind the name are anything.
+    /// The octets behind the name are anything.
     bytes: [u8; ROOM],
     len: u8,
 }
@@ -78,8 +78,7 @@ impl NameBuf {
 
     /// The name without its first label; `None` of the root.
     pub fn parent(&self) -> Option<&[u8]> {
-        let wire = self.as_wire();
-        wire.get(1 + usize::from(*wire.first().filter(|len| **len > 0)?)..)
+        parent(self.as_wire())
     }
 
     /// Whether it is `apex` (lower-cased wire form) or below.
@@ -90,6 +89,12 @@ impl NameBuf {
         }
         rest == apex
     }
+}
+
+/// A name in wire form without its first label; `None` of the root.
+#[inline]
+pub fn parent(name: &[u8]) -> Option<&[u8]> {
+    name.get(1 + usize::from(*name.first().filter(|len| **len > 0)?)..)
 }
 
 #[cfg(test)]

@@ -209,38 +209,21 @@ impl<'o> ReplyWriter<'o> {
         end: Pieces,
     ) -> Result<Pieces, Full> {
         let ([ttl_1, ttl_2, ttl_3, ttl_4], [_, type_lo]) = (ttl.to_be_bytes(), rtype::CNAME.to_be_bytes());
-        let head = [0, 0, 0, type_lo, 0, class::IN as u8, ttl_1, ttl_2, ttl_3, ttl_4, 0, 0];
-        let at = self.one_name(owner, head, name, prefix, Some(end))?;
-        Ok(Pieces::joined(at, prefix, Some(end)))
-    }
-
-    /// Adds a record to the answer whose RDATA is one name: the first `literal` octets of `name`, which are whole
-    /// labels, and then `end` or the root. `head` is that of a prepared record. Returns the octet of the name.
-    fn one_name(
-        &mut self,
-        owner: u16,
-        mut head: [u8; PREPARED_HEAD],
-        name: &[u8],
-        literal: usize,
-        end: Option<Pieces>,
-    ) -> Result<usize, Full> {
-        // The root takes one octet, a pointer two.
-        let len = literal + 1 + usize::from(end.is_some());
+        let mut head = [0, 0, 0, type_lo, 0, class::IN as u8, ttl_1, ttl_2, ttl_3, ttl_4, 0, 0];
+        // A pointer takes two octets.
+        let len = prefix + 2;
         head[..2].copy_from_slice(&pointer(owner));
         head[10..].copy_from_slice(&(len as u16).to_be_bytes());
         let free = self.out.get_mut(self.at..self.limit).ok_or(Full)?;
         let (to, free) = free.split_first_chunk_mut::<PREPARED_HEAD>().ok_or(Full)?;
         *to = head;
-        let data = copied(free, name, literal, len).ok_or(Full)?;
-        match end {
-            Some(end) => *data.last_chunk_mut::<2>().ok_or(Full)? = pointer(end.at()),
-            None => *data.last_mut().ok_or(Full)? = 0,
-        }
+        let data = copied(free, name, prefix, len).ok_or(Full)?;
+        *data.last_chunk_mut::<2>().ok_or(Full)? = pointer(end.at());
         let at = self.at + PREPARED_HEAD;
         self.at = at + len;
         let count = &mut self.counts[Section::Answer as usize];
         *count = count.checked_add(1).ok_or(Full)?;
-        Ok(at)
+        Ok(Pieces::joined(at, prefix, Some(end)))
     }
 
     /// Copies prepared records and returns how many there are; below an owner pointer.

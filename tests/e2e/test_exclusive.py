@@ -32,6 +32,14 @@ def fleet(dir, endpoints):
         each.end()
 
 
+def promoted(fleet):
+    """The fleet after a promotion from fra1, which is dead, to ams1."""
+    fleet.wait_lease(endpoint="fra1", epoch=1)
+    fleet.endpoints["fra1"].kill()
+    fleet.wait_lease(endpoint="ams1", epoch=2)
+    return fleet
+
+
 def text(epoch, endpoint):
     return [f'"epoch={epoch} endpoint={endpoint}"']
 
@@ -84,10 +92,7 @@ def test_an_active_endpoint_without_a_successor_stays_in_the_answer(fleet):
 
 
 def test_without_nats_nobody_promotes_and_a_restart_of_everything_changes_nothing(fleet):
-    fleet = fleet()
-    fleet.wait_lease(endpoint="fra1", epoch=1)
-    fleet.endpoints["fra1"].kill()
-    fleet.wait_lease(endpoint="ams1", epoch=2)
+    fleet = promoted(fleet())
     fleet.nats.kill()
     fleet.endpoints["fra1"].start()
     fleet.endpoints["ams1"].kill()
@@ -111,10 +116,7 @@ def test_without_nats_nobody_promotes_and_a_restart_of_everything_changes_nothin
 
 
 def test_a_new_server_without_nats_does_not_guess_which_endpoint_is_active(fleet, dir):
-    fleet = fleet()
-    fleet.wait_lease(endpoint="fra1", epoch=1)
-    fleet.endpoints["fra1"].kill()
-    fleet.wait_lease(endpoint="ams1", epoch=2)
+    fleet = promoted(fleet())
     fleet.nats.kill()
     fleet.nodes[1].child.end()
     (fleet.dir / "ns2" / "state").rename(dir / "lost-state")
@@ -155,10 +157,7 @@ def test_without_a_quorum_of_nats_a_command_promises_no_promotion(fleet):
 
 
 def test_a_store_that_lost_everything_gets_the_highest_epoch_back(fleet, dir):
-    fleet = fleet()
-    fleet.wait_lease(endpoint="fra1", epoch=1)
-    fleet.endpoints["fra1"].kill()
-    fleet.wait_lease(endpoint="ams1", epoch=2)
+    fleet = promoted(fleet())
     fleet.nats.kill()
     (dir / "nats" / "js").rename(dir / "lost")
     fleet.nats.start()

@@ -204,10 +204,12 @@ def test_a_kubeconfig_says_where_the_api_is_and_who_this_server_is(dir):
                 waits(node, ["192.0.2.66"])
 
 
-def test_check_warns_of_a_kubeconfig_that_can_not_be_used_and_the_server_starts(dir):
-    class Nowhere:
-        url = None
+class Nowhere:
+    """In place of a KubernetesApi: the source has no `address`."""
+    url = None
 
+
+def test_check_warns_of_a_kubeconfig_that_can_not_be_used_and_the_server_starts(dir):
     settings = write_files(dir, SETTINGS, zone(Nowhere, address=None, kubeconfig="eu.kubeconfig", context="eu"))
     zones = settings.parent / "zones"
     for content, line, message, kind in [
@@ -225,9 +227,6 @@ def test_check_warns_of_a_kubeconfig_that_can_not_be_used_and_the_server_starts(
 
 
 def test_outside_of_a_pod_the_source_says_what_to_write(dir):
-    class Nowhere:
-        url = None
-
     with Node(dir, zone(Nowhere, address=None)) as node:
         wait_until(lambda: report(node)["state"] == "bad", SOON)
         assert "write `kubeconfig` or `address`" in report(node)["problem"]

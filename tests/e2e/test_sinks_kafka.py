@@ -1,6 +1,5 @@
 """A sink of type kafka with a broker: each event is there at least once and in order for its endpoint, whatever is cut meanwhile;
 and what status says of a topic that is missing, and of brokers that are away."""
-import itertools
 import json
 import os
 import signal
@@ -14,7 +13,7 @@ from portolan import Node, command, write_files
 from processes import wait_until
 from test_operator import TOKENS
 from test_sinks import BOUND, ENDPOINTS, local_ids, sink, turn, wait_sent, zone
-from test_sinks_nats import check_order
+from test_sinks_nats import check_order, turn_with_cuts
 
 pytest.importorskip("confluent_kafka")
 from kafka import KafkaBroker  # noqa: E402
@@ -25,11 +24,11 @@ needs_kafka = pytest.mark.skipif(not HAS_KAFKA, reason="this program is built wi
 TURNS = int(os.environ.get("SINK_TURNS", "8"))
 
 
-def start(dir, address, more="", name="node"):
+def start(dir, address, more=""):
     """A server with the sink `log`. A second start in the same directory goes on with its state."""
-    (dir / name).mkdir(exist_ok=True)
-    (dir / name / "tokens").write_text(TOKENS)
-    (dir / name / "tokens").chmod(0o600)
+    (dir / "node").mkdir(exist_ok=True)
+    (dir / "node/tokens").write_text(TOKENS)
+    (dir / "node/tokens").chmod(0o600)
     settings = f'\n[sink.log]\ntype = "kafka"\nbrokers = ["{address}"]\ntopic = "portolan"\nconcurrency = 16\ntimeout = "2s"\n{more}'
     return Node(dir, zone(), settings=portolan.SETTINGS + settings)
 
@@ -39,22 +38,8 @@ def test_each_event_is_there_and_in_order_though_the_broker_is_cut_off_three_tim
     with KafkaBroker(dir) as kafka:
         kafka.make("portolan")
         turns = iter(range(TURNS))
-        rounds = max(3, TURNS // 2 - 1)
-        cuts = 0
         with start(dir, kafka.address) as node:
-            for at in range(rounds):
-                turn(node, itertools.islice(turns, 1))
-                if at % (rounds // 3) == 0 and cuts < 3:
-                    cuts += 1
-                    wait_until(lambda: sink(node)["delivered"] > 40, BOUND)
-                    kafka.cut()
-                    turn(node, itertools.islice(turns, 1))
-                    wait_until(lambda: sink(node)["state"] == "retrying", BOUND)
-                    assert node.addresses("www.svc.example.") == ["192.0.2.0"], "the answers go on"
-                    kafka.mend()
-                    wait_until(lambda: sink(node)["state"] == "ok", BOUND)
-                else:
-                    turn(node, itertools.islice(turns, 1))
+            turn_with_cuts(node, turns, max(3, TURNS // 2 - 1), kafka.cut, kafka.mend)
             node.child.signal(signal.SIGTERM)
             assert node.child.process.wait(60) == 0, node.child.err()
         with start(dir, kafka.address) as node:
@@ -64,7 +49,7 @@ def test_each_event_is_there_and_in_order_though_the_broker_is_cut_off_three_tim
         records = kafka.records("portolan")
     assert (report["lost"], report["dead_letters"], report["type"]) == (0, 0, "kafka"), report
     events = [json.loads(record.value()) for record in records]
-    print(f"{len(all)} events, {cuts} cuts: {len(records)} records, {len(records) - len({of['id'] for of in events})} twice")
+    print(f"{len(all)} events: {len(records)} records, {len(records) - len({of['id'] for of in events})} twice")
     assert {event["id"] for event in events} == set(all), "each is there, and no other"
     check_order(events)
     partitions = {}
@@ -74,12 +59,8 @@ def test_each_event_is_there_and_in_order_though_the_broker_is_cut_off_three_tim
         assert record.key().decode() == event.get("subject", ""), event
         assert event["specversion"] == "1.0" and event["source"] == "/portolan/ns1", event
         partitions.setdefault(record.key(), set()).add(record.partition())
-    assert all_equal(len(of) for of in partitions.values()), "the events of an endpoint are in one partition"
+    assert all(len(of) == 1 for of in partitions.values()), "the events of an endpoint are in one partition"
     assert {at for of in partitions.values() for at in of} == {0, 1, 2}
-
-
-def all_equal(counts):
-    return set(counts) == {1}
 
 
 @needs_kafka

@@ -37,23 +37,28 @@ def check_order(events):
         assert numbers == sorted(numbers), f"{subject}: {numbers}"
 
 
+def turn_with_cuts(node, turns, rounds, cut, mend):
+    """Two turns a round. In three of the rounds the receiver is away during the second one."""
+    every = max(1, rounds // 3)
+    for at in range(rounds):
+        turn(node, itertools.islice(turns, 1))
+        if at % every == 0 and at // every < 3:
+            wait_until(lambda: sink(node)["delivered"] > 40, BOUND)
+            cut()
+            turn(node, itertools.islice(turns, 1))
+            wait_until(lambda: sink(node)["state"] == "retrying", BOUND)
+            assert node.addresses("www.svc.example.") == ["192.0.2.0"], "the answers go on"
+            mend()
+            wait_until(lambda: sink(node)["state"] == "ok", BOUND)
+        else:
+            turn(node, itertools.islice(turns, 1))
+
+
 def test_each_event_is_stored_once_and_in_order_though_nats_is_killed_three_times_and_the_server_restarts(dir):
     with NatsServer(dir) as nats, Stream(nats, "EVENTS", ["portolan.events"]) as stream:
         turns = iter(range(TURNS))
-        rounds = TURNS // 2 - 1
         with start(dir, [nats.url]) as node:
-            for at in range(rounds):
-                turn(node, itertools.islice(turns, 1))
-                if at % max(1, rounds // 3) == 0 and at // max(1, rounds // 3) < 3:
-                    wait_until(lambda: sink(node)["delivered"] > 40, BOUND)
-                    nats.kill()
-                    turn(node, itertools.islice(turns, 1))
-                    wait_until(lambda: sink(node)["state"] == "retrying", BOUND)
-                    assert node.addresses("www.svc.example.") == ["192.0.2.0"], "the answers go on"
-                    nats.start()
-                    wait_until(lambda: sink(node)["state"] == "ok", BOUND)
-                else:
-                    turn(node, itertools.islice(turns, 1))
+            turn_with_cuts(node, turns, TURNS // 2 - 1, nats.kill, nats.start)
             node.child.signal(signal.SIGTERM)
             assert node.child.process.wait(60) == 0, node.child.err()
         with start(dir, [nats.url]) as node:

@@ -143,7 +143,7 @@ impl<T: TryFrom<i64> + Copy + serde::Serialize> KeyKind for Integer<T> {
             Kind::Integer(i64::MAX | i64::MIN) => "a number of more than 63 bits".to_owned(),
             Kind::Integer(value) => value.to_string(),
             Kind::Float(value) if value.fract() == 0.0 => {
-                // Every whole number in question fits the type exactly.
+                // A number that is larger than an i64 becomes the nearest one, which is outside every range.
                 let whole = Some(value as i64).filter(|whole| self.range.contains(whole));
                 hint = whole.map(|whole| format!("write `{} = {whole}`", key.value));
                 "one in the form of a fraction".to_owned()
@@ -156,7 +156,9 @@ impl<T: TryFrom<i64> + Copy + serde::Serialize> KeyKind for Integer<T> {
             other => other.described().to_owned(),
         };
         let problem = wrong_type(&node.place, &format!("`{}`", key.value), &expected(), &found, problems);
-        hint.into_iter().for_each(|hint| problem.hint(hint));
+        if let Some(hint) = hint {
+            problem.hint(hint);
+        }
         None
     }
 

@@ -22,6 +22,11 @@ const MAX_NAME: usize = 100;
 /// A text with its place.
 pub(super) type WrittenText = Spanned<String>;
 
+/// A text, unless it is empty.
+pub(super) fn non_empty(written: &Option<WrittenText>) -> Option<&WrittenText> {
+    written.as_ref().filter(|at| !at.value.is_empty())
+}
+
 /// The file.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -123,11 +128,6 @@ impl WrittenSecret {
     pub(super) fn some(&self) -> Option<&Zeroizing<String>> {
         Some(&self.text).filter(|text| !text.trim().is_empty())
     }
-
-    /// Where it is, unless it is empty.
-    pub(super) fn location_of_some(&self) -> Option<Location> {
-        self.some().map(|_| self.at)
-    }
 }
 
 impl std::fmt::Debug for WrittenSecret {
@@ -185,7 +185,7 @@ impl WrittenConfig {
 
     /// The context of this name, or the current one.
     pub(super) fn context(&self, wanted: Option<&str>) -> Result<&Context, KubeconfigProblem> {
-        let current = self.current_context.as_ref().filter(|at| !at.value.is_empty());
+        let current = non_empty(&self.current_context);
         let (name, location) = match (wanted, current) {
             (Some(name), _) => (name, None),
             (None, Some(current)) => (current.value.as_str(), Some(current.referenced)),

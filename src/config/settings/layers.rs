@@ -68,15 +68,19 @@ pub(super) fn read(
     }
 }
 
+/// The dotted path of `key` in the table at `path`. The path of the whole tree is empty.
+pub(super) fn dotted(path: &str, key: &str) -> String {
+    if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
+}
+
 /// Finds the numbers that no type of the `config` crate holds.
 fn too_large<'n>(node: &'n Node, path: &str, found: &mut Vec<(String, &'n Place)>) {
     match &node.kind {
         Kind::Integer(i64::MIN | i64::MAX) => found.push((path.to_owned(), &node.place)),
         Kind::List(items) => items.iter().for_each(|item| too_large(item, path, found)),
-        Kind::Table(entries) => entries.iter().for_each(|Entry { key, value }| {
-            let path = if path.is_empty() { key.value.clone() } else { format!("{path}.{}", key.value) };
-            too_large(value, &path, found);
-        }),
+        Kind::Table(entries) => {
+            entries.iter().for_each(|Entry { key, value }| too_large(value, &dotted(path, &key.value), found));
+        }
         Kind::Text(_) | Kind::Loose(_) | Kind::Integer(_) | Kind::Float(_) | Kind::Bool(_) | Kind::Date => {}
     }
 }
@@ -125,8 +129,7 @@ impl Layered<'_> {
         names.sort_by_key(|name| (known.iter().position(|e| e.key.value == **name).unwrap_or(usize::MAX), *name));
         let entry = |name: &String| {
             let written = known.iter().find(|entry| entry.key.value == *name);
-            let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
-            let value = self.node(&table[name], written.map(|entry| &entry.value), &path);
+            let value = self.node(&table[name], written.map(|entry| &entry.value), &dotted(path, name));
             let place = written.map_or_else(|| value.place.clone(), |entry| entry.key.place.clone());
             Entry { key: At { value: name.clone(), place }, value }
         };

@@ -220,9 +220,7 @@ fn socket(written: &At<String>, key: &str, port: u16, problems: &mut Problems) -
             // `::1:53` is an address too, but rarely the one that is meant.
             let split = value.rsplit_once(':').and_then(|(ip, port)| Some((ip.parse().ok()?, port.parse().ok()?)));
             let hint = match split {
-                Some((ip, port)) => {
-                    format!("write \"{}\", or \"{example}\"", SocketAddr::V6(SocketAddrV6::new(ip, port, 0, 0)))
-                }
+                Some((ip, port)) => format!("write \"{}\", or \"{example}\"", SocketAddrV6::new(ip, port, 0, 0)),
                 None => format!("write \"{example}\""),
             };
             (format!("`{key}` must be an address and a port, and \"{value}\" is not"), hint)

@@ -1,9 +1,10 @@
-//! Where the settings are written that only a restart can change, and what differs between two versions of them.
+//! Where the keys of the settings are written, and what differs between two versions of them.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::config::node::{Entry, Kind, Node};
+use crate::config::settings::layers::dotted;
 use crate::source::Place;
 
 /// Keys and tables of the settings as they are written, by their dotted path: `listen`, `listen.http`.
@@ -47,7 +48,7 @@ impl WrittenSettings {
 
     fn add_all(&mut self, entries: &[Entry], of: &str) {
         for Entry { key, value } in entries {
-            let path = if of.is_empty() { key.value.clone() } else { format!("{of}.{}", key.value) };
+            let path = dotted(of, &key.value);
             let is_left_out = RELOADED.contains(&path.as_str());
             match &value.kind {
                 Kind::Table(entries) if !is_left_out => self.add_all(entries, &path),

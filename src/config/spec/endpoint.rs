@@ -162,22 +162,21 @@ fn target(At { value, place }: At<String>, problems: &mut Problems) -> Option<Bo
 /// Why a text is no name of a host, although it may be a name of the DNS, and what to write; `None` if it may be one.
 fn not_a_host_name(value: &str) -> Option<(String, String)> {
     let bare = value.strip_suffix('.').unwrap_or(value);
-    if let Ok(address) = bare.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>() {
-        let hint = format!("write `addresses = [\"{address}\"]` instead of `cname`");
-        return Some((format!("\"{value}\" is an address, and no name to send clients to"), hint));
-    }
-    if let Ok(socket) = bare.parse::<SocketAddr>() {
-        let hint =
-            format!("write `addresses = [\"{}\"]` instead of `cname`: the port belongs to the monitor", socket.ip());
+    let address = bare.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+    let address = match (address, bare.parse::<SocketAddr>()) {
+        (Ok(address), _) => Some((address, "")),
+        (Err(_), Ok(socket)) => Some((socket.ip(), ": the port belongs to the monitor")),
+        (Err(_), Err(_)) => None,
+    };
+    if let Some((address, of_port)) = address {
+        let hint = format!("write `addresses = [\"{address}\"]` instead of `cname`{of_port}");
         return Some((format!("\"{value}\" is an address, and no name to send clients to"), hint));
     }
     let is_number = |text: &str| !text.is_empty() && text.bytes().all(|octet| octet.is_ascii_digit());
     if let Some((host, _)) = bare.rsplit_once(':').filter(|(_, port)| is_number(port)) {
         let message = format!("\"{value}\" is not a name to send clients to: a name has no port");
-        return Some((
-            message,
-            format!("write `cname = \"{}.\"`: the port belongs to the monitor", host.trim_end_matches('.')),
-        ));
+        let host = host.trim_end_matches('.');
+        return Some((message, format!("write `cname = \"{host}.\"`: the port belongs to the monitor")));
     }
     // No name of a host ends with a number, so that none looks like an address (RFC 1123, 2.1).
     let last = bare.rsplit('.').next().unwrap_or_default();
@@ -203,19 +202,18 @@ fn probe(At { value, place }: At<String>, problems: &mut Problems) -> Option<(Ip
         (Err(_), Ok(address)) => Some((address, None)),
         (Ok(_), _) | (Err(_), Err(_)) => None,
     };
-    if let Some((address, _)) = parsed
-        && let Some(what) = never_reached(address)
-    {
+    let Some((address, _)) = parsed else {
+        let problem = problems.error(&place, format!("\"{value}\" is not an address to probe"));
+        problem.hint("write `probe = \"198.51.100.7:8080\"` or `probe = \"[2001:db8::7]:8080\"`");
+        return None;
+    };
+    if let Some(what) = never_reached(address) {
         let message = format!("nothing can be reached at {address}: it is {what}");
         problems.error(&place, message).hint(match address.to_canonical() {
             plain if plain != address => format!("write {plain}"),
             _ => "write the address of a host".to_owned(),
         });
         return None;
-    }
-    if parsed.is_none() {
-        let problem = problems.error(&place, format!("\"{value}\" is not an address to probe"));
-        problem.hint("write `probe = \"198.51.100.7:8080\"` or `probe = \"[2001:db8::7]:8080\"`");
     }
     parsed
 }

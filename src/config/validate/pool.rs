@@ -50,6 +50,7 @@ pub(super) fn resolve(
         let message = format!("every member of pool `{}` has weight 0", spec.name.value);
         problems.warning(&spec.name.place, message).hint("weight 0 is a standby: give one of them more");
     }
+    // With a member left out, places and members would not match.
     if members.len() == spec.members().len() {
         warn_early_standbys(spec, &members, problems);
     }
@@ -213,6 +214,7 @@ impl Walk<'_> {
         let stated = pool.members.iter().filter(is_stated).count();
         let sizes: Vec<Size> = pool.members.iter().map(|member| self.member(member.to)).collect();
         self.path.pop();
+        let room = discover::room(self.spec, std::iter::once(self.id(at)), self.model, stated);
         let draws = sizes.iter().map(|size| size.draw);
         let combinations = sizes.iter().map(|size| size.choices).fold(1, usize::saturating_mul);
         // Each is alone in a reply.
@@ -224,30 +226,22 @@ impl Walk<'_> {
         }
         let size = Size {
             height: 1 + sizes.iter().map(|size| size.height).max().unwrap_or(0),
-            ways: sizes.iter().fold(0, |sum, size| size.ways.saturating_add(sum)),
+            ways: sizes.iter().fold(room, |sum, size| size.ways.saturating_add(sum)),
             draw: match pool.steering.gives() {
-                Gives::Together if is_flat => self.model.endpoints_below(self.id(at)).len(),
-                Gives::Together => draws.fold(0, usize::saturating_add),
-                Gives::First | Gives::ByWeight => draws.max().unwrap_or(0),
+                Gives::Together if is_flat => {
+                    self.model.endpoints_below(MemberRef::Pool(self.id(at))).len().saturating_add(room)
+                }
+                Gives::Together => draws.fold(room, usize::saturating_add),
+                Gives::First | Gives::ByWeight => draws.max().unwrap_or(0).max(usize::from(room > 0)),
             },
             choices: match pool.steering.gives() {
                 Gives::First => sizes.iter().map(|size| size.choices).max().unwrap_or(1),
-                Gives::ByWeight => sizes.iter().fold(0, |sum, size| size.choices.saturating_add(sum)).max(1),
+                Gives::ByWeight => {
+                    let listed = sizes.iter().fold(0, |sum: usize, size| size.choices.saturating_add(sum));
+                    listed.max(1).saturating_add(room)
+                }
                 Gives::Together => aliases + if is_flat { 1 } else { combinations },
             },
-        };
-        let room = discover::room(self.spec, self.id(at).pool().into_iter(), self.model, stated);
-        let size = Size {
-            ways: size.ways.saturating_add(room),
-            choices: match pool.steering.gives() {
-                Gives::ByWeight => size.choices.saturating_add(room),
-                Gives::First | Gives::Together => size.choices,
-            },
-            draw: match pool.steering.gives() {
-                Gives::Together => size.draw.saturating_add(room),
-                Gives::First | Gives::ByWeight => size.draw.max(usize::from(room > 0)),
-            },
-            ..size
         };
         let below = sizes.iter().map(|size| (size.height, size.ways)).fold((0, 0), |a, b| (a.0.max(b.0), a.1.max(b.1)));
         if (size.height > MAX_DEPTH && below.0 <= MAX_DEPTH) || (size.ways > MAX_WAYS && below.1 <= MAX_WAYS) {
@@ -264,8 +258,8 @@ impl Walk<'_> {
         }
     }
 
-    fn id(&self, at: usize) -> MemberRef {
-        MemberRef::Pool(PoolId((self.names.first_pool + at) as u32))
+    fn id(&self, at: usize) -> PoolId {
+        PoolId((self.names.first_pool + at) as u32)
     }
 
     fn warn_combinations(&mut self, at: usize, combinations: usize) {

@@ -1,7 +1,7 @@
 //! Zones within each other: what a zone has at or below the apex of another zone of this server is answered from that
 //! other zone. `check` says so, as it does of what a zone has below a delegation.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::config::zones::candidate::{Candidate, Content};
 use crate::masterfile::{MasterFile, type_name};
@@ -9,22 +9,37 @@ use crate::source::{ManualSection, Place, Problems};
 use crate::wire::Name;
 use crate::wire::code::rtype::NS;
 
-/// The apexes of all zones of the server, and where each zone is declared.
+/// The apexes of all zones of the server.
 #[derive(Default)]
-pub(super) struct ZoneApexes(HashMap<Name, Place>);
+pub(super) struct ZoneApexes {
+    /// Where each zone is declared.
+    declared: HashMap<Name, Place>,
+    /// All names above these apexes. Only for a zone that is among them all zones are searched for those below it.
+    above: HashSet<Name>,
+}
 
 impl ZoneApexes {
     pub(super) fn of(candidates: &[Candidate]) -> ZoneApexes {
         let declared =
             candidates.iter().filter_map(|candidate| Some((candidate.apex.clone()?, candidate.place.clone())));
-        ZoneApexes(declared.collect())
+        let declared: HashMap<Name, Place> = declared.collect();
+        let mut above: HashSet<Name> = HashSet::new();
+        for apex in declared.keys() {
+            let mut at = apex.parent();
+            // What is above a name of `above` is in it too.
+            while let Some(name) = at.filter(|name| !above.contains(name)) {
+                at = name.parent();
+                above.insert(name);
+            }
+        }
+        ZoneApexes { declared, above }
     }
 
     /// The other zone from which `name`, a name of the zone `apex`, is answered, if there is one.
-    pub(super) fn answering(&self, name: &Name, apex: &Name) -> Option<(&Name, &Place)> {
+    fn answering(&self, name: &Name, apex: &Name) -> Option<(&Name, &Place)> {
         let mut at = Some(name.clone());
         while let Some(owner) = at.filter(|owner| owner != apex && owner.is_within(apex)) {
-            if let Some(found) = self.0.get_key_value(&owner) {
+            if let Some(found) = self.declared.get_key_value(&owner) {
                 return Some(found);
             }
             at = owner.parent();
@@ -34,7 +49,11 @@ impl ZoneApexes {
 
     /// The zones directly or further below `apex`, sorted.
     fn below(&self, apex: &Name) -> Vec<(&Name, &Place)> {
-        let mut below: Vec<_> = self.0.iter().filter(|(name, _)| *name != apex && name.is_within(apex)).collect();
+        if !self.above.contains(apex) {
+            return Vec::new();
+        }
+        let mut below: Vec<_> =
+            self.declared.iter().filter(|(name, _)| *name != apex && name.is_within(apex)).collect();
         below.sort_by_key(|(name, _)| name.to_string());
         below
     }

@@ -55,10 +55,9 @@ pub(super) fn why(model: &Model, policy: &Policy, client: Client<'_>, cell: Opti
         return Some(format!("{endpoint}: what this client's net gets while that is eligible"));
     }
     let blank = cell.blank_for(net).and_then(|slot| policy.endpoints.get(usize::from(slot)));
-    let name = blank.map(|endpoint| &model.endpoint(*endpoint).name);
-    Some(match name {
-        Some(name) => {
-            let facet = cell.decision().facet.as_str();
+    Some(match blank {
+        Some(endpoint) => {
+            let (name, facet) = (&model.endpoint(*endpoint).name, cell.decision().facet.as_str());
             format!("{name}: what this client's net draws first, and it has no {facet} record that may be given")
         }
         None => "this client's net decides a part of the draw, and chance the rest".to_owned(),

@@ -54,7 +54,7 @@ impl Renderer<'_> {
                 true => "the active endpoint may not be given: the answer is empty",
                 false => "the active endpoint is not up; it is answered all the same, because no other is active",
             };
-            return format!("{text}{}", self.block.map(promotion_block).unwrap_or_default());
+            return format!("{text}{}", self.block.map(promotion_block_text).unwrap_or_default());
         }
         if gives == Fallback::NothingLeft {
             return format!("{what}, and nothing is left: all of it is forced down, disabled or outside the fence");
@@ -127,7 +127,7 @@ impl Renderer<'_> {
 }
 
 /// Why nobody is promoted, as the end of a sentence.
-fn promotion_block(block: PromotionBlock) -> String {
+fn promotion_block_text(block: PromotionBlock) -> String {
     match block {
         PromotionBlock::ActiveUnknown => "; which endpoint is active is not known yet".to_owned(),
         PromotionBlock::NoStore => {

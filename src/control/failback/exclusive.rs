@@ -11,7 +11,7 @@ use crate::control::failback::{FailbackError, FailbackResponse, PoolMove, PoolSt
 use crate::control::moved::moved;
 use crate::control::request::{ErrorResponse, stopping};
 use crate::control::state::ApiState;
-use crate::model::{ActiveEndpoint, MemberRef, SteeredName};
+use crate::model::{ActiveEndpoint, LeaseView, MemberRef, SteeredName};
 use crate::snapshot::Snapshot;
 use crate::steering::active_member;
 
@@ -46,15 +46,11 @@ pub(super) async fn hand_back(
 
 /// The snapshot that answers with `active`, or with a later promotion; the present one if that takes too long.
 async fn served(state: &ApiState, name: &SteeredName, active: &ActiveEndpoint) -> Arc<Snapshot> {
+    let has_come = |lease: &LeaseView| lease.active.as_ref().is_some_and(|now| now.epoch >= active.epoch);
     let looking = async {
         loop {
             let snapshot = state.snapshots.load_full();
-            if snapshot
-                .view
-                .leases
-                .get(&name.owner)
-                .is_some_and(|lease| lease.active.as_ref().is_some_and(|now| now.epoch >= active.epoch))
-            {
+            if snapshot.view.leases.get(&name.owner).is_some_and(has_come) {
                 return snapshot;
             }
             tokio::time::sleep(LOOK_EVERY).await;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::{broadcast, watch};
 
-use crate::control::journal::{Journal, JournalEvent, RECENT_TRANSITIONS, RecentEvents};
+use crate::control::journal::{Journal, JournalEvent, Numbered, RECENT_TRANSITIONS, RecentEvents};
 use crate::fleet::events::{EventKind, LogRange};
 
 /// Where a client begins.
@@ -54,12 +54,16 @@ pub(in crate::control) struct Subscription {
 const MOST_RANGES: usize = 64;
 
 impl RecentEvents {
+    /// The visible events after `number`.
+    fn visible_after(&self, number: u64) -> impl Iterator<Item = &Numbered> {
+        self.visible.iter().skip(self.visible.partition_point(|event| event.number <= number))
+    }
+
     /// The ranges of numbers after `after` whose events are neither visible nor wait for the file: they are older than
     /// what is retained, or a line of the file was torn or lost. The last of many ranges includes those after it.
     fn lost_after(&self, after: u64) -> Vec<(u64, u64)> {
         let mut lost: Vec<(u64, u64)> = Vec::new();
-        let later = self.visible.iter().skip(self.visible.partition_point(|event| event.number <= after));
-        let present = later.chain(&self.unwritten).map(|event| event.number);
+        let present = self.visible_after(after).chain(&self.unwritten).map(|event| event.number);
         let mut next = after + 1;
         for number in present.chain(std::iter::once(self.last + 1)) {
             if number > next {
@@ -100,12 +104,11 @@ impl Journal {
         };
         let known = named.filter(|number| *number <= recent.last);
         let after = known.unwrap_or(0);
-        let missed = recent.visible.iter().skip(recent.visible.partition_point(|event| event.number <= after));
         Subscription {
             lost: recent.lost_after(after),
             is_unknown: known.is_none(),
             last,
-            missed: missed.map(|event| event.event.clone()).collect(),
+            missed: recent.visible_after(after).map(|event| event.event.clone()).collect(),
             incoming,
         }
     }
@@ -147,7 +150,6 @@ impl Journal {
     /// The first visible events after `number`, at most `most`.
     pub fn visible(&self, number: u64, most: usize) -> Vec<Arc<JournalEvent>> {
         let recent = self.recent();
-        let later = recent.visible.iter().skip(recent.visible.partition_point(|event| event.number <= number));
-        later.take(most).map(|event| event.event.clone()).collect()
+        recent.visible_after(number).take(most).map(|event| event.event.clone()).collect()
     }
 }

@@ -50,10 +50,12 @@ impl HeldName {
 
     /// Reports once that too few votes block a promotion. What blocks the store is reported for all names together.
     pub(super) fn follow_block(&mut self, block: Option<PromotionBlock>) {
-        let is_without_votes = matches!(block, Some(PromotionBlock::TooFewVotes { .. }));
-        let is_new = is_without_votes && !self.is_without_votes;
-        self.is_without_votes = is_without_votes;
-        if let (true, Some(PromotionBlock::TooFewVotes { votes, known })) = (is_new, block) {
+        let too_few = match block {
+            Some(PromotionBlock::TooFewVotes { votes, known }) => Some((votes, known)),
+            Some(PromotionBlock::ActiveUnknown | PromotionBlock::NoStore) | None => None,
+        };
+        let was_reported = std::mem::replace(&mut self.is_without_votes, too_few.is_some());
+        if let Some((votes, known)) = too_few.filter(|_| !was_reported) {
             let (zone, name) = (&*self.zone, &*self.label);
             tracing::warn!(
                 zone,
@@ -70,7 +72,7 @@ impl HeldName {
         if self.machine.is_free() {
             return None;
         }
-        let lease = self.machine.lease().filter(|_| !self.machine.is_stalled(now));
+        let lease = self.machine.written_lease(now);
         Some(LeaseView {
             active: self.machine.active().cloned(),
             holder: lease.map(|lease| lease.holder.clone()),

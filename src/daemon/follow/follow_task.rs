@@ -24,6 +24,7 @@ const LOOKS: [Duration; 4] =
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// How long the start waits for a connection (judgment: a NATS server that works accepts one in less).
 const CONNECTED_WITHIN: Duration = Duration::from_secs(2);
+
 /// One stream.
 pub(super) struct FollowTask {
     pub(super) effects: FollowEffects,

@@ -93,11 +93,12 @@ impl TopicReader {
                     let ranges = topic.ranges().await?;
                     let is_anew =
                         ranges.into_iter().any(|of| of.partition == partition && self.place.note_out_of_range(of));
-                    if is_anew {
-                        self.effects.note_gap(self.place.gap());
+                    if !is_anew {
+                        // What begins later than the next record is found at the next look.
+                        return Err(KafkaFailure::OutOfRange.into());
                     }
-                    // What begins later than the next record is found at the next look.
-                    return if is_anew { Ok(()) } else { Err(KafkaFailure::OutOfRange.into()) };
+                    self.effects.note_gap(self.place.gap());
+                    return Ok(());
                 }
                 Err(failure) => return Err(failure.into()),
             }

@@ -38,7 +38,7 @@ pub(crate) struct Reloads {
     pub(super) again: Option<Cause>,
     /// Whether a request confirmed the removal of zones that disappeared.
     pub(super) confirm_removal: bool,
-    /// For which moment the last load decided what is removed, Unix seconds by the clock of all ends.
+    /// The last load had to remove the zones whose time ended by this moment, Unix seconds by the clock of all ends.
     removed_until: f64,
     /// When the last load ended, by the same clock.
     ended_at: f64,

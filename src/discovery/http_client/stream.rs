@@ -35,9 +35,10 @@ pub(super) async fn connect(base: &BaseUrl, tls: &SourceTls) -> Result<Box<dyn H
         let stream = tcp(base).await?;
         match base.is_secure() {
             false => Ok(Box::new(stream) as Box<dyn HttpStream>),
-            true => Ok(Box::new(
-                handshakes::handshake(stream, tls.server_name.as_deref().unwrap_or(base.host()), tls).await?,
-            ) as Box<dyn HttpStream>),
+            true => {
+                let name = tls.server_name.as_deref().unwrap_or(base.host());
+                Ok(Box::new(handshakes::handshake(stream, name, tls).await?) as Box<dyn HttpStream>)
+            }
         }
     };
     let connected = tokio::time::timeout(CONNECT_WITHIN, connected).await;

@@ -219,10 +219,9 @@ impl Client {
     async fn exchange(&self, requested: Requested, mut room: Reservation) -> Result<Response<Full<Bytes>>, Starved> {
         let Requested { message, rest, is_head } = requested;
         let message = match (message, rest) {
-            (Err(status), None) if is_head => return Ok(self.bare(status)),
             (Ok(message), None) => message,
-            (Err(status), None) => return self.refuse(status, room).await,
-            (Err(status), Some(_)) => return Ok(self.bare(status)),
+            (Err(status), None) if !is_head => return self.refuse(status, room).await,
+            (Err(status), _) => return Ok(self.bare(status)),
             (Ok(message), Some(rest)) => match timeout(MESSAGE, with_rest(message, rest, &mut room)).await {
                 Ok(Ok(message)) => message,
                 Ok(Err(status)) => return Ok(self.bare(status)),

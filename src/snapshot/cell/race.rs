@@ -20,8 +20,8 @@ use crate::steering::PathStep;
 
 /// Fewer shares are not sorted: a heap of them costs little.
 const LEAST_SORTED: usize = 16;
-/// Up to this many shares are selected, where more of a race could be sorted. Each that is selected takes some
-/// logarithms, and each that is sorted takes one.
+/// If no more than this many shares are needed, they are selected; otherwise all shares are sorted. Each share that is
+/// selected takes some logarithms, and each that is sorted takes one.
 const MOST_SELECTED: usize = 6;
 /// Most shares that are sorted: their places have six bits.
 const MOST_SORTED: usize = time_buckets::MOST;

@@ -28,8 +28,8 @@ impl TimeBuckets {
         (most <= least * MOST_UNEVEN).then_some(TimeBuckets { first })
     }
 
-    /// Of the first `count` of the bits of times that are not negative, leaves the `needed` least in order at the
-    /// start.
+    /// The first `count` of `times` are the bits of times that are not negative. Puts the `needed` least of them in
+    /// order at the start.
     pub(super) fn sort(&self, times: &mut [u64; MOST], count: usize, needed: usize) {
         let count = count.min(MOST);
         let (mut buckets, mut places) = ([0_u8; MOST], [0_u8; MOST]);
@@ -39,14 +39,14 @@ impl TimeBuckets {
         }
         make_places(&mut places);
         // The first bucket of which no time is needed.
-        let end = (needed < count).then(|| places.iter().position(|place| usize::from(*place) >= needed));
+        let end = (needed < count).then(|| places.iter().position(|place| usize::from(*place) >= needed)).flatten();
         let mut sorted = [0; MOST];
         let mut put = |bucket: u8, time: u64| {
             let place = &mut places[usize::from(bucket) % MOST];
             sorted[usize::from(*place) % MOST] = time;
             *place += 1;
         };
-        let sorted_len = if let Some(Some(end)) = end {
+        let sorted_len = if let Some(end) = end {
             let pairs = buckets.iter().zip(&times[..count]);
             let needed = pairs.filter(|(bucket, _)| usize::from(**bucket) < end);
             needed.map(|(bucket, time)| put(*bucket, *time)).count()

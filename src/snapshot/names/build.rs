@@ -10,7 +10,7 @@ use super::{
 };
 use crate::model::{Facet, Model, PolicyId, Rrset, Zone, ZoneId};
 use crate::wire::code::{rtype, target_offset};
-use crate::wire::{Name, name_len, put_prepared};
+use crate::wire::{Name, name_len, parent, put_prepared};
 
 type NameMap<V> = HashMap<Name, V, FixedState>;
 /// Every zone's apex in wire form, and the zone's index.
@@ -328,11 +328,6 @@ fn is_below(name: &[u8], apex: &Name) -> bool {
         above = parent(name);
     }
     above == Some(apex.as_wire())
-}
-
-/// A name in wire form without its first label; `None` of the root.
-pub(super) fn parent(name: &[u8]) -> Option<&[u8]> {
-    name.get(1 + usize::from(*name.first().filter(|len| **len > 0)?)..)
 }
 
 /// The node that hides the names below `node`, if there is one.

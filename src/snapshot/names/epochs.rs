@@ -51,9 +51,8 @@ impl ZoneTable {
         new: &HashMap<Name, LeaseView>,
     ) -> bool {
         self.epochs.iter().any(|EpochSlot { owner, .. }| {
-            let text_of =
-                |lease: &LeaseView| Some((lease.active.as_ref()?.epoch, lease.active.as_ref()?.endpoint.clone()));
-            old.get(owner).and_then(text_of) != new.get(owner).and_then(text_of)
+            let text_of = |leases| active(leases, owner).map(|active| (active.epoch, &active.endpoint));
+            text_of(old) != text_of(new)
         })
     }
 
@@ -61,7 +60,7 @@ impl ZoneTable {
     pub(in crate::snapshot) fn write_epochs(&mut self, leases: &HashMap<Name, LeaseView>) {
         let ZoneTable { epochs, nodes, rrsets, bytes, .. } = self;
         for EpochSlot { owner, node, rrset, start } in epochs.iter() {
-            let active = leases.get(owner).and_then(|lease| lease.active.as_ref());
+            let active = active(leases, owner);
             let stored = &mut rrsets[*rrset as usize];
             let record = active.map(|active| record(active, stored.ttl)).unwrap_or_default();
             nodes[*node as usize].rrsets = u16::from(!record.is_empty());
@@ -69,6 +68,11 @@ impl ZoneTable {
             stored.records = Span { start: *start, len: record.len() as u32 };
         }
     }
+}
+
+/// The active endpoint of an exclusive name, where it is known.
+fn active<'l>(leases: &'l HashMap<Name, LeaseView>, owner: &Name) -> Option<&'l ActiveEndpoint> {
+    leases.get(owner)?.active.as_ref()
 }
 
 /// The record with `epoch=7 endpoint=fra1`.

@@ -17,9 +17,9 @@ impl ZoneTable {
         found.map(|node| (node, false))
     }
 
-    /// The node of the closest ancestor of `name`, which has none itself. `top`: that of an ancestor, or else of the
-    /// root, and how many octets of `name` are before that. By bisection: each step reads on from the longest name that
-    /// is known to be missing, so that all steps together read each label once.
+    /// The node of the closest ancestor of `name`, which has none itself. `top`: the node of an ancestor, and how many
+    /// octets of `name` are before that; `None`: the root's. By bisection: each step reads on from the shortest name
+    /// that is known to be missing, so that all steps together read about as many labels as the name has.
     #[inline(never)]
     pub(super) fn closest_above(&self, name: &[u8], top: Option<(u32, usize)>) -> Option<u32> {
         let (mut found, mut there) = match top {

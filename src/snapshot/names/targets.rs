@@ -1,12 +1,11 @@
 //! Where the names are that records lead to, and which ends the names in an RRset share: found when the zones are
 //! compiled, so that a step of a chain looks nothing up.
 
-use super::build::parent;
 use super::{Below, LookupResult, NONE, NodeKind, NodeRef, RrsetRef, ZoneTable, hash_of};
 use crate::model::{AnswerRdata, Facet, Model, Policy, ZoneId};
 use crate::wire::code::rtype;
 use crate::wire::reply::least_len;
-use crate::wire::{MadeName, NameBuf, PREPARED_HEAD, common_end, compressed_names, share_ends};
+use crate::wire::{MadeName, NameBuf, PREPARED_HEAD, common_end, compressed_names, parent, share_ends};
 
 /// Where a name is, seen from one zone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,8 +32,7 @@ pub struct RecordTarget {
     pub position: Position,
     /// [`hash_of`] it, in lower case.
     pub hash: u64,
-    /// Where the static CNAME is that is the answer at it, its own or a wildcard's, to every type but CNAME, ANY, DS
-    /// and those that exist next to a CNAME.
+    /// The static CNAME, its own or a wildcard's, that answers every type there but CNAME, ANY, DS, RRSIG and NSEC.
     pub alias: AliasPlace,
     /// Whether the record has it without upper-case letters.
     pub is_lower: bool,
@@ -91,8 +89,7 @@ impl ZoneTable {
         Position { node, is_exact, is_below_zone }
     }
 
-    /// Where the name is that a DNAME of `zone` has made: its first `prefix` octets are before the DNAME's target,
-    /// which is at `above`.
+    /// Where a name is that a DNAME of `zone` has made: `prefix` octets, then the DNAME's target, which is at `above`.
     pub fn position_of_made(&self, zone: ZoneId, above: Option<Position>, name: &MadeName, prefix: usize) -> Position {
         let name = name.as_wire();
         if let Some(position) = above.and_then(|above| self.position_below(above, name.get(..prefix)?)) {
@@ -106,8 +103,8 @@ impl ZoneTable {
         found.map_or(Position::OUTSIDE, |found| self.position_among(zone, found, name, prefix))
     }
 
-    /// The position of a name, seen from `zone`, some of whose first `prefix` octets may be those of names below the
-    /// node `above`, which has the rest.
+    /// The position, seen from `zone`, of a name that has `prefix` octets before the name of the node `above`. Names
+    /// between the two may have nodes.
     fn position_among(&self, zone: ZoneId, above: u32, name: &[u8], prefix: usize) -> Position {
         if let Some(node) = self.lookup(name) {
             return self.position_of(zone, node, true, name.len());
@@ -156,8 +153,8 @@ impl ZoneTable {
         if is_alias && is_plain { AliasPlace(found.at) } else { AliasPlace::NONE }
     }
 
-    /// Where all names are that have these labels directly below a name; `None` where that depends on more labels.
-    /// `labels`: of each name what is before the end that all have, in lower-case wire form.
+    /// Where a name is that has `labels`, in lower-case wire form, before a name that is at `above`; `None` where it
+    /// must be looked up.
     pub fn position_below(&self, above: Position, labels: &[u8]) -> Option<Position> {
         let node = self.nodes.get(above.node as usize)?;
         let is_alike = match node.kind {

@@ -13,7 +13,7 @@ pub(super) fn choose(chooser: &mut Chooser<'_>, id: PoolId) -> Vec<Tier> {
     let combinations = chooser.draws.combinations(chooser.scene.model, id);
     let mut shares = vec![Share { endpoints: Vec::new(), weight: 1.0, path: Vec::new() }];
     for offer in &offers {
-        // Too many of them can't be prepared: then each member gives all that it could draw.
+        // Too many combinations can't be prepared: then each member gives all that it could draw.
         let draws = match (2..=MAX_COMBINATIONS).contains(&combinations) {
             true => draws(&chooser.scene, id, offer),
             false => vec![Share { endpoints: offer.tiers[0].endpoints().collect(), weight: 1.0, path: Vec::new() }],
@@ -30,9 +30,9 @@ pub(super) fn choose(chooser: &mut Chooser<'_>, id: PoolId) -> Vec<Tier> {
         shares = shares.iter().flat_map(|share| draws.iter().map(move |draw| joined(share, draw))).collect();
     }
     if combinations > 1 {
-        // Whether chance or the net rotates them.
-        let last =
-            PathStep { member: key_of(&chooser.pool(id).name), by_net: chooser.scene.is_by_net(chooser.pool(id)) };
+        // The last step says whether chance or the net rotates the records of a share.
+        let pool = chooser.pool(id);
+        let last = PathStep { member: key_of(&pool.name), by_net: chooser.scene.is_by_net(pool) };
         shares.iter_mut().filter(|share| !share.path.is_empty()).for_each(|share| share.path.push(last));
     }
     let shares: Vec<Share> = shares.into_iter().flat_map(|share| apart(&chooser.scene, share)).collect();
@@ -46,7 +46,8 @@ fn draws(scene: &Scene, id: PoolId, Offer { to, tiers, .. }: &Offer) -> Vec<Shar
         let mut path = share.path.clone();
         if let MemberRef::Pool(_) = to {
             let by_net = path.last().map_or_else(|| scene.is_by_net(scene.model.pool(id)), |step| step.by_net);
-            // Apart from each other: the aliases of a pool that steers `all`, and its addresses.
+            // A combination of a pool that steers `all` has shares of one path: this step shows its aliases and its
+            // addresses apart.
             let alone = share.endpoints.first().filter(|endpoint| scene.is_alias(**endpoint));
             let member = alone.map_or(0, |endpoint| key_of(&scene.model.endpoint(*endpoint).name));
             path.push(PathStep { member, by_net });

@@ -70,17 +70,15 @@ pub(in crate::steering) fn memory(chooser: &mut Chooser<'_>, id: PoolId) -> Opti
 
 /// The standing at `now`, where `up` are the members before the incumbent that are up. Each has to be up for `time`;
 /// the first that has been is chosen. A member does not wait longer because another one comes up.
-fn after(old: &Standing, incumbent: MemberRef, up: &[MemberRef], time: Duration, now: Moment) -> Standing {
-    let challenger = old.challenger.iter().flat_map(|old| old.members.iter().map(|member| (*member, old.since)));
-    let known: Vec<(MemberRef, Moment)> =
-        challenger.chain(old.waiting.iter().map(|waiting| (waiting.member, waiting.since))).collect();
-    let since = |member: MemberRef| {
-        let known = known.iter().find(|(of, _)| *of == member);
-        known.map_or(now, |(_, since)| (*since).min(now))
-    };
+fn after(old: &Standing, mut incumbent: MemberRef, up: &[MemberRef], time: Duration, now: Moment) -> Standing {
+    let challenger = old
+        .challenger
+        .iter()
+        .flat_map(|old| old.members.iter().map(|member| Waiting { member: *member, since: old.since }));
+    let known: Vec<Waiting> = challenger.chain(old.waiting.iter().copied()).collect();
+    let since = |member: MemberRef| known.iter().find(|of| of.member == member).map_or(now, |of| of.since.min(now));
     let mut waiting: Vec<Waiting> =
         up.iter().map(|member| Waiting { member: *member, since: since(*member) }).collect();
-    let mut incumbent = incumbent;
     if let Some(at) = waiting.iter().position(|waiting| waiting.since + time <= now) {
         incumbent = waiting[at].member;
         waiting.truncate(at);

@@ -161,7 +161,12 @@ impl LeaseMachine {
 
     /// Whether the store can be read, and no server was able to write the lease for too long: nobody can promote.
     pub fn is_stalled(&self, now: Moment) -> bool {
-        self.lease().is_some() && (self.is_doubtful || self.stalls_at().is_some_and(|at| at <= now))
+        self.stalls_at().is_some_and(|at| at <= now)
+    }
+
+    /// The newest lease, if a server was able to write it lately: its holder can promote.
+    pub fn written_lease(&self, now: Moment) -> Option<&Lease> {
+        self.lease().filter(|_| !self.is_doubtful && !self.is_stalled(now))
     }
 
     /// When the lease counts as stalled, unless it is written before.
