@@ -35,4 +35,6 @@ pub use net::SourceNet;
 pub use rate::RateByNet;
 pub use seats::{Seat, Seats};
 pub use share::{SiteShare, SiteShares};
+#[cfg(test)]
+pub(crate) use waiting::FREE;
 pub use waiting::{Account, Reservation, WaitingOctets};

@@ -12,7 +12,7 @@ use super::{Seat, SourceNet};
 
 /// Octets of each account that are not taken from the total: a normal reply. So a connection that waits for nothing
 /// gets its reply whatever others do. With 1,024 connections 4 MiB.
-const FREE: usize = 4 << 10;
+pub(crate) const FREE: usize = 4 << 10;
 
 /// The octets that wait for their peers, on all transports together. Clones share one total.
 #[derive(Debug, Clone)]

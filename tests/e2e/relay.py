@@ -3,13 +3,16 @@ import contextlib
 import socket
 import threading
 
+from ports import free_ports
+
 
 class Relay:
     """Passes connections on to `target`, (host, port), until it is cut."""
 
     def __init__(self, target):
         self.target, self.open = target, []
-        self.listen(0)
+        # No port of the kernel's choice: after a cut it would be free for anybody's connection.
+        self.listen(*free_ports(1))
 
     def listen(self, port):
         self.listening = socket.create_server(("127.0.0.1", port))

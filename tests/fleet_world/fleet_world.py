@@ -75,10 +75,12 @@ class FleetWorld:
             self.parts |= {part.name: part for part in made}
 
     def wait_ready(self, bound=90):
-        """Waits until every process runs, and every server has a verdict of every vantage on every endpoint."""
+        """Waits until every process runs, and every server has a verdict of every vantage on every endpoint, and knows the
+        active endpoint of every exclusive name."""
         for part in self.parts.values():
             part.wait_ready(bound)
         self.wait_agreed(bound)
+        wait_until(lambda: all(self.knows_active(region.server) for region in REGIONS), bound, 0.1)
 
     # What the parts are, and the way to them.
 
@@ -126,6 +128,11 @@ class FleetWorld:
         """{(endpoint, vantage): health} of a server."""
         reports = self.endpoints(server).items()
         return {(name, of["vantage"]): of["health"] for name, report in reports for of in report["verdicts"]}
+
+    def knows_active(self, server):
+        """Whether a server answers, and knows the active endpoint of every exclusive name."""
+        status = self.try_status(server)
+        return status is not None and all("epoch" in of for zone in status["zones"] for of in zone.get("exclusive", []))
 
     def vantages(self, server):
         """{vantage: state} of a server."""

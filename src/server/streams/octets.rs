@@ -27,8 +27,12 @@ pub(super) const LONG_REQUEST: usize = 512;
 /// 40 KiB of what a connection may take.
 pub(super) const WAITING: usize = 16;
 
-/// Octets of requests of one client: all its streams, each with a normal query, or one with the longest.
-const REQUESTS: usize = AT_ONCE as usize * STREAM + LONGEST;
+/// The octets of a message's length (RFC 9250, 4.2).
+const PREFIX: usize = 2;
+
+/// Octets of requests of one client: all its streams, each with a normal query, and one of them with the longest
+/// message.
+const REQUESTS: usize = AT_ONCE as usize * (STREAM + LONG_REQUEST) + PREFIX + LONGEST;
 
 /// How often it is checked whether a client takes its replies.
 pub(super) const TICK: Duration = Duration::from_millis(500);
@@ -103,7 +107,7 @@ impl Octets {
 
 /// A reply with the two octets of its length, where the transport has them.
 fn framed_len(reply: usize) -> usize {
-    2 + reply
+    PREFIX + reply
 }
 
 /// Whether a client takes its replies. One that takes none is the first to be displaced, and after [`WRITE`] it is

@@ -9,8 +9,8 @@ use tokio::net::UdpSocket as TokioUdpSocket;
 use tokio::time::sleep;
 
 use super::*;
-use crate::admission::{Seats, WaitingOctets};
-use crate::server::streams::octets::REPLIES;
+use crate::admission::{FREE, Seats, WaitingOctets};
+use crate::server::streams::octets::{LONG_REQUEST, REPLIES, STREAM};
 
 /// A message whose echo fills most of the room of a connection.
 const LARGE: usize = 60_000;
@@ -309,18 +309,25 @@ async fn octets_behind_the_message_of_a_stream_of_doq_end_the_connection_also_wh
 async fn a_long_message_of_doq_leaves_room_for_all_other_streams_of_its_connection() {
     let scene = Scene::start().await;
     let quic = scene.quic(b"doq").await.unwrap();
-    // One of the longest messages, but for its last octet.
+    // One of the longest messages, and a normal query on each other stream, each but for its last octet: all have their
+    // room at the same time, as when no reply is acknowledged yet.
     let (mut long, receive) = quic.open_bi().await.unwrap();
-    let message = framed(&[0; LONGEST]);
+    let (message, query) = (framed(&[0; LONGEST]), framed(&[0; LONG_REQUEST - 2]));
     long.write_all(&message[..message.len() - 1]).await.unwrap();
     let mut others = Vec::new();
     for _ in 0..AT_ONCE - 1 {
         let (mut send, receive) = quic.open_bi().await.unwrap();
-        send.write_all(&framed(&[0; 12])).await.unwrap();
+        send.write_all(&query[..query.len() - 1]).await.unwrap();
         others.push((send, receive));
     }
-    // All have room: what a connection may have includes a stream of each and one of the longest messages.
-    until("they are answered", || answered(&scene) == u64::from(AT_ONCE) - 1).await;
+    let others_count = others.len();
+    let all_have_room = AT_ONCE as usize * STREAM + message.len() - 1 + others_count * (query.len() - 1);
+    // A few are not taken from the total.
+    until("all have room", || scene.context.octets.waiting() + FREE >= all_have_room).await;
+    for (send, _) in &mut others {
+        send.write_all(&query[query.len() - 1..]).await.unwrap();
+    }
+    until("the others are answered", || answered(&scene) == others_count as u64).await;
     long.write_all(&message[message.len() - 1..]).await.unwrap();
     until("the long one is answered", || answered(&scene) == u64::from(AT_ONCE)).await;
     drop((receive, others));
