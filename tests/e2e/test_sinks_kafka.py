@@ -45,12 +45,12 @@ def test_each_event_is_there_and_in_order_though_the_broker_is_cut_off_three_tim
         with start(dir, kafka.address) as node:
             turn(node, turns)
             wait_sent(node, TURNS * (ENDPOINTS - 1))
-            report, all = sink(node), local_ids(node)
+            report, ids = sink(node), local_ids(node)
         records = kafka.records("portolan")
     assert (report["lost"], report["dead_letters"], report["type"]) == (0, 0, "kafka"), report
     events = [json.loads(record.value()) for record in records]
-    print(f"{len(all)} events: {len(records)} records, {len(records) - len({of['id'] for of in events})} twice")
-    assert {event["id"] for event in events} == set(all), "each is there, and no other"
+    print(f"{len(ids)} events: {len(records)} records, {len(records) - len({of['id'] for of in events})} twice")
+    assert {event["id"] for event in events} == set(ids), "each is there, and no other"
     check_order(events)
     partitions = {}
     for record, event in zip(records, events):

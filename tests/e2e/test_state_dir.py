@@ -197,9 +197,14 @@ def test_a_link_to_a_state_directory_is_the_same_directory(dir):
         assert on_disk(third) == {"fra1": True} and (dir / "node/state/overrides.json").exists()
 
 
+def remove(path):
+    """Removes a directory, also while a server writes into it."""
+    wait_until(lambda: shutil.rmtree(path, ignore_errors=True) or not path.exists(), 20)
+
+
 def test_a_directory_that_was_removed_is_made_and_locked_again(dir):
     with start(dir) as node:
-        shutil.rmtree(node.dir / "state")
+        remove(node.dir / "state")
         drain(node, "fra1")
         assert on_disk(node) == {"fra1": True}
         refused = command("serve", "--config", node.settings)
