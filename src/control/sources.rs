@@ -77,10 +77,11 @@ impl SourceBoard {
                 of.discovered.as_ref().is_some_and(|of| Some(of.source as usize) == of_model)
             };
             let problems: Vec<&str> =
-                [problem.as_deref(), not_added.map(String::as_str)].into_iter().flatten().collect();
+                [problem.as_deref(), not_added.map(|of| &*of.why)].into_iter().flatten().collect();
             SourceReport {
                 age_ms: entry.age_ms(now),
                 endpoints: model.endpoints.iter().filter(of_source).count(),
+                left_out: entry.report.left_out + not_added.map_or(0, |of| of.count),
                 problem: (!problems.is_empty()).then(|| problems.join("; ")),
                 ..entry.report.clone()
             }

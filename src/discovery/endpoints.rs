@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use crate::discovery::instance::{Instance, RefusedInstances, StatedHealth};
 use crate::model::{Country, DiscoveredEndpoint, DiscoveredPool, no_host};
-use crate::wire::Name;
 
 /// Highest weight, as that of an endpoint of a file.
 const MAX_WEIGHT: u32 = 1_000_000;
@@ -23,8 +22,8 @@ pub struct InstanceRules {
     pub spec: Arc<DiscoveredPool>,
     /// The regions that the settings declare.
     pub regions: Arc<BTreeSet<String>>,
-    /// The names of endpoints that files have, with their zones.
-    pub names: Arc<BTreeSet<(Name, String)>>,
+    /// The names that the file gives to endpoints and pools.
+    pub names: Arc<BTreeSet<String>>,
 }
 
 impl InstanceRules {
@@ -35,9 +34,9 @@ impl InstanceRules {
         if let Some(why) = why {
             return Err(why);
         }
-        if self.names.contains(&(self.spec.zone.clone(), endpoint.name.clone())) {
+        if self.names.contains(&endpoint.name) {
             return Err(format!(
-                "the file has an endpoint of the name `{}`: write `names = \"...-{{name}}\"`",
+                "the file has an endpoint or a pool of the name `{}`: write `names = \"...-{{name}}\"`",
                 endpoint.name
             ));
         }

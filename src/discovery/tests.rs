@@ -10,7 +10,6 @@ use crate::discovery::{
     Instance, InstanceChanges, InstanceList, RefusedInstances, SourceSet, SourceState, Trouble, Update, set::SUDDEN,
 };
 use crate::model::{DiscoveredPool, Moment};
-use crate::wire::Name;
 
 const AT: Moment = Moment::from_start(Duration::from_secs(1000));
 
@@ -152,9 +151,14 @@ fn one_name_for_all_a_declared_region_and_a_confirmation() {
     assert!(set.change_rules(rules("eu us", 100), AT + SUDDEN * 2), "the files declare it");
     assert_eq!((set.state(), keys(&set), set.left_out()), (SourceState::Ok, "a b".to_owned(), 0));
     assert!(!set.change_rules(rules("eu us", 100), AT + SUDDEN * 2));
-    let names = Arc::new([(Name::parse("svc.example.").unwrap(), "a".to_owned())].into_iter().collect());
+    let names = Arc::new(["a".to_owned()].into_iter().collect());
     assert!(set.change_rules(InstanceRules { names, ..rules("eu us", 100) }, AT + SUDDEN * 4));
-    assert!(set.problem().is_some_and(|problem| problem.contains("the file has an endpoint of the name `a`")));
+    assert!(
+        set.problem().is_some_and(|problem| problem.contains("the file has an endpoint or a pool of the name `a`"))
+    );
+    set.apply(whole(100, named("all b nodata")), AT + SUDDEN * 6);
+    assert_eq!((keys(&set), set.left_out()), ("b".to_owned(), 2), "words of `on_empty`");
+    assert!(set.problem().is_some_and(|problem| problem.contains("2 of 3 instances are left out: `all`: `all` has")));
     let port = DiscoveredPool { needs_port: true, ..pool("{name}") };
     let mut set = SourceSet::judged_by(InstanceRules { spec: Arc::new(port), ..rules("", 100) });
     let mut list = InstanceList::new(100);

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{CheckView, EndpointId, SourceTls};
+use crate::model::{CheckView, EndpointId, ON_EMPTY_WORDS, SourceTls};
 use crate::wire::Name;
 
 /// One `[discover.NAME]` of a zone.
@@ -309,6 +309,13 @@ pub struct DiscoveredEndpoint {
 impl DiscoveredEndpoint {
     /// Why it can't be an endpoint of these files, with what to do; `None` if it can.
     pub fn reason_against(&self, needs_port: bool, is_declared: impl Fn(&str) -> bool) -> Option<String> {
+        if ON_EMPTY_WORDS.contains(&self.name.as_str()) {
+            return Some(format!(
+                "`{}` has another meaning in `on_empty`, so it is no name of an endpoint: write `names = \
+                 \"...-{{name}}\"`",
+                self.name
+            ));
+        }
         if let Some(region) = self.region.as_ref().filter(|region| !is_declared(region)) {
             return Some(format!("its region \"{region}\" is not declared: add [regions.{region}] to the settings"));
         }
@@ -316,6 +323,15 @@ impl DiscoveredEndpoint {
             "it has no port, and its monitor has none: register one, or write `port` in the monitor".to_owned()
         })
     }
+}
+
+/// The endpoints of one source that could not be added to a policy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NotAdded {
+    /// How many.
+    pub count: usize,
+    /// Which ones and why, in one line; of many the first few.
+    pub why: String,
 }
 
 /// The endpoints of each source, by the zone and the name of the source. What is not in it is not known yet.

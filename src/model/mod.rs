@@ -23,6 +23,7 @@ pub mod pool;
 pub mod quorum;
 pub mod ramp;
 pub mod rate_limit;
+mod reserved;
 mod source_tls;
 pub mod spans;
 pub mod steering;
@@ -40,7 +41,7 @@ pub use cycle::{Cycle, PassedTurns};
 pub use digested::Digested;
 pub use discovery::{
     ConsulSource, Discovered, DiscoveredEndpoint, DiscoveredPool, DiscoveredSets, DnsSource, EtcdSource, HealthRule,
-    HttpSource, KubernetesAccess, KubernetesSource, MAX_INSTANCES, Mapping, Mappings, SourceSpec, Stated,
+    HttpSource, KubernetesAccess, KubernetesSource, MAX_INSTANCES, Mapping, Mappings, NotAdded, SourceSpec, Stated,
     StatedByEndpoint, renamed_sources,
 };
 pub use draws::{Draws, MAX_COMBINATIONS};
@@ -64,6 +65,7 @@ pub use pool::{AdminState, AnswerRdata, Answerable, Band, Endpoint, Facet, Judge
 pub use quorum::{Need, Quorum};
 pub use ramp::{Growth, Recovery};
 pub use rate_limit::RateLimit;
+pub use reserved::ON_EMPTY_WORDS;
 pub use source_tls::{Pem, SourceTls};
 pub use steering::{Gives, RankedBy, Steering};
 pub use time::Moment;
@@ -72,8 +74,10 @@ pub use verdict::{Basis, CheckView, Doubt, Hold};
 pub use view::{MAX_NODE_NAME, Override, OverrideState, VantageState, VantageView, WorldView};
 pub use zone::{Ecs, Rrset, SteeredName, Zone};
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+
+use crate::wire::Name;
 
 /// Everything that the files of one generation say. Ids index the vectors; ids of another model mean nothing here.
 #[derive(Debug, Clone, Default)]
@@ -96,8 +100,10 @@ pub struct Model {
     pub checks: Vec<Check>,
     /// The sources of endpoints that come and go, of all zones.
     pub sources: Vec<Arc<DiscoveredPool>>,
-    /// Why endpoints that sources state are not in the model, in one line for each such source, by its index.
-    pub not_added: BTreeMap<u32, String>,
+    /// The endpoints that sources state and that are not in the model, by the index of the source.
+    pub not_added: BTreeMap<u32, NotAdded>,
+    /// The names that the files give to endpoints and pools, of zones with sources.
+    pub own_names: BTreeMap<Name, Arc<BTreeSet<String>>>,
     /// Whether a region's vantages can take what they can't reach from that region's clients: in a fleet.
     pub regional_view: bool,
 }

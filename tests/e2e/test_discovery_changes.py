@@ -3,7 +3,7 @@ import json
 
 from portolan import Node
 from processes import wait_until
-from test_discovery import NAME, REGIONS, Inventory, served, source, web
+from test_discovery import NAME, REGIONS, Inventory, files, policy, served, source, web
 
 BOTH = {"192.0.2.1", "192.0.2.2"}
 
@@ -110,3 +110,27 @@ def test_a_wrong_label_on_all_instances_takes_nothing_and_is_counted(dir):
             inventory.list("192.0.2.1:80", "192.0.2.2:80", region="eu-west")
             wait_until(lambda: source(node)["state"] == "ok" and source(node)["left_out"] == 0, 15)
             assert served(node) == BOTH and source(node)["problem"] is None
+
+
+def test_instances_with_names_that_the_files_or_another_source_have_are_left_out(dir):
+    with Inventory() as inventory:
+        groups = [{"targets": [f"192.0.2.{n}:80"], "labels": {"name": name}} for n, name in enumerate(("web", "all", "shop"), 1)]
+        inventory.body = json.dumps(groups).encode()
+        source = {"type": "http", "url": inventory.url, "every": "1s", "pool": "web"}
+        sections = {"defaults": {"ttl": {"max": "1s", "min": "0s"}}, "pool": {"web": {}}}
+        discover = {"shop": {**source, "max": 100}, "web": {**source, "max": 100}}
+        names = {"www": {"pool": "web", "answers": 8, "types": ["A"], "on_empty": "nodata"}}
+        with Node(dir, files(policy(**sections, discover=discover, name=names))) as node:
+            wait_until(lambda: served(node) == {"192.0.2.3"}, 15)
+
+            def sources():
+                return {of["name"]: of for of in node.status()["sources"]}
+
+            wait_until(lambda: sources()["discover.web"]["left_out"] == 3, 15)
+            shop, web = sources()["discover.shop"], sources()["discover.web"]
+            assert (shop["endpoints"], shop["left_out"], web["endpoints"]) == (1, 2, 0), (shop, web)
+            assert "2 of 3 instances are left out: `192.0.2.1:80`: the file has an endpoint or a pool" in shop["problem"], shop
+            assert "`192.0.2.2:80`: `all` has another meaning in `on_empty`" in shop["problem"], shop
+            assert "1 of 1 endpoints are left out: `shop`: [discover.shop] has an endpoint of this name" in web["problem"], web
+            listed = [line for line in node.command("events").stdout.splitlines() if "gone -> listed" in line]
+            assert not any(" all " in line or " web " in line for line in listed), listed

@@ -6,11 +6,12 @@ use std::sync::Arc;
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{CertificateError, ClientConfig, RootCertStore};
+use rustls::{ClientConfig, RootCertStore};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use crate::discovery::http_client::{TrustWords, explain};
 use crate::source::{files, reason};
 
 /// The environment variable that names a file of certificates.
@@ -38,7 +39,12 @@ pub(super) async fn handshake(
         .with_root_certificates(roots)
         .with_no_client_auth();
     let connector = TlsConnector::from(Arc::new(config));
-    connector.connect(name, stream).await.map_err(|error| explain(&error, host, ca.is_some()))
+    connector.connect(name, stream).await.map_err(|error| explain(&error, host, &trust_words(ca)))
+}
+
+fn trust_words(ca: Option<&Path>) -> TrustWords {
+    let how = "name the authority's file with --ca or in PORTOLAN_CA";
+    TrustWords { file: ca.map(|_| "the file of --ca"), how, plain: "the URL" }
 }
 
 fn roots_of_file(file: &Path) -> Result<RootCertStore, String> {
@@ -64,35 +70,6 @@ fn roots_of_system() -> Result<RootCertStore, String> {
     match roots.is_empty() {
         true => Err(format!("this system trusts no certificate authority; name a file with --ca or in {CA}")),
         false => Ok(roots),
-    }
-}
-
-fn explain(error: &std::io::Error, host: &str, has_file: bool) -> String {
-    let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
-    let Some(rustls::Error::InvalidCertificate(wrong)) = tls else {
-        return match tls {
-            Some(rustls::Error::InvalidMessage(_)) => {
-                "the server does not use TLS; write http:// in the URL".to_owned()
-            }
-            Some(_) | None => format!("the TLS handshake failed: {error}"),
-        };
-    };
-    match wrong {
-        CertificateError::UnknownIssuer if has_file => {
-            "no certificate authority in the file of --ca signed the server's certificate".to_owned()
-        }
-        CertificateError::UnknownIssuer => {
-            format!(
-                "an unknown authority signed the server's certificate; name the authority's file with --ca or in {CA}"
-            )
-        }
-        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
-            "the server's certificate has expired".to_owned()
-        }
-        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-            format!("the server's certificate is not for {host}")
-        }
-        other => format!("the server's certificate is not valid: {other}"),
     }
 }
 

@@ -7,11 +7,9 @@ use serde_json::{Value as Json, json};
 use crate::config::fields::wrong_type;
 use crate::config::keys::{KeyKind, NAME, Table, boolean, custom, duration, inline, integer, keys, list, text, texts};
 use crate::config::node::{Kind, Node};
-use crate::model::{Ecs, MAX_ANSWERS, Ttl};
+use crate::model::{Ecs, MAX_ANSWERS, ON_EMPTY_WORDS, Ttl};
 use crate::source::{At, Problems};
 
-/// The words of `on_empty`. No endpoint or pool may have one of them as its name.
-pub(in crate::config) const ON_EMPTY_VALUES: [&str; 4] = ["last_good", "all", "static", "nodata"];
 /// Longest TTL (RFC 2181, 8).
 const MAX_TTL: Duration = Duration::from_secs(i32::MAX as u64);
 /// Most entries of `on_empty`. Judgment: nobody has so many levels of last resort.
@@ -118,7 +116,7 @@ fn seconds(key: &At<String>, node: Node, problems: &mut Problems) -> Option<Dura
 
 fn on_empty_schema() -> Json {
     let entry =
-        json!({ "anyOf": [{ "type": "string", "enum": ON_EMPTY_VALUES }, { "type": "string", "pattern": NAME }] });
+        json!({ "anyOf": [{ "type": "string", "enum": ON_EMPTY_WORDS }, { "type": "string", "pattern": NAME }] });
     let mut entries = list(text(""), "").sized(1..=MAX_ON_EMPTY).schema();
     entries["items"] = entry.clone();
     entries["uniqueItems"] = json!(true);

@@ -9,8 +9,7 @@ use crate::config::client_lists::{COUNTRY, country};
 use crate::config::keys::{
     KeyGroup, KeyKind, Table, check_name, choice, duration, integer, keys, name, object, text, texts,
 };
-use crate::config::spec::defaults::ON_EMPTY_VALUES;
-use crate::model::{AdminState, Country, never_reached, no_host};
+use crate::model::{AdminState, Country, ON_EMPTY_WORDS, never_reached, no_host};
 use crate::source::{At, ManualSection, Problems};
 use crate::wire::Name;
 
@@ -89,7 +88,7 @@ impl Table for EndpointSpec {
 /// Endpoints and pools share their names with the words of `on_empty` and with overrides.
 pub(super) fn check_entity(name: &At<String>, what: &str, problems: &mut Problems) {
     check_name(name, what, problems);
-    if ON_EMPTY_VALUES.contains(&name.value.as_str()) {
+    if ON_EMPTY_WORDS.contains(&name.value.as_str()) {
         let problem = problems.error(&name.place, format!("`{}` can't be the name of {what}", name.value));
         problem.hint("this word has another meaning in `on_empty`");
     }

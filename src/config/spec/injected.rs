@@ -1,7 +1,7 @@
 //! Endpoints that sources state, as entries of a policy file. They are added before the file is validated, so
 //! everything that holds for endpoints of the file holds for them: fences, types, services, the bounds of a name.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use crate::config::fields::{Fields, TableForm};
@@ -26,7 +26,7 @@ pub(in crate::config) struct Injected {
 
 /// An endpoint that could not be added, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::config) struct NotAdded {
+pub(in crate::config) struct RefusedEndpoint {
     /// The endpoint.
     pub(in crate::config) name: String,
     /// Why, and what to do.
@@ -45,7 +45,7 @@ impl PolicySpec {
         source: usize,
         endpoints: &[Arc<DiscoveredEndpoint>],
         regions: &[Region],
-    ) -> Vec<NotAdded> {
+    ) -> Vec<RefusedEndpoint> {
         let mut left_out = Vec::new();
         let Some(discover) = self.discovers.value.get(source) else { return left_out };
         let (shown, place) = (discover.what(), discover.head().name.place.clone());
@@ -73,7 +73,7 @@ impl PolicySpec {
                         place: place.clone(),
                     });
                 }
-                Err(why) => left_out.push(NotAdded { name: name.clone(), why: format!("{why} ({shown})") }),
+                Err(why) => left_out.push(RefusedEndpoint { name: name.clone(), why: format!("{why} ({shown})") }),
             }
         }
         let filled = &mut self.tables.pools.value[pool];
@@ -85,6 +85,12 @@ impl PolicySpec {
         }
         self.index = SpecIndex::default();
         left_out
+    }
+
+    /// The names of the endpoints and pools that the file declares.
+    pub(in crate::config) fn own_names(&self) -> BTreeSet<String> {
+        let endpoints = self.endpoints.iter().map(|of| &of.name.value).filter(|name| self.injected(name).is_none());
+        endpoints.chain(self.pools.iter().map(|of| &of.name.value)).cloned().collect()
     }
 
     /// Removes everything that was added.

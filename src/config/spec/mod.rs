@@ -26,7 +26,7 @@ use crate::model::{DiscoveredPool, Ecs};
 use crate::source::{At, ManualSection, Place, Problems};
 use crate::wire::Name;
 
-pub(super) use defaults::{Answering, EcsKeys, ON_EMPTY_VALUES};
+pub(super) use defaults::{Answering, EcsKeys};
 pub(super) use discover::DiscoverSpec;
 pub(super) use endpoint::EndpointSpec;
 #[cfg(test)]

@@ -114,7 +114,9 @@ impl Policies<'_, '_> {
         } else if most > MAX_ENDPOINTS {
             let message =
                 format!("this name may have {most} endpoints with its sources; the maximum is {MAX_ENDPOINTS}");
-            problems.error(&written.place, message).hint("write a lower `max` in its `[discover.NAME]`");
+            problems
+                .error(&written.place, message)
+                .hint("write a lower `max` in its `[discover.NAME]`; the default is 1000");
         }
         let ttl = spec.answering(name, |keys| keys.ttl.as_ref()).map_or_else(Ttl::default, |at| at.value);
         let fence_spec = name.fence.as_ref().and_then(|at| Some((at, spec.fence(&at.value)?)));

@@ -1,10 +1,10 @@
 //! `on_empty` of a name: each entry must exist and be reachable, and `static` needs records in the master file.
 
-use crate::config::spec::{NameSpec, ON_EMPTY_VALUES};
+use crate::config::spec::NameSpec;
 use crate::config::validate::Names;
 use crate::config::validate::context::{NameContext, ZoneContext};
 use crate::masterfile::{CNAME, type_name};
-use crate::model::OnEmpty;
+use crate::model::{ON_EMPTY_WORDS, OnEmpty};
 use crate::source::{At, Place, Problem, Problems, listed, similar};
 
 impl ZoneContext<'_> {
@@ -60,8 +60,8 @@ fn on_empty(written: &At<String>, names: &Names<'_>, problems: &mut Problems) ->
             let found = names.by_name.get(other).copied();
             if found.is_none() {
                 let message = format!("`on_empty`: there is no endpoint or pool `{other}`");
-                let hint = format!("there is {}, and the zone's endpoints and pools", listed(&ON_EMPTY_VALUES));
-                let near = similar(other, ON_EMPTY_VALUES.into_iter().chain(names.known()));
+                let hint = format!("there is {}, and the zone's endpoints and pools", listed(&ON_EMPTY_WORDS));
+                let near = similar(other, ON_EMPTY_WORDS.into_iter().chain(names.known()));
                 problems.error(&written.place, message).hint = near.or(Some(hint));
             }
             found.map(OnEmpty::Other)

@@ -1,10 +1,13 @@
 //! Zones with sources: the endpoints that they state are added to the policy before it is validated. A file is valid
 //! only if it is so with an invented instance of each source, so what a source states later is no reason to refuse it.
 
+use std::sync::Arc;
+
 use crate::config::spec::PolicySpec;
 use crate::config::validate::{self, Builder};
 use crate::config::zones::version::ZoneHistory;
 use crate::masterfile::MasterFile;
+use crate::model::NotAdded;
 use crate::source::{Problems, Severity};
 
 /// Most refusals of a source that are named (judgment: a line of a status).
@@ -19,6 +22,7 @@ pub(super) fn add(
     problems: &mut Problems,
 ) {
     let sources = spec.sources().to_vec();
+    let own_names = Arc::new(spec.own_names());
     let regions = builder.model.regions.clone();
     let mark = builder.mark();
     for at in 0..sources.len() {
@@ -34,15 +38,19 @@ pub(super) fn add(
     }
     builder.take_back(&mark);
     let first = builder.model.sources.len();
-    let mut left_out: Vec<(u32, String)> = Vec::new();
+    let mut left_out: Vec<(u32, NotAdded)> = Vec::new();
     for (at, stated) in before.stated(&sources).into_iter().enumerate() {
         let not_added = spec.inject(at, stated, &regions);
         let named: Vec<String> =
             not_added.iter().take(MOST_NAMED).map(|of| format!("`{}`: {}", of.name, of.why)).collect();
-        let more = not_added.len() - named.len();
         if !named.is_empty() {
-            let more = if more > 0 { format!("; and {more} more") } else { String::new() };
-            left_out.push(((first + at) as u32, format!("{}{more}", named.join("; "))));
+            let more = match not_added.len() - named.len() {
+                0 => String::new(),
+                more => format!("; and {more} more"),
+            };
+            let (count, all) = (not_added.len(), stated.len());
+            let why = format!("{count} of {all} endpoints are left out: {}{more}", named.join("; "));
+            left_out.push(((first + at) as u32, NotAdded { count, why }));
         }
     }
     let mut found = problems.separate();
@@ -53,7 +61,9 @@ pub(super) fn add(
         let why = why.map(|problem| problem.message).unwrap_or_default();
         builder.take_back(&mark);
         spec.eject();
-        left_out = (0..sources.len()).map(|at| ((first + at) as u32, format!("all endpoints: {why}"))).collect();
+        let all = before.stated(&sources).into_iter().enumerate().filter(|(_, stated)| !stated.is_empty());
+        let refused = |count: usize| NotAdded { count, why: format!("all endpoints: {why}") };
+        left_out = all.map(|(at, stated)| ((first + at) as u32, refused(stated.len()))).collect();
         found = problems.separate();
         builder.add(&spec, file, 0, &mut found);
     }
@@ -61,4 +71,5 @@ pub(super) fn add(
     let is_of_source = |line: u32| spec.discovers.iter().any(|discover| discover.head().name.place.line == line);
     problems.extend(found.without(|problem| problem.severity != Severity::Error && is_of_source(problem.line)));
     builder.model.not_added.extend(left_out);
+    builder.model.own_names.extend(sources.first().map(|source| (source.zone.clone(), own_names)));
 }

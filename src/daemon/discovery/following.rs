@@ -2,7 +2,7 @@
 //! when their sets have changed. A load takes a while, so there is a pause between two of them; what is withdrawn
 //! counts at once.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,8 +24,8 @@ pub(super) struct WantedSources {
     pub(super) sources: Vec<Arc<DiscoveredPool>>,
     /// The declared regions.
     regions: Arc<BTreeSet<String>>,
-    /// The names of endpoints that files have, in zones with sources.
-    names: Arc<BTreeSet<(Name, String)>>,
+    /// The names of endpoints and pools that files have, by the zone.
+    names: BTreeMap<Name, Arc<BTreeSet<String>>>,
 }
 
 impl WantedSources {
@@ -34,17 +34,14 @@ impl WantedSources {
         if model.sources.is_empty() {
             return WantedSources::default();
         }
-        let apexes: BTreeSet<&Name> = model.sources.iter().map(|source| &source.zone).collect();
-        let of_files = model.endpoints.iter().filter(|endpoint| endpoint.discovered.is_none());
-        let named = of_files.map(|endpoint| (&model.zone(endpoint.zone).apex, &endpoint.name));
-        let names = named.filter(|(apex, _)| apexes.contains(apex)).map(|(apex, name)| (apex.clone(), name.clone()));
         let regions = model.regions.iter().map(|region| region.name.clone()).collect();
-        WantedSources { sources: model.sources.clone(), regions: Arc::new(regions), names: Arc::new(names.collect()) }
+        WantedSources { sources: model.sources.clone(), regions: Arc::new(regions), names: model.own_names.clone() }
     }
 
     /// The rules for the instances of one of them.
     pub(super) fn rules(&self, spec: &Arc<DiscoveredPool>) -> InstanceRules {
-        InstanceRules { spec: spec.clone(), regions: self.regions.clone(), names: self.names.clone() }
+        let names = self.names.get(&spec.zone).cloned().unwrap_or_default();
+        InstanceRules { spec: spec.clone(), regions: self.regions.clone(), names }
     }
 }
 
@@ -156,7 +153,7 @@ fn is_same(now: &DiscoveredSets, loaded: &DiscoveredSets) -> bool {
 
 /// The sets that a model has.
 fn sets_of(model: &Model) -> DiscoveredSets {
-    let mut sets: std::collections::BTreeMap<_, Vec<_>> = std::collections::BTreeMap::new();
+    let mut sets: BTreeMap<_, Vec<_>> = BTreeMap::new();
     for discovered in model.endpoints.iter().filter_map(|endpoint| endpoint.discovered.as_ref()) {
         let Some(source) = model.sources.get(discovered.source as usize) else { continue };
         sets.entry(source.key()).or_default().push(discovered.endpoint.clone());

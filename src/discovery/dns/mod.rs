@@ -19,7 +19,7 @@ use crate::model::{DiscoveredPool, DnsSource, SourceSpec};
 use crate::wire::Name;
 use crate::wire::code::rtype;
 use exchange::Resolver;
-use reading::{Found, SrvTarget, instances_of, srv_instances};
+use reading::{Found, SrvTarget, hosts_to_look_up, instances_of, srv_instances};
 
 /// The least time between two look-ups: a TTL of 0 is no reason for queries all the time (judgment).
 const LEAST_PAUSE: Duration = Duration::from_secs(1);
@@ -74,8 +74,7 @@ async fn look_up(spec: &DiscoveredPool, source: &DnsSource) -> Result<(InstanceL
     let targets = srv_instances(&records);
     let mut list = InstanceList::new(spec.max);
     let mut by_name: BTreeMap<Name, Addresses> = BTreeMap::new();
-    // Of more than `max` only the number counts.
-    let wanted: Vec<Name> = targets.iter().take(spec.max).map(|target| target.name.clone()).collect();
+    let wanted = hosts_to_look_up(&targets, spec.max);
     let mut least = ttl;
     for some in wanted.chunks(AT_ONCE) {
         let looked_up = some.iter().map(|name| addresses_of(&resolver, name)).collect::<Vec<_>>();

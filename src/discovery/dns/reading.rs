@@ -122,6 +122,18 @@ pub(super) fn srv_instances(records: &[RData]) -> Vec<SrvTarget> {
     all
 }
 
+/// The hosts whose addresses are looked up, each once. None of more than `max` targets: such a list is refused, and
+/// only its number counts.
+pub(super) fn hosts_to_look_up(targets: &[SrvTarget], max: usize) -> Vec<Name> {
+    if targets.len() > max {
+        return Vec::new();
+    }
+    let mut hosts: Vec<Name> = targets.iter().map(|target| target.name.clone()).collect();
+    hosts.sort_unstable();
+    hosts.dedup();
+    hosts
+}
+
 /// The instances of a host with these addresses. Where it has one of a family at most, that is one instance; otherwise
 /// each address is one. With `by_address` each is, and is named after its address.
 pub(super) fn instances_of(host: &str, addresses: &[IpAddr], port: Option<u16>, by_address: bool) -> Vec<Instance> {
@@ -210,6 +222,15 @@ mod tests {
         assert_eq!(found, [("a.example.".into(), 1), ("b.example.".into(), 1), ("c.example.".into(), 0)]);
         let found = weights(&[srv(10, 3, 80, "a.example."), srv(10, 0, 80, "b.example."), srv(0, 0, 0, ".")]);
         assert_eq!(found, [("a.example.".into(), 3), ("b.example.".into(), 0)]);
+    }
+
+    #[test]
+    fn each_host_is_looked_up_once_and_none_of_a_list_that_is_refused() {
+        let records = [srv(1, 1, 80, "b.example."), srv(1, 1, 81, "b.example."), srv(1, 1, 80, "a.example.")];
+        let targets = srv_instances(&records);
+        let hosts = |max| hosts_to_look_up(&targets, max).iter().map(Name::to_string).collect::<Vec<_>>();
+        assert_eq!(hosts(3), ["a.example.", "b.example."]);
+        assert_eq!(hosts(2), [""; 0]);
     }
 
     #[test]

@@ -165,6 +165,7 @@ pub async fn run_overrides(source: EtcdSource, stated: watch::Sender<StatedOverr
         }
     };
     let mut follower = Follower::new(Arc::new(source), servers, pattern.range(), MAX_KEYS);
+    let prefix = pattern.prefix().to_owned();
     let mut book = StatementBook::new(pattern);
     loop {
         let news = tokio::select! {
@@ -183,7 +184,7 @@ pub async fn run_overrides(source: EtcdSource, stated: watch::Sender<StatedOverr
                 }
             }
             KeyNews::TooMany(count) => {
-                let why = format!("there are {count} keys below {{target}}, over {MAX_KEYS}: use a prefix of its own");
+                let why = format!("there are {count} keys below `{prefix}`, over {MAX_KEYS}: use a prefix of its own");
                 stated.send_modify(|stated| stated.trouble = Some(Trouble::bad(why)));
             }
             KeyNews::Failed(trouble) => stated.send_modify(|stated| stated.trouble = Some(trouble)),

@@ -59,6 +59,11 @@ impl TargetPattern {
         KeyRange::of_prefix(&self.before)
     }
 
+    /// What all keys that may have a target begin with.
+    pub(super) fn prefix(&self) -> &str {
+        &self.before
+    }
+
     /// The target of a key: one part of its path. Other keys of the range are of other programs.
     pub(super) fn target<'k>(&self, key: &'k [u8]) -> Option<&'k str> {
         let key = std::str::from_utf8(key).ok()?;

@@ -32,6 +32,8 @@ pub(crate) enum HttpFailure {
     TooLong(usize),
     /// The reply is no valid one: its chunks, its length, its status.
     Broken(String),
+    /// The body of the reply has this content coding (RFC 9110, 8.4), which no request asks for.
+    Encoded(String),
     /// The peer does not speak HTTP/1.1.
     NotHttp(String),
     /// The request can't be made: an error of the settings.
@@ -70,7 +72,7 @@ impl HttpFailure {
     pub(crate) fn trouble(&self, of: &str) -> Trouble {
         let problem = format!("{of}{self}");
         match self {
-            HttpFailure::Broken(_) | HttpFailure::TooLong(_) => Trouble::bad(problem),
+            HttpFailure::Broken(_) | HttpFailure::TooLong(_) | HttpFailure::Encoded(_) => Trouble::bad(problem),
             HttpFailure::NoAddress(_)
             | HttpFailure::Refused
             | HttpFailure::Connect(_)
@@ -115,6 +117,11 @@ impl fmt::Display for HttpFailure {
             HttpFailure::Broken(why) => {
                 write!(f, "its reply is broken ({why}): see that server, and what is before it")
             }
+            HttpFailure::Encoded(coding) => write!(
+                f,
+                "its reply is compressed (`Content-Encoding: {coding}`) although no compression was asked for: \
+                 configure that server, or what is before it, to send it as it is"
+            ),
             HttpFailure::NotHttp(why) => write!(f, "it does not speak HTTP/1.1 ({why}): check the port and the scheme"),
             HttpFailure::Request(why) => write!(f, "the request can't be made: {why}"),
         }

@@ -17,12 +17,13 @@ use std::time::Duration;
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1::{self, SendRequest};
-use hyper::header::{ACCEPT, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
+use hyper::header::{ACCEPT, CONTENT_ENCODING, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
 use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::task::AbortHandle;
 use tokio::time::Sleep;
 
+use crate::discovery::instance::bounded;
 use crate::model::SourceTls;
 
 pub(crate) use backoff::Backoff;
@@ -32,6 +33,7 @@ pub(crate) use objects::{JsonObjects, ObjectForm};
 pub(crate) use secret::{bearer, secret_text, secret_value};
 #[cfg(feature = "kafka")]
 pub(crate) use tls::client_config;
+pub(crate) use tls::{TrustWords, explain};
 
 /// Longest head of a reply in octets (judgment: heads of sources have less than 1 KiB).
 const MAX_HEAD: usize = 64 << 10;
@@ -178,6 +180,17 @@ impl HttpReply {
     }
 }
 
+/// The content coding of a body; `None` if it is as it is.
+fn coding_of(headers: &HeaderMap) -> Option<String> {
+    let codings: Vec<String> = headers
+        .get_all(CONTENT_ENCODING)
+        .iter()
+        .map(|value| bounded(String::from_utf8_lossy(value.as_bytes()).trim()))
+        .filter(|coding| !coding.is_empty() && !coding.eq_ignore_ascii_case("identity"))
+        .collect();
+    (!codings.is_empty()).then(|| codings.join(", "))
+}
+
 async fn next_part(body: &mut Incoming) -> Result<Option<Bytes>, HttpFailure> {
     loop {
         match body.frame().await {
@@ -252,6 +265,11 @@ impl HttpConnection {
         let sent = tokio::time::timeout(*head_within, open.sender.send_request(request)).await;
         let reply = sent.map_err(|_| HttpFailure::NoReply(*head_within))?;
         let (head, body) = reply.map_err(|error| HttpFailure::of_hyper(&error))?.into_parts();
+        if head.status.is_success()
+            && let Some(coding) = coding_of(&head.headers)
+        {
+            return Err(HttpFailure::Encoded(coding));
+        }
         let last_moment = Box::pin(tokio::time::sleep(REPLY_WITHIN));
         Ok(HttpReply { status: head.status, headers: head.headers, body, last_moment })
     }

@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use rcgen::{CertificateParams, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
 use rustls::ServerConfig;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
 use super::*;
+use crate::discovery::TroubleState;
 use crate::discovery::test_server::{TestReply, TestServer};
 use crate::model::Pem;
 
@@ -38,6 +39,24 @@ async fn one_connection_carries_all_requests_and_a_closed_one_is_made_anew() {
     assert_eq!(server.connections(), 2);
     let head = &server.requests()[0].headers;
     assert_eq!(head["host"], server.url.strip_prefix("http://").unwrap());
+}
+
+#[tokio::test]
+async fn a_compressed_reply_is_refused_by_the_name_of_its_coding() {
+    let server = TestServer::start(|request| {
+        let coding = request.path.trim_start_matches('/').to_owned();
+        let status = if coding == "br" { 503 } else { 200 };
+        TestReply::Whole(status, vec![("content-encoding", coding)], "[]".to_owned())
+    })
+    .await;
+    let mut connection = connection(&server.url);
+    assert_eq!(text(&mut connection, "/Identity").await.unwrap(), "[]");
+    let failure = text(&mut connection, "/gzip").await.unwrap_err();
+    assert_eq!(failure, HttpFailure::Encoded("gzip".to_owned()));
+    let trouble = failure.trouble("");
+    assert!(trouble.state == TroubleState::Bad && trouble.problem.contains("`Content-Encoding: gzip`"), "{trouble:?}");
+    let reply = connection.send(&HttpRequest::get("/br".to_owned())).await.unwrap();
+    assert_eq!(reply.status, 503, "the status says more than the coding of its message");
 }
 
 #[tokio::test]
@@ -157,9 +176,11 @@ async fn a_reply_that_is_broken_is_bad_and_not_away() {
 }
 
 /// A server with TLS whose certificate is for 127.0.0.1. Returns its URL and its certificate in PEM.
-async fn tls_server() -> (String, String) {
+async fn tls_server(is_ca: IsCa) -> (String, String) {
     let key = KeyPair::generate().unwrap();
-    let certificate = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap().self_signed(&key).unwrap();
+    let mut params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
+    params.is_ca = is_ca;
+    let certificate = params.self_signed(&key).unwrap();
     let private = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
     let config = ServerConfig::builder_with_provider(rustls::crypto::ring::default_provider().into())
         .with_safe_default_protocol_versions()
@@ -183,7 +204,8 @@ async fn tls_server() -> (String, String) {
 
 #[tokio::test]
 async fn a_server_is_trusted_by_its_authority_or_without_a_check_and_else_refused() {
-    let (url, pem) = tls_server().await;
+    let (url, pem) = tls_server(IsCa::ExplicitNoCa).await;
+    let (of_authority, _) = tls_server(IsCa::Ca(BasicConstraints::Unconstrained)).await;
     let dir = tempfile::tempdir().unwrap();
     let (ca, empty) = (dir.path().join("ca.pem"), dir.path().join("empty.pem"));
     std::fs::write(&ca, pem).unwrap();
@@ -199,6 +221,7 @@ async fn a_server_is_trusted_by_its_authority_or_without_a_check_and_else_refuse
         (&url, with(&empty), Err("there is no certificate in")),
         (&url, with(&dir.path().join("none.pem")), Err("can't be read")),
         (&url, SourceTls { cert: own(), key: own(), ..with(&ca) }, Err("the key in")),
+        (&of_authority, SourceTls::default(), Err("basicConstraints=critical,CA:FALSE`, or sign another")),
         (&no_tls, with(&ca), Err("write http:// in its URL")),
     ] {
         let mut connection = HttpConnection::new(url.parse().unwrap(), tls);

@@ -15,7 +15,7 @@ use tokio_rustls::client::TlsStream;
 use zeroize::Zeroizing;
 
 use crate::discovery::http_client::HttpFailure;
-use crate::health::probe::{unverifying, verifying};
+use crate::health::probe::{is_of_authority, unverifying, verifying};
 use crate::model::{Pem, SourceTls};
 use crate::source::{files, reason};
 
@@ -35,7 +35,7 @@ pub(super) async fn handshake(
     let config = tokio::task::spawn_blocking(move || client_config(&files)).await;
     let config = config.map_err(|error| HttpFailure::Tls(error.to_string()))?.map_err(HttpFailure::Tls)?;
     let connected = TlsConnector::from(config).connect(name, stream).await;
-    connected.map_err(|error| HttpFailure::Tls(explain(&error, host, tls.ca.is_some())))
+    connected.map_err(|error| HttpFailure::Tls(explain(&error, host, &trust_words(tls))))
 }
 
 /// The settings of a client for these files, which it reads: not on a thread that must not wait.
@@ -95,29 +95,49 @@ fn system_roots() -> Result<RootCertStore, String> {
     }
 }
 
-fn explain(error: &io::Error, host: &str, has_ca: bool) -> String {
+fn trust_words(tls: &SourceTls) -> TrustWords {
+    let file = tls.ca.as_ref().map(|_| "the file `ca`");
+    TrustWords { file, how: "name its file with tls = { ca = \"ca.pem\" }", plain: "its URL" }
+}
+
+/// How a user says which authorities are trusted, for messages.
+pub(crate) struct TrustWords {
+    /// The file that is named, such as "the file `ca`"; `None`: the authorities of the system are trusted.
+    pub(crate) file: Option<&'static str>,
+    /// How to name one.
+    pub(crate) how: &'static str,
+    /// How to use no TLS.
+    pub(crate) plain: &'static str,
+}
+
+/// Why there is no connection by TLS, and what to do.
+pub(crate) fn explain(error: &io::Error, host: &str, words: &TrustWords) -> String {
     let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
     let wrong = match tls {
         Some(rustls::Error::InvalidCertificate(wrong)) => wrong,
         Some(rustls::Error::InvalidMessage(_)) => {
-            return "the server does not use TLS: write http:// in its URL".to_owned();
+            return format!("the server does not use TLS: write http:// in {}", words.plain);
         }
-        Some(_) | None => return format!("the handshake failed: {error}"),
+        Some(_) | None => return format!("the TLS handshake failed: {error}"),
     };
-    match wrong {
-        CertificateError::UnknownIssuer if has_ca => {
-            "no authority in the file `ca` signed the server's certificate".to_owned()
+    match (wrong, words.file) {
+        (CertificateError::UnknownIssuer, Some(file)) => {
+            format!("no certificate authority in {file} signed the server's certificate")
         }
-        CertificateError::UnknownIssuer => {
-            "an unknown authority signed the server's certificate: name its file with tls = { ca = \"ca.pem\" }"
-                .to_owned()
+        (CertificateError::UnknownIssuer, None) => {
+            format!("an unknown authority signed the server's certificate: {}", words.how)
         }
-        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+        (CertificateError::Expired | CertificateError::ExpiredContext { .. }, _) => {
             "the server's certificate has expired".to_owned()
         }
-        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+        (CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. }, _) => {
             format!("the server's certificate is not for {host}")
         }
-        other => format!("the server's certificate is not valid: {other}"),
+        (other, _) if is_of_authority(other) => format!(
+            "the server's certificate is that of an authority, as `openssl req -x509` makes it: make it with `-addext \
+             basicConstraints=critical,CA:FALSE`, or sign another one with it; then {}",
+            words.how
+        ),
+        (other, _) => format!("the server's certificate is not valid: {other}"),
     }
 }

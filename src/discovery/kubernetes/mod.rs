@@ -199,7 +199,7 @@ impl SliceReader {
             let more = if at.is_empty() { String::new() } else { format!("&continue={}", encoded(&at)) };
             let reply = self.send(&format!("limit={PAGE}{more}")).await?;
             let text = reply.whole(MAX_PAGE).await.map_err(|failure| failure.trouble(""))?;
-            let page = SlicePage::parse(&text).map_err(Trouble::bad)?;
+            let page = SlicePage::parse(&text, who_and_where(&self.source.access).1).map_err(Trouble::bad)?;
             page.items.into_iter().try_for_each(|slice| book.set(slice)).map_err(Trouble::bad)?;
             at = page.next;
             if at.is_empty() {
@@ -295,11 +295,7 @@ impl SliceReader {
         let status = reply.status;
         let message = watch::message(reply.message().await.as_bytes());
         let shown = format!("{status}: {}", escaped(&message).chars().take(200).collect::<String>());
-        let (who, at) = match &self.source.access {
-            KubernetesAccess::Address { .. } => ("token_file, or cert and key of tls", "`address`"),
-            KubernetesAccess::Kubeconfig { .. } => ("the user of the kubeconfig", "`server` of the kubeconfig"),
-            KubernetesAccess::Pod => ("the service account of the pod", "the cluster"),
-        };
+        let (who, at) = who_and_where(&self.source.access);
         match status {
             StatusCode::UNAUTHORIZED => {
                 Trouble::bad(format!("the API does not know who this is ({shown}): check {who}"))
@@ -314,6 +310,15 @@ impl SliceReader {
             }
             _ => Trouble::bad(format!("the API replies {shown}")),
         }
+    }
+}
+
+/// What says who this server is for the API, and where the API is: for messages.
+fn who_and_where(access: &KubernetesAccess) -> (&'static str, &'static str) {
+    match access {
+        KubernetesAccess::Address { .. } => ("token_file, or cert and key of tls", "`address`"),
+        KubernetesAccess::Kubeconfig { .. } => ("the user of the kubeconfig", "`server` of the kubeconfig"),
+        KubernetesAccess::Pod => ("the service account of the pod", "the cluster"),
     }
 }
 

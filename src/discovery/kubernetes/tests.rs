@@ -238,7 +238,7 @@ fn many_short_values_are_refused_before_they_take_memory() {
         r#"{{"kind":"EndpointSliceList","metadata":{{"resourceVersion":"1"}},"x":[{}0]}}"#,
         "{},".repeat(300_000)
     );
-    assert!(SlicePage::parse(page.as_bytes()).unwrap_err().contains("over 500000 values"));
+    assert!(SlicePage::parse(page.as_bytes(), "`address`").unwrap_err().contains("over 500000 values"));
     let news = format!(r#"{{"type":"ADDED","object":[{}0]}}"#, "0,".repeat(25_001));
     assert!(watch_news(news.as_bytes()).unwrap_err().contains("over 25000 values"));
 }

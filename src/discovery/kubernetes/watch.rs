@@ -45,9 +45,9 @@ struct ListMetadata {
 }
 
 impl SlicePage {
-    /// From the JSON; an error says what it is instead.
-    pub(super) fn parse(text: &[u8]) -> Result<SlicePage, String> {
-        let wrong = |why: &str| format!("not a list of EndpointSlices of the Kubernetes API ({why}): check `address`");
+    /// From the JSON; an error says what it is instead, and to check `at`, where the place of the API is written.
+    pub(super) fn parse(text: &[u8], at: &str) -> Result<SlicePage, String> {
+        let wrong = |why: &str| format!("not a list of EndpointSlices of the Kubernetes API ({why}): check {at}");
         if has_too_many_values(text, MAX_PAGE_VALUES) {
             return Err(wrong(&format!("a page with over {MAX_PAGE_VALUES} values")));
         }

@@ -164,12 +164,18 @@ impl Failure {
     }
 }
 
+/// A time-out in whole milliseconds: an adaptive one is a product of measured times.
+fn shown(after: Duration) -> impl fmt::Display {
+    let millis = (after.as_secs_f64() * 1000.0).round().max(1.0);
+    humantime::format_duration(Duration::from_millis(millis as u64))
+}
+
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Failure::TimedOut { after } => write!(f, "timed out after {}", humantime::format_duration(*after)),
+            Failure::TimedOut { after } => write!(f, "timed out after {}", shown(*after)),
             Failure::Lossy { after, lost, of } => {
-                let after = humantime::format_duration(*after);
+                let after = shown(*after);
                 write!(
                     f,
                     "timed out after {after} on a path that loses packets, or the server's accept queue is full \
@@ -177,7 +183,7 @@ impl fmt::Display for Failure {
                 )
             }
             Failure::Backlog { after, lost, of } => {
-                let after = humantime::format_duration(*after);
+                let after = shown(*after);
                 write!(
                     f,
                     "timed out after {after}, the server's accept queue is full: it takes no more connections \
@@ -224,7 +230,12 @@ mod tests {
     #[test]
     fn failures_have_a_readable_text() {
         let text = |failure: Failure| failure.to_string();
-        assert_eq!(text(Failure::TimedOut { after: Duration::from_millis(500) }), "timed out after 500ms");
+        for (nanos, expected) in
+            [(500_000_000, "500ms"), (201_038_774, "201ms"), (1_402_577_548, "1s 403ms"), (9, "1ms")]
+        {
+            let after = Duration::from_nanos(nanos);
+            assert_eq!(text(Failure::TimedOut { after }), format!("timed out after {expected}"));
+        }
         let lossy = Failure::Lossy { after: Duration::from_secs(1), lost: 2, of: 7 };
         assert_eq!(
             text(lossy),

@@ -42,6 +42,7 @@ pub(crate) use exec::{ProcessGroup, read_beginning};
 pub use failure::{Failure, GrantedConnections};
 pub(crate) use orphans::Program;
 pub use orphans::reap_orphans;
+pub(crate) use tls::is_of_authority;
 pub(crate) use tls_config::{unverifying, verifying};
 
 use crate::clock;

@@ -108,6 +108,12 @@ fn without_port(host: &str) -> &str {
     }
 }
 
+/// Whether the certificate of a server is that of an authority. `openssl req -x509` makes such certificates by default.
+pub(crate) fn is_of_authority(wrong: &CertificateError) -> bool {
+    // The error is one of a library below, which the text names.
+    format!("{wrong:?}").contains("CaUsedAsEndEntity")
+}
+
 fn failure_of(error: &io::Error, host: Option<&str>) -> Failure {
     let Some(tls) = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) else {
         return match Failure::from_io(error) {
@@ -130,10 +136,7 @@ fn failure_of(error: &io::Error, host: Option<&str>) -> Failure {
         },
         CertificateError::UnknownIssuer => "certificate from an unknown issuer".to_owned(),
         CertificateError::Revoked => "certificate revoked".to_owned(),
-        // `openssl req -x509` makes such certificates by default.
-        other if format!("{other:?}").contains("CaUsedAsEndEntity") => {
-            "certificate is self-signed, or that of an authority".to_owned()
-        }
+        other if is_of_authority(other) => "certificate is self-signed, or that of an authority".to_owned(),
         other => format!("certificate not valid: {other}"),
     })
 }

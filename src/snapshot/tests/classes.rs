@@ -52,6 +52,7 @@ fn model(rules: &[(IpNet, u16)]) -> Model {
     Model {
         sources: Vec::new(),
         not_added: std::collections::BTreeMap::new(),
+        own_names: std::collections::BTreeMap::new(),
         regions: ["r0", "r1", "r2"].map(|name| Region { name: name.into(), location: None }).to_vec(),
         clients: Clients {
             classes: (0..4).flat_map(of_region).collect(),
