@@ -11,6 +11,8 @@ pub mod option {
     pub const CLIENT_SUBNET: u16 = 8;
     /// RFC 7873.
     pub const COOKIE: u16 = 10;
+    /// RFC 7828.
+    pub const TCP_KEEPALIVE: u16 = 11;
     /// RFC 7830.
     pub const PADDING: u16 = 12;
     /// RFC 8914.
@@ -34,6 +36,8 @@ pub struct Edns<'a> {
     pub wants_nsid: bool,
     /// Whether the query is padded, so that the reply should be (RFC 7830, 4).
     pub is_padded: bool,
+    /// Whether it has the option edns-tcp-keepalive (RFC 7828), which a message of DoQ must not have (RFC 9250, 5.5.2).
+    pub has_keepalive: bool,
     /// The client's net.
     pub client_subnet: Option<ClientSubnet>,
     /// The cookie option.
@@ -71,6 +75,7 @@ impl<'a> Edns<'a> {
             dnssec_ok: ttl & 0x8000 != 0,
             wants_nsid: false,
             is_padded: false,
+            has_keepalive: false,
             client_subnet: None,
             cookie: None,
             is_malformed: false,
@@ -100,6 +105,7 @@ impl<'a> Edns<'a> {
                 option::COOKIE if cookie.is_none() => cookie = Some(data),
                 option::NSID => self.wants_nsid = true,
                 option::PADDING => self.is_padded = true,
+                option::TCP_KEEPALIVE => self.has_keepalive = true,
                 _ => {}
             }
         }

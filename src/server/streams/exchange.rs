@@ -13,6 +13,8 @@ use super::{LONGEST, MESSAGE, StreamContext, WRITE, push_framed};
 use crate::admission::Reservation;
 use crate::answer::Transport;
 use crate::server::counters::DropReason;
+use crate::wire::NameBuf;
+use crate::wire::query::Query;
 
 /// Error codes of DoQ (RFC 9250, 4.3).
 pub(super) const NO_ERROR: VarInt = VarInt::from_u32(0);
@@ -78,6 +80,9 @@ impl QuicExchange {
         let reading = read_message(receive, &mut gathered, &mut room);
         timeout(MESSAGE, reading).await.map_err(|_| End::Stalled)??;
         let Some(message) = gathered.message()? else { return Err(End::Violation) };
+        if has_keepalive(message) {
+            return Err(End::Violation);
+        }
         // A client may have moved to another address: the current one counts.
         let whence = (connection.remote_address(), Transport::Quic);
         let answering = async {
@@ -111,6 +116,12 @@ impl From<Starved> for End {
     fn from(Starved: Starved) -> End {
         End::Starved
     }
+}
+
+/// Whether it has the option edns-tcp-keepalive, which ends the connection (RFC 9250, 5.5.2).
+fn has_keepalive(message: &[u8]) -> bool {
+    let mut name = NameBuf::default();
+    Query::parse(message, &mut name).is_ok_and(|query| query.edns.is_some_and(|edns| edns.has_keepalive))
 }
 
 fn framed(reply: &[u8]) -> Vec<u8> {

@@ -26,6 +26,7 @@ use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
+use url::form_urlencoded;
 
 use super::accept::NewConnection;
 use super::fields::Watched;
@@ -160,10 +161,37 @@ where
     abort.set();
 }
 
+/// The status of a request that is no query, and what to send instead.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Refusal {
+    status: StatusCode,
+    why: &'static str,
+}
+
+const ELSEWHERE: Refusal = Refusal { status: StatusCode::NOT_FOUND, why: "queries go to the path /dns-query\n" };
+const OTHER_METHOD: Refusal =
+    Refusal { status: StatusCode::METHOD_NOT_ALLOWED, why: "send queries by GET with ?dns=, or by POST\n" };
+const OTHER_TYPE: Refusal = Refusal {
+    status: StatusCode::UNSUPPORTED_MEDIA_TYPE,
+    why: "a query by POST has Content-Type: application/dns-message\n",
+};
+const NO_MESSAGE: Refusal = Refusal {
+    status: StatusCode::BAD_REQUEST,
+    why: "the URL has no message: write /dns-query?dns= and the query in base64url (RFC 8484, 4.1)\n",
+};
+const NO_BASE64: Refusal = Refusal {
+    status: StatusCode::BAD_REQUEST,
+    why: "the value of `dns` in the URL is no base64url (RFC 4648, 5): A-Z, a-z, 0-9, - and _, without padding\n",
+};
+const NO_QUERY: Refusal = Refusal {
+    status: StatusCode::BAD_REQUEST,
+    why: "the message is no DNS query: it needs a header of 12 octets, with QR = 0\n",
+};
+
 /// What is used of a request, without the rest of its head.
 struct Requested {
     /// The message that is in the head, an empty one that the body continues, or the status that refuses the request.
-    message: Result<Vec<u8>, StatusCode>,
+    message: Result<Vec<u8>, Refusal>,
     /// What is still to be received of a POST: a body, trailers, or only the end. The body of another request has no
     /// meaning (RFC 9110, 9.3.1).
     rest: Option<Incoming>,
@@ -174,11 +202,11 @@ struct Requested {
 impl Requested {
     fn in_head(request: Request<Incoming>) -> Requested {
         let message = match *request.method() {
-            _ if request.uri().path() != PATH => Err(StatusCode::NOT_FOUND),
-            Method::GET => in_query(request.uri().query().unwrap_or_default()).ok_or(StatusCode::BAD_REQUEST),
+            _ if request.uri().path() != PATH => Err(ELSEWHERE),
+            Method::GET => in_query(request.uri().query().unwrap_or_default()),
             Method::POST if is_dns_message(request.headers().get(CONTENT_TYPE)) => Ok(Vec::new()),
-            Method::POST => Err(StatusCode::UNSUPPORTED_MEDIA_TYPE),
-            _ => Err(StatusCode::METHOD_NOT_ALLOWED),
+            Method::POST => Err(OTHER_TYPE),
+            _ => Err(OTHER_METHOD),
         };
         let (is_post, is_head) = (*request.method() == Method::POST, *request.method() == Method::HEAD);
         let rest = Some(request.into_body()).filter(|rest| is_post && !rest.is_end_stream());
@@ -220,8 +248,8 @@ impl Client {
         let Requested { message, rest, is_head } = requested;
         let message = match (message, rest) {
             (Ok(message), None) => message,
-            (Err(status), None) if !is_head => return self.refuse(status, room).await,
-            (Err(status), _) => return Ok(self.bare(status)),
+            (Err(refusal), None) if !is_head => return self.refuse(refusal, room).await,
+            (Err(refusal), _) => return Ok(self.bare(refusal.status)),
             (Ok(message), Some(rest)) => match timeout(MESSAGE, with_rest(message, rest, &mut room)).await {
                 Ok(Ok(message)) => message,
                 Ok(Err(status)) => return Ok(self.bare(status)),
@@ -231,7 +259,7 @@ impl Client {
         let whence = (self.source, Transport::Https);
         let answered = self.octets.answer(&self.context, &message, whence, <[u8]>::to_vec).await?;
         // HTTP needs a response also where other transports send none: the message was no query.
-        let Some((reply, reply_room)) = answered else { return self.refuse(StatusCode::BAD_REQUEST, room).await };
+        let Some((reply, reply_room)) = answered else { return self.refuse(NO_QUERY, room).await };
         room.shrink_to(STREAM);
         let freshness = freshness_secs(&reply);
         let mut response = response(StatusCode::OK, Reservation::join(vec![room, reply_room], reply));
@@ -244,8 +272,8 @@ impl Client {
     }
 
     /// Refuses a request that was received to its end.
-    async fn refuse(&self, status: StatusCode, room: Reservation) -> Result<Response<Full<Bytes>>, Starved> {
-        let why = status.canonical_reason().unwrap_or_default();
+    async fn refuse(&self, refusal: Refusal, room: Reservation) -> Result<Response<Full<Bytes>>, Starved> {
+        let Refusal { status, why } = refusal;
         let why_room = timeout(WRITE, self.octets.replies.reserve(why.len())).await.map_err(|_| Starved)?;
         let mut response = response(status, Reservation::join(vec![room, why_room], why.as_bytes().to_vec()));
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
@@ -299,10 +327,12 @@ async fn with_rest(mut message: Vec<u8>, mut rest: Incoming, room: &mut Reservat
     Ok(message)
 }
 
-/// The message in `dns=`, base64url without padding (RFC 8484, 4.1). Padding that some clients add is accepted.
-fn in_query(query: &str) -> Option<Vec<u8>> {
-    let written = query.split('&').find_map(|pair| pair.strip_prefix("dns="))?;
-    BASE64URL_NOPAD.decode(written.trim_end_matches('=').as_bytes()).ok()
+/// The message in `dns=`, base64url without padding (RFC 8484, 4.1). Padding that some clients add is accepted, and so
+/// are characters in percent-encoding, which is the same URI (RFC 3986, 6.2.2.2).
+fn in_query(query: &str) -> Result<Vec<u8>, Refusal> {
+    let written = form_urlencoded::parse(query.as_bytes()).find_map(|(key, value)| (key == "dns").then_some(value));
+    let written = written.filter(|written| !written.is_empty()).ok_or(NO_MESSAGE)?;
+    BASE64URL_NOPAD.decode(written.trim_end_matches('=').as_bytes()).map_err(|_| NO_BASE64)
 }
 
 fn is_dns_message(content_type: Option<&HeaderValue>) -> bool {

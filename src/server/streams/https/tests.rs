@@ -83,11 +83,16 @@ fn the_message_in_a_query_is_found_among_other_parameters() {
     // The example of RFC 8484, 4.1.1, cut to its header.
     let header = [0, 0, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
     for query in ["dns=AAABAAABAAAAAAAA", "ct&dns=AAABAAABAAAAAAAA", "a=b&dns=AAABAAABAAAAAAAA&c=d"] {
-        assert_eq!(in_query(query).as_deref(), Some(&header[..]), "{query}");
+        assert_eq!(in_query(query).as_deref(), Ok(&header[..]), "{query}");
     }
-    assert_eq!(in_query("dns=AA==").as_deref(), Some(&[0][..]));
-    for query in ["", "dns", "DNS=AAAA", "dns=A", "dns=A+/=", "xdns=AAAA"] {
-        assert_eq!(in_query(query), None, "{query}");
+    for query in ["dns=AA==", "dns=%41A", "d%6Es=A%41%3D%3d"] {
+        assert_eq!(in_query(query).as_deref(), Ok(&[0][..]), "{query}");
+    }
+    for query in ["", "dns", "dns=", "DNS=AAAA", "xdns=AAAA"] {
+        assert_eq!(in_query(query), Err(NO_MESSAGE), "{query}");
+    }
+    for query in ["dns=A", "dns=A+/=", "dns=%", "dns=%zz", "dns=%ff%fe"] {
+        assert_eq!(in_query(query), Err(NO_BASE64), "{query}");
     }
 }
 

@@ -310,17 +310,17 @@ async fn doh_takes_get_and_post_and_says_what_is_wrong_with_the_rest() {
 async fn doq_closes_on_what_the_rfc_forbids_and_only_that_connection() {
     let scene = Scene::start().await;
     let whole = framed(&[0; 12]);
-    let with_id = framed(&[1; 12]);
     let two = [&whole[..], &whole].concat();
     let silent = framed(&[0, 0, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
     let bystander = scene.quic(b"doq").await.unwrap();
     for (what, octets) in [
-        ("an identifier", &with_id[..]),
+        ("an identifier", &framed(&[1; 12])[..]),
         ("two messages", &two),
         ("an end before the message's", &whole[..13]),
         ("an end before the length's", &[0]),
         ("no message", &[]),
         ("a message below a header", &[0, 3, 0, 0, 0]),
+        ("edns-tcp-keepalive", &framed(b"\0\0\0\0\0\0\0\0\0\0\0\x01\0\0\x29\x04\xd0\0\0\0\0\0\x04\0\x0b\0\0")),
     ] {
         let connection = scene.quic(b"doq").await.unwrap();
         assert!(exchange_quic(&connection, octets).await.is_err(), "{what}");
@@ -331,7 +331,7 @@ async fn doq_closes_on_what_the_rfc_forbids_and_only_that_connection() {
             other => panic!("{what}: {other}"),
         }
     }
-    assert_eq!(scene.dropped(DropReason::BadLength), 6);
+    assert_eq!(scene.dropped(DropReason::BadLength), 7);
     // Silence costs the stream, not the connection; nor need the stream be ended for an answer.
     assert!(exchange_quic(&bystander, &silent).await.is_err());
     let (mut send, mut receive) = bystander.open_bi().await.unwrap();
