@@ -31,7 +31,7 @@ pub struct MovedAnswers {
     /// up.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub still: Vec<StillAnswered>,
-    /// The endpoints that are down and are answered with more than before, because nothing else is left.
+    /// Of the others those that are down and are answered with more than before, because nothing else is left.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub down: Vec<StillAnswered>,
     /// The exclusive names that are expected to move, because the change takes their active endpoint out of service.
@@ -90,8 +90,7 @@ pub fn moved(before: &Snapshot, after: &Snapshot) -> MovedAnswers {
         }
         if share_after > SAME && is_taken_out(before, after, id) {
             still.push(StillAnswered { endpoint: name_of(endpoint), share: share_after });
-        }
-        if dead_after > dead_before + SAME {
+        } else if dead_after > dead_before + SAME {
             down.push(StillAnswered { endpoint: name_of(endpoint), share: dead_after });
         }
     }

@@ -18,7 +18,8 @@ use crate::drill::{DrillEnd, DrillObservation, DrillPlan, DrillRun, DrillStatus,
 use crate::fleet::events::EventKind;
 use crate::health::Injection;
 use crate::model::{
-    CheckId, CheckTable, Failback, Health, MemberRef, Model, Moment, PolicyId, PoolId, VantageState, WorldView,
+    CheckId, CheckTable, Endpoint, Failback, Health, MemberRef, Model, Moment, PolicyId, PoolId, VantageState,
+    WorldView,
 };
 use crate::server::Counters;
 use crate::snapshot::Snapshot;
@@ -204,6 +205,9 @@ impl Drills {
             trouble,
         };
         let end = drill.run.observe(&observed, now);
+        if end == Some(DrillEnd::EndLoss) && is_same {
+            drill.status.unnoticed = drill.unnoticed(view);
+        }
         self.follow(end, vantages)
     }
 
@@ -344,6 +348,16 @@ impl RunningDrill {
             false => are_endpoints_down(),
             true => self.lost.vantages.iter().all(is_stale),
         }
+    }
+
+    /// The lost endpoints that are not down by agreement.
+    fn unnoticed(&self, view: &WorldView) -> Vec<String> {
+        let is_noticed = |endpoint: &Endpoint| {
+            let checks = endpoint.answerables.iter().filter_map(|side| side.check);
+            checks.filter(|check| self.lost.affects(*check)).all(|check| view.check(check).health == Health::Down)
+        };
+        let lost = self.lost.endpoints.iter().map(|id| self.model.endpoint(*id));
+        lost.filter(|endpoint| !is_noticed(endpoint)).map(|endpoint| endpoint.name.clone()).collect()
     }
 
     /// Whether what was lost is as before.

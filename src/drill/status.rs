@@ -37,6 +37,9 @@ pub struct DrillStatus {
     /// When everything was served as before, in Unix seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restored_at: Option<f64>,
+    /// The endpoints that were not agreed to be down when the loss ended.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unnoticed: Vec<String>,
     /// What was not restored.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub left: Vec<String>,
@@ -73,6 +76,7 @@ impl DrillStatus {
             publish_ms: None,
             aborted: None,
             restored_at: None,
+            unnoticed: Vec::new(),
             left: Vec::new(),
         }
     }

@@ -152,6 +152,9 @@ fn within_rto(servers: &[DrilledServer]) -> Option<bool> {
     }
 }
 
+/// Most endpoints of a problem that are named (judgment: a line).
+const MOST_NAMED: usize = 8;
+
 /// What was wrong, apart from the rto.
 fn problems(
     plan: &DrillPlan,
@@ -169,7 +172,12 @@ fn problems(
         problems.push("the server has not reported that everything is restored".to_owned());
     }
     if aborted.is_none() && status.publish_ms.is_none() {
-        problems.push(format!("the loss was not noticed within {} s", plan.for_secs));
+        let of = match &status.unnoticed[..] {
+            [] => String::new(),
+            few if few.len() <= MOST_NAMED => format!(" of {}", few.join(", ")),
+            many => format!(" of {} and {} more", many[..MOST_NAMED].join(", "), many.len() - MOST_NAMED),
+        };
+        problems.push(format!("the loss{of} was not noticed within {} s", plan.for_secs));
     }
     let stale = servers.iter().flat_map(|server| &server.questions).any(|question| question.stale > 0);
     if aborted.is_none() && plan.drill.loses_endpoints() && !stale {
@@ -291,9 +299,10 @@ mod tests {
             slow.problems,
             ["not recovered within the rto: www.svc.example. A at 127.0.0.1:53 after 4.0 s (rto 3 s)"]
         );
-        let never = reported(watched(10_000), Some(&DrillStatus { publish_ms: None, ..status() }), 30);
+        let unnoticed = vec!["fra1".to_owned(), "fra2".to_owned()];
+        let never = reported(watched(10_000), Some(&DrillStatus { publish_ms: None, unnoticed, ..status() }), 30);
         assert!(!never.ok && never.within_rto == Some(false), "it recovered only because the drill ended");
-        assert!(never.problems[0].contains("was not noticed"), "{:?}", never.problems);
+        assert!(never.problems[0].contains("the loss of fra1, fra2 was not noticed"), "{:?}", never.problems);
         assert!(never.problems[1].ends_with("not at all (rto 30 s)"), "{:?}", never.problems);
     }
 

@@ -1,6 +1,8 @@
 //! IP addresses as numbers, and the parts of IPv6 whose addresses contain an IPv4 address. Arithmetic only.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use ipnet::{IpNet, Ipv4Net};
 
 /// An address as a number: `u32` for IPv4, `u128` for IPv6.
 pub(crate) trait Address: Copy + Ord + Default {
@@ -95,6 +97,14 @@ pub(crate) fn folded(ip: IpAddr) -> IpAddr {
 pub(crate) fn embedded_net(start: u128, len: u8) -> Option<(u32, u8)> {
     let embedding = EMBEDDINGS.iter().find(|e| e.holds(start) && len >= e.len)?;
     Some((embedding.v4(start), len - embedding.len))
+}
+
+/// The IPv4 net that `net` stands for, or else `net` itself.
+pub(crate) fn folded_net(net: IpNet) -> IpNet {
+    let IpNet::V6(v6) = net else { return net };
+    let embedded = embedded_net(v6.network().to_bits(), v6.prefix_len());
+    let v4 = embedded.and_then(|(start, len)| Ipv4Net::new(Ipv4Addr::from_bits(start), len).ok());
+    v4.map_or(net, IpNet::V4)
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use crate::model::{Clients, Facts, Placement, RegionId};
-use crate::placing::address::{embedded_net, folded};
+use crate::placing::address::{folded, folded_net};
 use crate::placing::database::facts_of;
 use crate::placing::rules::{RegionSource, Rules};
 
@@ -53,11 +53,10 @@ fn claiming_net(placement: &Placement, ip: IpAddr) -> Option<(IpNet, RegionId)> 
 /// The length of a net that contains `ip`, in bits of the family of `ip`; `None` if it does not contain it.
 fn len_around(net: &IpNet, ip: IpAddr) -> Option<u8> {
     match (net, ip) {
-        (IpNet::V6(net), IpAddr::V4(ip)) => {
-            let (start, len) = embedded_net(net.network().to_bits(), net.prefix_len())?;
-            let outer = ipnet::Ipv4Net::new(start.into(), len).ok()?;
-            outer.contains(&ip).then_some(len)
-        }
+        (IpNet::V6(_), IpAddr::V4(ip)) => match folded_net(*net) {
+            IpNet::V4(outer) => outer.contains(&ip).then_some(outer.prefix_len()),
+            IpNet::V6(_) => None,
+        },
         (net, ip) => net.contains(&ip).then_some(net.prefix_len()),
     }
 }

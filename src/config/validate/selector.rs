@@ -13,6 +13,7 @@ use crate::config::validate::declared::Declared;
 use crate::model::{
     Ecs, Endpoint, EndpointId, Facet, Fence, FenceId, Model, OnEmpty, RegionId, Selector, SelectorId, ZoneId,
 };
+use crate::placing::address::folded_net;
 use crate::source::{At, ManualSection, Place, Problems};
 
 /// Most selectors of all zones together: their ids have 16 bits.
@@ -203,8 +204,9 @@ pub(super) fn check_cutoff(
     problems: &mut Problems,
 ) {
     let Ecs { enabled: true, v4, v6 } = spec.ecs_rule() else { return };
-    let limit = |net: &IpNet| if net.addr().is_ipv4() { v4 } else { v6 };
-    let longer = |net: &&IpNet| net.prefix_len() > limit(net);
+    // An IPv4 net that is written as a part of IPv6 is one of IPv4 for clients too.
+    let limit = |net: &IpNet| if folded_net(*net).addr().is_ipv4() { v4 } else { v6 };
+    let longer = |net: &&IpNet| folded_net(**net).prefix_len() > limit(net);
     let mut warn = |place: &Place, net: &IpNet, whose: &str, other: Option<&Place>| {
         let message = format!("the net {net} of {whose} is longer than [ecs] allows (/{})", limit(net));
         let problem = problems.warning(place, message);
@@ -214,7 +216,7 @@ pub(super) fn check_cutoff(
         if let Some(ecs) = spec.place_of("ecs") {
             problem.label(ecs, "[ecs]");
         }
-        let (key, bits) = if net.addr().is_ipv4() { ("v4", v4) } else { ("v6", v6) };
+        let (key, bits) = if folded_net(*net).addr().is_ipv4() { ("v4", v4) } else { ("v6", v6) };
         problem.hint(format!("for clients known by ECS only {bits} bits are used; raise `{key}` in [ecs]"));
     };
     if let Some(rule) = model.clients.rules.iter().find(|rule| longer(&&rule.net)) {

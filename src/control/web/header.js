@@ -72,6 +72,7 @@ onChange(() => {
 });
 
 const SILENT_S = 15;
+const LATE_S = 6; // Three refreshes without an answer: the server may hang.
 
 const silence = () => (performance.now() - store.answeredAt) / 1000;
 
@@ -90,8 +91,10 @@ function showContact() {
   const contact = find("#contact");
   const silent = silence();
   const since = store.answeredAt ? `; what is shown is ${lasting(silent)} old` : "";
-  write(contact, isAway() ? `${store.problem || "no answer"} from the server${since}` : streamWord());
-  change(contact, { class: isAway() ? "away" : "live" });
+  const isLate = !isAway() && silent > LATE_S;
+  const words = isLate ? `no answer yet${since}` : streamWord();
+  write(contact, isAway() ? `${store.problem || "no answer"} from the server${since}` : words);
+  change(contact, { class: isAway() ? "away" : isLate ? "late" : "live" });
   change(document.body, { "data-away": isAway() ? "1" : null });
   showTitle();
 }

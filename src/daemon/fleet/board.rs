@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use crate::clock;
 use crate::control::fleet::{DifferingReport, LeftOutReport, TargetsReport, VantageTraffic};
 use crate::fleet::Collector;
 use crate::fleet::targets::{Differing, LeftOut, TargetBook, TargetPlan, TargetPublisher};
+use crate::model::Moment;
 use crate::model::quorum::STALE_AFTER;
 use crate::printable::escaped;
 
@@ -39,6 +41,10 @@ pub(super) struct Board {
     pub(super) overtaken: AtomicU64,
 }
 
+/// The least time between two lines of the log about values that can't be used (judgment: somebody may write wrong ones
+/// all the time).
+const REFUSED_EVERY: Duration = Duration::from_secs(60);
+
 #[derive(Debug, Default)]
 struct Targets {
     state: TargetState,
@@ -51,8 +57,29 @@ struct Targets {
     /// Values that can't be used: now, why not the first, and all since the start.
     refused: usize,
     refused_why: Option<String>,
-    refused_values: u64,
+    refused_log: RefusedLog,
     differing: Vec<DifferingReport>,
+}
+
+/// Which values that can't be used are logged already.
+#[derive(Debug, Default)]
+struct RefusedLog {
+    values: u64,
+    at: Option<Moment>,
+}
+
+impl RefusedLog {
+    /// Of how many values to log that they can't be used; `values`: how many there were since the start. Nothing is to
+    /// be logged within [`REFUSED_EVERY`] of the last time.
+    fn due(&mut self, values: u64, now: Moment) -> Option<u64> {
+        let is_early = self.at.is_some_and(|at| now.since(at) < REFUSED_EVERY);
+        let count = values - self.values;
+        if count == 0 || is_early {
+            return None;
+        }
+        *self = RefusedLog { values, at: Some(now) };
+        Some(count)
+    }
 }
 
 #[derive(Debug, Default, Clone, Copy)]
@@ -112,11 +139,10 @@ impl Board {
         targets.refused = refused.now.len();
         targets.refused_why = refused.now.first_key_value().map(|(key, why)| format!("{}: {why}", escaped(key)));
         targets.zones = book.zones();
-        if targets.refused_values != refused.values {
-            targets.refused_values = refused.values;
+        if let Some(count) = targets.refused_log.due(refused.values, clock::now()) {
             let last = refused.last.as_ref().map(|(key, why)| format!("{}: {why}", escaped(key)));
             let last = last.unwrap_or_default();
-            tracing::warn!(last, "a target of the fleet can't be used");
+            tracing::warn!(count, last, "targets of the fleet can't be used");
         }
     }
 
@@ -234,3 +260,18 @@ fn reported(all: &BTreeMap<String, Vec<Differing>>) -> Vec<DifferingReport> {
 
 /// Most differences that are shown (judgment).
 const MAX_DIFFERING: usize = 1000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_that_cannot_be_used_are_logged_at_once_and_then_summed_up() {
+        let (mut log, at) = (RefusedLog::default(), |secs| Moment::from_start(Duration::from_secs(secs)));
+        assert_eq!(log.due(0, at(0)), None);
+        assert_eq!(log.due(1, at(1)), Some(1));
+        assert_eq!((2..61).filter_map(|secs| log.due(secs * 20, at(secs))).count(), 0);
+        assert_eq!(log.due(1200, at(61)), Some(1199));
+        assert_eq!(log.due(1200, at(200)), None, "there are no more");
+    }
+}

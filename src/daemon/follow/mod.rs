@@ -46,10 +46,11 @@ pub(crate) fn overrides_left(all: &[Arc<Override>], follows: &[FollowSettings], 
         }
     }
     let warning = |(name, targets): (&str, Vec<&str>)| {
-        let message = format!(
-            "there is no [follow.{name}] any more, and its overrides stay in force: {}",
-            listed(&targets[..targets.len().min(MOST_NAMED)])
-        );
+        let named = match targets.len().saturating_sub(MOST_NAMED) {
+            0 => listed(&targets),
+            more => format!("{} and {more} more", listed(&targets[..MOST_NAMED]).replace(" and ", ", ")),
+        };
+        let message = format!("there is no [follow.{name}] any more, and its overrides stay in force: {named}");
         let mut warning = Problem::of_file(file.to_owned(), Severity::Warning, message);
         warning.hint("end them with `portolan clear TARGET`, or follow the stream again");
         warning
@@ -196,5 +197,8 @@ mod tests {
         let warnings = overrides_left(&all, &settings.follows, &file);
         let shown: Vec<&str> = warnings.iter().map(|warning| warning.message.as_str()).collect();
         assert_eq!(shown, ["there is no [follow.a] any more, and its overrides stay in force: `fra1` and `fra4`"]);
+        let many: Vec<_> = (0..MOST_NAMED + 2).map(|at| entry(&format!("e{at}"), "follow.a (nats)")).collect();
+        let shown = overrides_left(&many, &settings.follows, &file)[0].message.clone();
+        assert!(shown.ends_with("in force: `e0`, `e1`, `e2`, `e3`, `e4`, `e5`, `e6`, `e7` and 2 more"), "{shown}");
     }
 }

@@ -18,9 +18,9 @@ const SPARK: usize = 60;
 /// A chart of fewer cells shows nothing.
 const LEAST_SPARK: usize = 10;
 
-/// A picture of this age is marked as old, although no call has failed yet. Judgment: reads come every two seconds, and
-/// a slow one may take some.
-const OLD: Duration = Duration::from_secs(8);
+/// A picture of this age is marked as old, although no call has failed yet. Judgment: reads come every two seconds, so
+/// three have no reply.
+const OLD: Duration = Duration::from_secs(6);
 
 /// Draws the header at the top of `area`, and returns its height.
 pub(super) fn draw(canvas: &mut Canvas<'_>, state: &TopState, area: Rect, now: Moment) -> u16 {
@@ -30,7 +30,7 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, state: &TopState, area: Rect, now: M
         row += 1;
     };
     if area.height >= SHORT {
-        line(canvas, &identity(state));
+        line(canvas, &identity(state, now));
     }
     if let Some(alarm) = alarm(state, now) {
         line(canvas, &[toned(alarm, Tone::Alarm)]);
@@ -45,7 +45,7 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, state: &TopState, area: Rect, now: M
     row
 }
 
-fn identity(state: &TopState) -> Vec<Toned> {
+fn identity(state: &TopState, now: Moment) -> Vec<Toned> {
     let mut texts = vec![toned("Portolan ", Tone::Strong)];
     if let Some(readout) = &state.readout {
         if let Some(server) = &readout.status.server {
@@ -60,7 +60,7 @@ fn identity(state: &TopState) -> Vec<Toned> {
         }
     }
     texts.push(toned(format!("  {}", state.server), Tone::Soft));
-    if state.away.is_none() && state.readout.is_some() {
+    if state.away.is_none() && state.readout.is_some() && state.age(now) < OLD {
         texts.push(match state.is_streaming {
             true => toned("  live", Tone::Good),
             false => toned("  without events", Tone::Warning),
