@@ -47,6 +47,13 @@ pub(super) fn cluster(
     base: &Path,
     problems: &mut Problems,
 ) -> Option<KafkaCluster> {
+    // The files are checked without brokers too.
+    let tls = tls.map(|At { value, place: _ }| {
+        let files = nats::tls(value, base, problems);
+        let (cert, key) = files.own.unzip();
+        let [ca, cert, key] = [files.ca, cert, key].map(|file| file.map(Pem::File));
+        SourceTls { ca, cert, key, ..SourceTls::default() }
+    });
     let list = list?;
     if list.value.is_empty() || list.value.len() > MAX_SERVERS {
         let problem = problems.error(&list.place, format!("`brokers` must list 1 to {MAX_SERVERS} brokers"));
@@ -66,12 +73,6 @@ pub(super) fn cluster(
             }
         }
     }
-    let tls = tls.map(|At { value, place: _ }| {
-        let files = nats::tls(value, base, problems);
-        let (cert, key) = files.own.unzip();
-        let [ca, cert, key] = [files.ca, cert, key].map(|file| file.map(Pem::File));
-        SourceTls { ca, cert, key, ..SourceTls::default() }
-    });
     (!brokers.is_empty()).then_some(KafkaCluster { brokers, tls })
 }
 

@@ -1,6 +1,7 @@
 //! The connection to one topic.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -44,6 +45,8 @@ struct ConnectedTopic {
     client: Client,
     /// The numbers of the partitions, in their order; one at least.
     partitions: Vec<i32>,
+    /// Whether no call for the ranges has used `partitions` yet.
+    is_new: AtomicBool,
     leaders: Mutex<BTreeMap<i32, Arc<PartitionClient>>>,
 }
 
@@ -116,8 +119,12 @@ impl KafkaTopic {
         let used = UsedConnection::new();
         let looking = async {
             let of = self.connected(&used).await?;
-            let mut ranges = Vec::new();
-            for partition in self.partitions(&of.client).await? {
+            let partitions = match of.is_new.swap(false, Relaxed) {
+                true => of.partitions.clone(),
+                false => self.partitions(&of.client).await?,
+            };
+            let mut ranges = Vec::with_capacity(partitions.len());
+            for partition in partitions {
                 let leader = self.leader(of, partition).await?;
                 let first = leader.get_offset(OffsetAt::Earliest).await?;
                 let end = leader.get_offset(OffsetAt::Latest).await?;
@@ -198,7 +205,8 @@ impl KafkaTopic {
         }
         let client = builder.build().await?;
         let partitions = self.partitions(&client).await?;
-        let of = Arc::new(ConnectedTopic { client, partitions, leaders: Mutex::default() });
+        let of =
+            Arc::new(ConnectedTopic { client, partitions, is_new: AtomicBool::new(true), leaders: Mutex::default() });
         *connected = Some(of.clone());
         Ok(of)
     }

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::model::{ActiveEndpoint, EndpointId, LeaseView, Model, Policy, WorldView};
-use crate::steering::preference::{is_out_of_service, may_be_given};
+use crate::steering::given::{is_out_of_service, may_be_given};
 use crate::steering::{Reason, Scene, Stage, StageName, Why};
 use crate::wire::Name;
 

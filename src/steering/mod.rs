@@ -11,8 +11,9 @@
 //! 4. [`mixed`]: alias or addresses, once for all types, where a name can be either. This is the stage `kind`.
 //! 5. [`closing`]: what a reply can hold and how long it may be cached.
 //!
-//! [`preference`] compares a decision with the one that the policy prefers. Whether a decision depends on the client
-//! follows from what was read through [`client`].
+//! [`given`] says whether an endpoint may be answered with at all, without a decision. [`preference`] compares a
+//! decision with the one that the policy prefers. Whether a decision depends on the client follows from what was read
+//! through [`client`].
 
 mod affinity;
 mod choice;
@@ -22,6 +23,7 @@ mod closing;
 pub mod decision;
 mod exclusive;
 mod fence;
+mod given;
 mod growth;
 mod interest;
 mod kinds;

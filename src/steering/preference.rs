@@ -2,10 +2,9 @@
 //! same question if every endpoint were up, nothing were overridden and no failover pool remembered another choice.
 //! `state` of the file, fences and distances count as they are. `control::names` calls it, the packet path never does.
 
-use crate::model::{
-    ActiveEndpoint, AdminState, CheckId, CheckView, ClientClass, EndpointId, Facet, Health, Model, OverrideState,
-    Policy, PolicyId, Stated, WorldView,
-};
+use crate::model::{CheckId, CheckView, ClientClass, EndpointId, Facet, Health, Model, PolicyId, WorldView};
+use crate::steering::exclusive::active_member;
+use crate::steering::given::{is_eligible, is_out_of_service, may_be_given};
 use crate::steering::{AnswerSource, Decision, Memory, Reason, Stage, StageName, Standing, Tier, decide};
 
 /// A world in which every check is up and nothing is overridden. Distances are those of `view`.
@@ -75,44 +74,15 @@ fn is_whole(model: &Model, policy: PolicyId, view: &WorldView) -> bool {
     policy.endpoints.iter().all(|id| view.override_of(*id).is_none() && !is_stated(id) && is_whole(*id))
 }
 
-fn is_eligible(view: &WorldView, check: Option<CheckId>) -> bool {
-    check.is_none_or(|check| view.check(check).is_eligible())
-}
-
-/// Whether an operator, the file or its source took an endpoint out of service.
-pub(super) fn is_out_of_service(model: &Model, view: &WorldView, id: EndpointId) -> bool {
-    if let Some(Stated::Withdrawn { .. }) = view.stated.get(&id) {
-        return true;
-    }
-    match (model.endpoint(id).state, view.override_of(id).map(|over| over.state)) {
-        (AdminState::Disabled, _) => true,
-        (AdminState::Enabled | AdminState::Drain, Some(OverrideState::Drain | OverrideState::Down)) => true,
-        (AdminState::Enabled | AdminState::Drain, Some(OverrideState::Up)) => false,
-        (AdminState::Drain, None) => true,
-        (AdminState::Enabled, None) => false,
-    }
-}
-
 /// How many endpoints of the name's own pool may be answered with now, to whichever clients and for whichever of its
 /// types; those of `on_empty` don't count. It is 0 if the lease of an exclusive name has an endpoint that is not in the
 /// files, or is not known yet.
 pub fn eligible(model: &Model, policy: PolicyId, view: &WorldView) -> usize {
     let policy = model.policy(policy);
-    let lease = policy.exclusive.as_ref().and_then(|exclusive| view.leases.get(&exclusive.owner));
-    let is_active = |id: &EndpointId, active: &ActiveEndpoint| *model.endpoint(*id).name == *active.endpoint;
-    let is_there = |active: &ActiveEndpoint| policy.endpoints.iter().any(|id| is_active(id, active));
-    if lease.is_some_and(|lease| !lease.active.as_ref().is_some_and(is_there)) {
+    if active_member(model, policy, view).is_some_and(|active| active.id.is_none()) {
         return 0;
     }
     model.endpoints_below(policy.root).into_iter().filter(|id| may_be_given(model, policy, view, *id)).count()
-}
-
-/// Whether an endpoint may be answered with now, to whichever clients and for whichever type of the policy.
-pub(super) fn may_be_given(model: &Model, policy: &Policy, view: &WorldView, id: EndpointId) -> bool {
-    let endpoint = model.endpoint(id);
-    let forced = view.override_of(id).is_some_and(|over| over.state == OverrideState::Up);
-    let mut sides = policy.facets.iter().flat_map(|facet| endpoint.answering(*facet));
-    !is_out_of_service(model, view, id) && sides.any(|side| forced || is_eligible(view, policy.check_of(id, side)))
 }
 
 impl Decision {

@@ -79,8 +79,8 @@ on_empty = "doomed"
 """
 
 ZONE = MASTER + """
-static IN A 203.0.113.5
-static IN A 203.0.113.6
+static 0 IN A 203.0.113.5
+static 0 IN A 203.0.113.6
 """
 
 STALE_ANSWER = 3
@@ -121,6 +121,8 @@ def test_each_on_empty(world_down):
     assert answers(ask("all")) == ["192.0.2.1"], "a failover pool gives one, the first that is listed"
     assert ede(ask("all")) == []
     assert answers(ask("static")) == ["203.0.113.5", "203.0.113.6"]
+    reported = next(of for of in node.json("/v1/names?search=static")[0]["classes"] if of["type"] == "A")
+    assert reported["ttl"] == ask("static").answer[0].ttl == 0, "that of the zone file, which is lower"
     assert is_nodata(node.ask("static.svc.example.", "AAAA")), "the zone file has no RRset of that type"
     assert is_nodata(ask("nodata"))
     assert answers(ask("pool")) == ["192.0.2.50"]

@@ -74,6 +74,13 @@ impl<'a> SteeredQuestion<'a> {
         }
     }
 
+    /// The TTL of a reply, as [`SteeredQuestion::ttl`] explains it.
+    pub(in crate::control) fn ttl_secs(&self, decision: &Decision, is_empty: bool) -> u32 {
+        let of_file = (decision.source == AnswerSource::Static).then(|| self.safe_default()).flatten();
+        let ttl = of_file.map_or(decision.ttl, |rrset| rrset.ttl().min(decision.ttl));
+        if is_empty { ttl.min(self.snapshot.zones.negative_ttl(self.zone)) } else { ttl }
+    }
+
     /// The TTL of a reply, with the reason: that of the decision, or that of the zone file's record if the zone file
     /// answers and it is less; of an empty reply, that of its SOA if it is less (RFC 2308, 5).
     pub(super) fn ttl(&self, decision: Option<&Decision>, is_empty: bool) -> (u32, String) {

@@ -115,7 +115,7 @@ impl Reporter {
             .to_owned(),
             from: if served.is_on_empty() { "on_empty" } else { model.member_name(model.policy(steered.policy).root) }
                 .to_owned(),
-            ttl: if answers.is_empty() { served.ttl.min(self.snapshot.zones.negative_ttl(zone)) } else { served.ttl },
+            ttl: question.ttl_secs(served, answers.is_empty()),
             answers,
             on_empty: served.is_on_empty(),
             preferred: best.is_none(),

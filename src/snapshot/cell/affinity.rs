@@ -73,18 +73,31 @@ impl Cell {
 
     /// The first record of every reply to clients of this net; `None` where it depends on chance.
     pub fn first_for(&self, net: ClientNet) -> Option<PreparedRecord<'_>> {
-        let tier = self.tiers.first()?;
-        let first = match &tier.race {
-            Some(race) => race.first_without_chance(net.number)?,
-            None => 0,
-        };
-        let share = tier.shares.get(first).filter(|_| tier.race.is_some() || tier.shares.len() == 1)?;
+        let share = self.first_share_for(net)?;
         match share.count {
             1 if self.records[usize::from(share.first)].is_blank() => None,
             1 => Some(self.record(share.first)),
-            _ if share.by_net => Some(self.record(share.first + self.turn_for(*share, net.number))),
+            _ if share.by_net => Some(self.record(share.first + self.turn_for(share, net.number))),
             _ => None,
         }
+    }
+
+    /// The slot of the endpoint that is drawn first for this net, where it has no record of this type.
+    pub fn blank_for(&self, net: ClientNet) -> Option<u16> {
+        let share = self.first_share_for(net).filter(|share| share.count == 1)?;
+        let record = self.records.get(usize::from(share.first)).filter(|record| record.is_blank())?;
+        Some(record.slot)
+    }
+
+    /// The share that every draw for this net begins with; `None` where it depends on chance.
+    fn first_share_for(&self, net: ClientNet) -> Option<CellShare> {
+        let tier = self.tiers.first()?;
+        let first = match &tier.race {
+            Some(race) => race.first_without_chance(net.number)?,
+            None if tier.shares.len() == 1 => 0,
+            None => return None,
+        };
+        tier.shares.get(first).copied()
     }
 
     /// The first record of a share of several records, for a net: each record is first for equally many nets, and a net

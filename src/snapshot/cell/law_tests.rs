@@ -247,6 +247,20 @@ fn chance_has_its_say_where_a_pool_leaves_it() {
 }
 
 #[test]
+fn an_endpoint_without_a_record_is_named_only_where_every_draw_begins_with_it() {
+    let pool: Spec = ("p", WEIGHTED, &[("a", 1), ("b", 1)]);
+    for (what, out, expected) in [("chance draws a or b", &[][..], None), ("a alone", &["b"], Some(0))] {
+        let Scene { model, cell } = scene(&[pool], None, out);
+        let AnswerSource::Endpoints(given) = &cell.decision().source else { panic!("{what}: nothing is given") };
+        let source = AnswerSource::Endpoints(Distribution { blanks: vec![EndpointId(0)], ..given.clone() });
+        let decision = Decision { source, ..cell.decision().clone() };
+        let cell = Cell::prepare(&model, &model.policies[0], Arc::new(decision));
+        assert!((0..50).map(net).all(|net| cell.blank_for(net) == expected), "{what}");
+        assert_eq!(cell.first_for(net(1)), None, "{what}");
+    }
+}
+
+#[test]
 fn a_group_is_turned_by_the_net() {
     let all: Spec = ("all", Steering::All, &[("a", 1), ("b", 1), ("d", 1)]);
     let scene = scene(&[all, ("p", AFFINITY, &[("all", 1)])], Some(2), &[]);

@@ -30,18 +30,6 @@ impl Cell {
         odds.into_iter().map(|(slot, chance)| (slot, chance.min(1.0))).collect()
     }
 
-    /// The slot of the endpoint that is drawn first for this net, where it has no record of this type.
-    pub fn blank_for(&self, net: ClientNet) -> Option<u16> {
-        let tier = self.tiers.first()?;
-        let first = match &tier.race {
-            Some(race) => race.first_without_chance(net.number)?,
-            None => 0,
-        };
-        let share = tier.shares.get(first).filter(|share| share.count == 1)?;
-        let record = self.records.get(usize::from(share.first)).filter(|record| record.is_blank())?;
-        Some(record.slot)
-    }
-
     /// The probability that each share is the only draw; `None` where there may be several draws.
     fn odds_of_one_draw(&self, net: ClientNet) -> Option<Vec<(CellShare, f64)>> {
         if self.draws != 1 || self.has_blanks || self.is_whole {
