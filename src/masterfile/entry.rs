@@ -104,12 +104,23 @@ impl<'a> Entries<'a> {
     }
 }
 
+/// How a zone in BIND's raw format begins: the number of the format. Secondaries have their zones in it.
+const RAW: [u8; 4] = [0, 0, 0, 2];
+
 impl Iterator for Entries<'_> {
     type Item = Result<MasterEntry, Broken>;
 
     fn next(&mut self) -> Option<Self::Item> {
         if let Some(at) = self.nul.take() {
             self.at = self.bytes.len();
+            if self.bytes.starts_with(&RAW) {
+                let hint = "write it as text: `named-compilezone -f raw -F text -o NEW ZONE FILE`";
+                return Some(Err(Broken {
+                    at,
+                    message: "this is a zone in BIND's raw format, which is no text",
+                    hint,
+                }));
+            }
             let hint = "the file is damaged, or not in UTF-8 (UTF-16?); in a text this octet is written `\\000`";
             return Some(Err(Broken { at, message: "this is a NUL octet, which no master file has", hint }));
         }

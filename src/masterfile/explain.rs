@@ -125,6 +125,10 @@ pub(super) fn explain(reason: &str, token: &str, head: &EntryHead) -> (String, O
         "different class" => {
             ("only records of class IN are served".into(), Some("write IN, or leave the class out".into()))
         }
+        "unknown control" if what.eq_ignore_ascii_case("$GENERATE") => {
+            let hint = "write its records one by one; `named-compilezone -o NEW ZONE FILE` of BIND does that";
+            (format!("{what} is not supported"), Some(hint.to_string()))
+        }
         "unknown control" => {
             let near = did_you_mean(&what, ["$ORIGIN", "$TTL", "$INCLUDE"]);
             (format!("{what} is not supported"), near.or_else(|| Some("there is $ORIGIN, $TTL and $INCLUDE".into())))

@@ -33,6 +33,7 @@ pub(super) fn check(
     let file = gather(apex, records, problems);
     let whole = Place::start_of(shown);
     check_apex(&file, &whole, problems);
+    check_unsigned(&file, problems);
     let special =
         |rtype: u16| file.rrsets.iter().any(|set| set.rtype == rtype && (rtype != NS || set.owner != file.apex));
     let (delegates, renames) = (special(NS), special(DNAME));
@@ -92,8 +93,11 @@ fn join(set: &mut Rrset, first: &Place, record: MasterRecord, problems: &mut Pro
         problems.error(&record.place, message).label(first, "the first").hint("remove one of them");
         return;
     }
-    if set.ttl != record.ttl {
-        let low = set.ttl.min(record.ttl);
+    let low = set.ttl.min(record.ttl);
+    if record.rtype == RRSIG {
+        // Each has the TTL of what it signs (RFC 4034, 3).
+        set.ttl = low;
+    } else if set.ttl != record.ttl {
         let message = format!("{what} has TTL {} here and {} before", record.ttl, set.ttl);
         let problem = problems.warning(&record.place, message).label(first, "the first record of these");
         problem.hint(format!("records of one name and type share a TTL: {low} is used"));
@@ -152,6 +156,18 @@ fn check_apex(file: &MasterFile, whole: &Place, problems: &mut Problems) {
         }
         Some(_) => {}
     }
+}
+
+/// Warns of a zone that is signed, once.
+fn check_unsigned(file: &MasterFile, problems: &mut Problems) {
+    let mut sets = file.rrsets.iter().zip(&file.places);
+    let Some((_, place)) = sets.find(|(set, _)| set.rtype == RRSIG) else { return };
+    let message =
+        format!("the zone {} is signed, and its answers have no signatures: there is no DNSSEC here", file.apex);
+    problems.warning(place, message).hint(
+        "remove the DS record at the parent and wait for its TTL, because validating resolvers refuse all names while \
+         there is one; then remove RRSIG, NSEC, NSEC3 and DNSKEY",
+    );
 }
 
 fn check_aliases(file: &MasterFile, owner: &Name, indexes: &[usize], problems: &mut Problems) {

@@ -209,7 +209,10 @@ impl Directory<'_> {
             Err(unread) => why(unread),
         };
         let message = format!("can't read the zone file {}: {why}", shown.display());
-        problems.error(&spec.file.place, message).hint("write `file = \"NAME.zone\"`, relative to the policy file");
+        problems.error(&spec.file.place, message).hint(
+            "write that file, with the SOA and NS records of the zone (`portolan init` makes one), or name another \
+             with `file = \"NAME.zone\"`, relative to the policy file",
+        );
         let at = FileAt { shown: self.shown, real: self.real };
         let mut ignored = Problems::default();
         masterfile::read(at, b"", Apex::Named(&spec.zone.value), texts, &HashSet::new(), &mut ignored)
