@@ -177,6 +177,37 @@ def test_a_manual_failback_outlives_a_restart(dir):
         assert answered(node, 5) == {"192.0.2.1"}
 
 
+def test_the_wait_of_a_failback_goes_on_over_a_restart(dir):
+    """How long a member waits is told by the state file, which is dated back here in place of waiting."""
+    policy = POLICY.replace('{ to = "nyc", weight = 2 }]', '"nyc"]\nsteer = "failover"') + 'failback = "1h"\n'
+    file = dir / "node" / "state" / "standings.json"
+
+    def waiting():
+        found = json.loads(file.read_text()) if file.exists() else {"standings": []}
+        return found, [row for standing in found["standings"] for row in standing.get("waiting", [])]
+
+    def date_back(seconds):
+        found, rows = waiting()
+        assert rows and all(row["member"] == "fra1" for row in rows), found
+        for row in rows:
+            row["since"] = time.time() - seconds
+        file.write_text(json.dumps(found))
+
+    with start(dir, policy=policy) as node:
+        assert operate(node, "force-down", "fra1", "--why", "x").returncode == 0
+        assert operate(node, "clear", "fra1").returncode == 0
+        assert answered(node, 5) == {"192.0.2.2"}
+        wait_until(lambda: waiting()[1], 10)
+    date_back(1800)
+    with start(dir, policy=policy) as node:
+        assert answered(node, 5) == {"192.0.2.2"}
+        notes = [note for name in node.json("/v1/names") for note in name["notes"]]
+        assert any(re.search(r"stays on ams1 \(failback after 1h, in (2\d|30)m", note) for note in notes), notes
+    date_back(7200)
+    with start(dir, policy=policy) as node:
+        wait_until(lambda: answered(node, 5) == {"192.0.2.1"}, 10)
+
+
 class Watcher(threading.Thread):
     """Sends queries as fast as it can, and records when an address was last answered."""
 

@@ -221,7 +221,7 @@ async fn a_server_is_trusted_by_its_authority_or_without_a_check_and_else_refuse
         (&url, with(&empty), Err("there is no certificate in")),
         (&url, with(&dir.path().join("none.pem")), Err("can't be read")),
         (&url, SourceTls { cert: own(), key: own(), ..with(&ca) }, Err("the key in")),
-        (&of_authority, SourceTls::default(), Err("basicConstraints=critical,CA:FALSE`, or sign another")),
+        (&of_authority, with(&ca), Err("basicConstraints=critical,CA:FALSE`, or sign another")),
         (&no_tls, with(&ca), Err("write http:// in its URL")),
     ] {
         let mut connection = HttpConnection::new(url.parse().unwrap(), tls);
