@@ -75,7 +75,7 @@ fn a_server_that_is_away_leaves_an_old_picture() {
     assert!(picture(&mut new, (80, 24)).contains("NO ANSWER: no server"));
     // A call that takes long is no answer either.
     let late = picture_at(&mut state(), (80, 24), NOW + Duration::from_secs(7));
-    assert!(late.contains("NO ANSWER YET, what is shown is 7 s old") && !late.contains("live"), "{late}");
+    assert!(late.contains("NO ANSWER YET, what is shown is 7.0 s old") && !late.contains("live"), "{late}");
 }
 
 #[test]
