@@ -55,8 +55,9 @@ fn of_targets(targets: &TargetsReport) -> String {
         let why = refused_why.as_deref().unwrap_or("unknown");
         let _ = writeln!(shown, "{refused} targets can't be used here, such as: {why}");
     }
-    for DifferingReport { node, zone, serial, fleet_serial } in differing {
+    for DifferingReport { node, zone, serial, fleet_serial, missing } in differing {
         let how = match serial == fleet_serial {
+            _ if *missing => format!("does not have it, the fleet probes serial {fleet_serial}"),
             true => format!("has other checks with the same serial {serial}: its policy files differ"),
             false => format!("has serial {serial}, the fleet probes {fleet_serial}"),
         };
@@ -200,6 +201,7 @@ mod tests {
             zone: "svc.example.".into(),
             serial,
             fleet_serial,
+            missing: serial == 0,
         };
         let targets = TargetsReport {
             state: "away".into(),
@@ -215,7 +217,7 @@ mod tests {
             }],
             refused: 1,
             refused_why: Some("a key that this release does not have".into()),
-            differing: vec![differing(4, 5), differing(5, 5)],
+            differing: vec![differing(4, 5), differing(5, 5), differing(0, 5)],
         };
         assert_eq!(
             of_targets(&targets),
@@ -226,6 +228,7 @@ vantages do NOT probe 4 checks of big.example.: too many checks
 1 targets can't be used here, such as: a key that this release does not have
 ns2 DIFFERS in svc.example.: has serial 4, the fleet probes 5
 ns2 DIFFERS in svc.example.: has other checks with the same serial 5: its policy files differ
+ns2 DIFFERS in svc.example.: does not have it, the fleet probes serial 5
 "
         );
         assert_eq!(

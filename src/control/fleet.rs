@@ -184,10 +184,13 @@ pub struct DifferingReport {
     pub node: String,
     /// The zone.
     pub zone: String,
-    /// The serial that the server has.
+    /// The serial that the server has; 0 if it does not have the zone.
     pub serial: u32,
     /// The serial whose checks are probed. If it is the same, the policy files differ.
     pub fleet_serial: u32,
+    /// Whether the server does not have the zone.
+    #[serde(default)]
+    pub missing: bool,
 }
 
 /// The messages of one remote vantage.

@@ -85,7 +85,8 @@ fn fleet() -> FleetReport {
         gaps: 1,
         refused: [("malformed".to_owned(), 2)].into(),
     };
-    let differing = DifferingReport { node: "ns2".into(), zone: "svc.example.".into(), serial: 1, fleet_serial: 2 };
+    let differing =
+        DifferingReport { node: "ns2".into(), zone: "svc.example.".into(), serial: 1, fleet_serial: 2, missing: false };
     let targets = TargetsReport {
         state: "current".into(),
         zones: 1,

@@ -254,6 +254,7 @@ fn reported(all: &BTreeMap<String, Vec<Differing>>) -> Vec<DifferingReport> {
         zone: escaped(&zone.zone).into_owned(),
         serial: zone.serial,
         fleet_serial: zone.fleet,
+        missing: zone.is_missing,
     };
     each.take(MAX_DIFFERING).map(report).collect()
 }

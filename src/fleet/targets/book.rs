@@ -268,6 +268,11 @@ impl TargetBook {
         &self.differences
     }
 
+    /// The manifest of each zone, in the order of the zones.
+    pub(super) fn manifests(&self) -> impl Iterator<Item = &ZoneManifest> {
+        self.zones.values().filter_map(|entry| entry.manifest.as_ref())
+    }
+
     /// The manifest of a zone, and the revision of its key: 0 if it was never written.
     pub(super) fn manifest_of(&self, zone: &str) -> (Option<&ZoneManifest>, u64) {
         self.zones.get(zone).map_or((None, 0), |entry| (entry.manifest.as_ref(), entry.revision))

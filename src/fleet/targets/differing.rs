@@ -14,10 +14,13 @@ const VERSION: u32 = 1;
 pub struct Differing {
     /// The zone.
     pub zone: String,
-    /// The serial that this server has.
+    /// The serial that this server has; 0 if it does not have the zone.
     pub serial: u32,
     /// The serial that is probed. If it is the same, the policy files differ.
     pub fleet: u32,
+    /// Whether this server does not have the zone. An earlier release reads the serial 0.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_missing: bool,
 }
 
 /// What is written under `differs.NODE`.

@@ -8,6 +8,8 @@
 //!   or if the server that wrote the manifest is gone or differs itself. Otherwise it differs;
 //! - the server's serial is older: it differs.
 //!
+//! A server differs also in a zone of the bucket that it does not have, as long as the node that wrote it reports.
+//!
 //! The manifest comes first, and only over the revision that was read: of two servers that write at the same time one
 //! wins. Then each server that has the checks of the manifest writes the parts that are missing or wrong. Until all are
 //! there, vantages probe what they had before. `differs.NODE` has the zones in which this server differs.
@@ -25,7 +27,7 @@
 //! A write that the bucket refuses is tried again later. Meanwhile the other zones are written, those with the fewest
 //! parts first.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::time::Duration;
 
 use crate::fleet::nats::token;
@@ -173,19 +175,35 @@ impl TargetPublisher {
                     None => _ = self.changed.remove(&name),
                 },
                 Stand::Differs(fleet) => {
-                    differing.push(Differing { zone: name.clone(), serial: zone.serial, fleet });
+                    differing.push(Differing { zone: name.clone(), serial: zone.serial, fleet, is_missing: false });
                     self.changed.remove(&name);
                 }
                 Stand::Nothing => {}
             }
         }
+        differing.extend(self.missing(book, &is_live));
         let may_write = |zone: &str| self.refusals.may_write(zone, now);
         let orphan = book.orphaned_part(now, may_write);
         let orphan = orphan.map(|(zone, number, revision)| delete_part(zone, number, revision));
         self.remove_zone(book, now)
             .or(orphan)
-            .or_else(|| self.replace_absent(book, now, is_live))
+            .or_else(|| self.replace_absent(book, now, &is_live))
             .or_else(|| self.differences(differing, book, now))
+    }
+
+    /// The zones of the bucket that this server does not have, and a server that reports has.
+    fn missing(&self, book: &TargetBook, is_live: impl Fn(&str) -> bool) -> Vec<Differing> {
+        let own: HashSet<&str> = self.zones.iter().map(|zone| zone.zone.as_str()).collect();
+        let others = book.manifests().filter(|manifest| {
+            !own.contains(manifest.zone.as_str()) && manifest.node != self.node && is_live(&manifest.node)
+        });
+        let missing = |manifest: &ZoneManifest| Differing {
+            zone: manifest.zone.clone(),
+            serial: 0,
+            fleet: manifest.serial,
+            is_missing: true,
+        };
+        others.take(MAX_DIFFERING).map(missing).collect()
     }
 
     /// Deletes the manifest of a zone that this server does not have any more: one that a reload removed, or that it

@@ -131,11 +131,37 @@ fn the_newest_serial_is_probed_and_the_others_differ() {
     settle(&mut servers, &mut bucket);
     let mut book = bucket.book();
     assert_eq!(ports(&mut book, at(0)), Some([1, 2].into()));
-    let differing = Differing { zone: "z.".into(), serial: u32::MAX, fleet: 5 };
+    let differing = Differing { zone: "z.".into(), serial: u32::MAX, fleet: 5, is_missing: false };
     assert_eq!(book.differences().get("b"), Some(&vec![differing]));
     assert_eq!(book.differences().len(), 1);
     // The last server gets the files too.
     servers[1].publisher.adopt(vec![zone("z.", 5, "b", [1, 2])]);
+    settle(&mut servers, &mut bucket);
+    assert!(bucket.book().differences().is_empty());
+}
+
+#[test]
+fn a_server_without_a_zone_differs_as_long_as_another_one_has_it() {
+    let mut bucket = Bucket::default();
+    let both = |node| vec![zone("z.", 5, node, [1]), zone("y.", 7, node, [2])];
+    let mut servers = [Server::new("a", both("a")), Server::new("b", both("b")), Server::new("c", both("c"))];
+    settle(&mut servers, &mut bucket);
+    assert!(bucket.book().differences().is_empty());
+    // The one that wrote it loses it by a reload, another one never had it.
+    servers[0].publisher.adopt(vec![zone("y.", 7, "a", [2])]);
+    servers[2] = Server::new("c", vec![zone("y.", 7, "c", [2])]);
+    settle(&mut servers, &mut bucket);
+    let missing = Differing { zone: "z.".into(), serial: 0, fleet: 5, is_missing: true };
+    let book = bucket.book();
+    let differing: Vec<_> = book.differences().iter().map(|(node, zones)| (node.as_str(), zones.clone())).collect();
+    assert_eq!(differing, [("a", vec![missing.clone()]), ("c", vec![missing])]);
+    // The last one that has it is gone: nobody has it without doubt.
+    let live = BTreeSet::from(["a".to_owned(), "c".to_owned()]);
+    while servers[0].turn(&mut bucket, &live, at(1)) || servers[2].turn(&mut bucket, &live, at(1)) {}
+    assert!(bucket.book().differences().is_empty());
+    // It is in the files again.
+    servers[0].publisher.adopt(both("a"));
+    servers[2].publisher.adopt(both("c"));
     settle(&mut servers, &mut bucket);
     assert!(bucket.book().differences().is_empty());
 }
