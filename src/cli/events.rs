@@ -1,5 +1,6 @@
 //! `portolan events`: the numbered log of events of a server, or of all servers of its fleet.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -57,7 +58,7 @@ struct Lagged {
     last: Option<u64>,
     /// By node, for the events of the fleet.
     #[serde(default)]
-    nodes: std::collections::BTreeMap<String, LostRange>,
+    nodes: BTreeMap<String, LostRange>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -66,10 +67,12 @@ struct LostRange {
     last: u64,
 }
 
-/// An `unknown` message: the number of the last event of the log.
+/// An `unknown` message: the number of the last event of the log; of a fleet, those of the nodes that are meant.
 #[derive(Debug, Deserialize)]
 struct Unknown {
     last: u64,
+    #[serde(default)]
+    nodes: BTreeMap<String, u64>,
 }
 
 /// An `away` message: why the server can't read the stream of the fleet now.
@@ -215,8 +218,17 @@ impl Printer {
                 return Ok(None);
             }
             "unknown" => {
-                let Unknown { last } = serde_json::from_str(&message.data).map_err(wrong)?;
+                let Unknown { last, nodes } = serde_json::from_str(&message.data).map_err(wrong)?;
                 self.is_incomplete = true;
+                for (node, last) in &nodes {
+                    text::complain(&format!(
+                        "portolan: the fleet has no such event of {node}, its last one is {node}/{last}: all of {node} \
+                         follows"
+                    ));
+                }
+                if !nodes.is_empty() {
+                    return Ok(None);
+                }
                 text::complain(&format!(
                     "portolan: the log of the server has no such event, its last one is {last}: all of it follows"
                 ));

@@ -114,10 +114,13 @@ fn of_fleet(
     start: Option<EventCursor>,
     follows: bool,
 ) -> Response {
-    let FleetSubscription { lost, mut cursor, missed, incoming } = events.follow(start);
+    let FleetSubscription { lost, unknown, mut cursor, missed, incoming } = events.follow(start);
     let mut opening = Vec::new();
     if let Some(why) = away {
         opening.push(sse::Event::default().event("away").data(line(&json!({ "why": escaped(&why) }))));
+    }
+    if let Some(last) = unknown.values().max() {
+        opening.push(sse::Event::default().event("unknown").data(line(&json!({ "last": last, "nodes": unknown }))));
     }
     if !lost.is_empty() {
         let missed: u64 = lost.values().map(|(first, last)| last - first + 1).sum();

@@ -1,6 +1,7 @@
 //! The events of all servers of the fleet, as this server has read them from the stream: the daemon adds them, the
 //! clients of `/v1/events?fleet=true` follow them.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::broadcast;
@@ -29,6 +30,8 @@ pub(crate) struct Reading {
 pub(super) struct FleetSubscription {
     /// Events after its cursor that can't be had any more.
     pub(super) lost: LostEvents,
+    /// Nodes whose last events, with these numbers, are before its cursor.
+    pub(super) unknown: BTreeMap<Arc<str>, u64>,
     /// Where the client is before the first event.
     pub(super) cursor: EventCursor,
     /// The events after its cursor.
@@ -60,11 +63,14 @@ impl FleetEvents {
         match cursor {
             None => {
                 let (lost, cursor) = (LostEvents::default(), archive.cursor());
-                FleetSubscription { lost, cursor, missed: Vec::new(), incoming }
+                FleetSubscription { lost, unknown: BTreeMap::new(), cursor, missed: Vec::new(), incoming }
             }
-            Some(cursor) => {
+            Some(mut cursor) => {
+                // While the stream can't be read, the client may have newer events from another server.
+                let is_current = self.reading().problem.is_none();
+                let unknown = if is_current { archive.correct(&mut cursor) } else { BTreeMap::new() };
                 let missed = archive.after(&cursor);
-                FleetSubscription { lost: missed.lost, cursor, missed: missed.events, incoming }
+                FleetSubscription { lost: missed.lost, unknown, cursor, missed: missed.events, incoming }
             }
         }
     }

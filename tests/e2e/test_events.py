@@ -267,6 +267,10 @@ def test_the_fleet_has_the_events_of_all_servers_after_every_restart(dir):
             wait_written(ns1, 5)
             assert stored(nats) == numbered(1, 5)
             assert ns1.metric("portolan_fleet_events_lost_total") == 1
+            # A resume point beyond the end hides nothing of its server, and says so.
+            beyond = ns1.command("events", "--fleet", "--format", "json", "--since", "ns1/999")
+            assert beyond.returncode == 1 and "the fleet has no such event of ns1" in beyond.stderr, beyond
+            assert ids(map(json.loads, beyond.stdout.splitlines())) == ids(events(ns1, "--fleet")), beyond
             third = next(event for event in events(ns1, "--fleet", "--since", "ns1/2") if event["id"].startswith("ns1/"))
             assert (third["id"], third["type"]) == ("ns1/3", "portolan.lost"), third
             assert (third["data"]["from"], third["data"]["to"]) == ("3", "3"), third

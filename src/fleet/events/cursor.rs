@@ -37,6 +37,11 @@ impl EventCursor {
         self.0.get(node).copied()
     }
 
+    /// The client has no event of this node.
+    pub fn forget(&mut self, node: &str) {
+        self.0.remove(node);
+    }
+
     /// The client has this event, and those of its node before it.
     pub fn advance(&mut self, id: &EventId) {
         match self.0.get_mut(&*id.node) {

@@ -269,6 +269,19 @@ fn a_client_resumes_after_its_cursor_and_learns_what_is_missing() {
 }
 
 #[test]
+fn a_cursor_beyond_the_last_event_of_a_node_hides_nothing_of_it() {
+    let mut archive = EventArchive::default();
+    archive.take("ns1", &message(&[event("ns1", 1), event("ns1", 2)]));
+    archive.take("ns2", &message(&[event("ns2", 1)]));
+    let mut cursor = EventCursor::parse("ns1/999,ns2/1,zz/4").unwrap();
+    assert_eq!(archive.correct(&mut cursor), BTreeMap::from([("ns1".into(), 2)]));
+    assert_eq!(cursor.to_string(), "ns2/1,zz/4");
+    assert_eq!(ids(&archive.after(&cursor).events), ["ns1/1", "ns1/2"]);
+    let mut right = EventCursor::parse("ns1/2,ns2/1").unwrap();
+    assert_eq!((archive.correct(&mut right).len(), right.to_string().as_str()), (0, "ns1/2,ns2/1"));
+}
+
+#[test]
 fn the_archive_is_bounded_and_refuses_what_is_not_of_the_sender() {
     let mut archive = EventArchive::default();
     for first in (1..20_000).step_by(100) {
