@@ -209,7 +209,8 @@ fn settings(
         listen,
         control,
         exec,
-        is_in_fleet: fleet.is_some(),
+        // With an error in [fleet] too: that is reported, and what needs a fleet is right.
+        is_in_fleet: has_fleet,
         fleet,
         tls: keys.tls.map(|at| certificate::read(&at.value, base, problems)),
         zones_dir,

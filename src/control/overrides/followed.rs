@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use crate::control::command::FollowedChange;
 use crate::control::overrides::stated::BeforeAndNow;
-use crate::control::overrides::{Book, OverrideError, zone_set};
-use crate::control::target::Target;
+use crate::control::overrides::{Book, OverrideError, check_why, is_inside, names_of, zone_set};
+use crate::control::target::{Target, endpoints_of, no_target};
 use crate::model::{Model, Override};
 
 /// Times of ends that differ by less are the same, in seconds: they are written with milliseconds in some places.
@@ -34,12 +34,28 @@ impl Book {
             if self.position_of(&entry).is_some_and(|place| is_same(&self.entries[place], &entry)) {
                 continue;
             }
-            match self.put(entry.clone(), model) {
+            match self.put_inside(entry.clone(), model) {
                 Ok(before) => edits.push((before, Some(Arc::new(entry)))),
                 Err(error) => refused.push((at, error)),
             }
         }
         (edits, refused)
+    }
+
+    /// Adds an override that counts in its zones, whatever else its target matches.
+    fn put_inside(&mut self, entry: Override, model: &Model) -> Result<Option<Arc<Override>>, OverrideError> {
+        check_why(&entry.why).map_err(OverrideError::Malformed)?;
+        let found = endpoints_of(&entry.target, model);
+        if found.is_empty() {
+            return Err(OverrideError::NoTarget(no_target(&entry.target, model)));
+        }
+        match &entry.zones {
+            Some(zones) if !found.iter().any(|id| is_inside(&entry, *id, model)) => {
+                let why = format!("`{}` matches no endpoint in {}", entry.target, names_of(zones));
+                Err(OverrideError::OutsideZones(why))
+            }
+            Some(_) | None => self.insert(entry),
+        }
     }
 
     fn end_followed(&mut self, who: &str, change: &FollowedChange) -> Option<Arc<Override>> {
@@ -67,6 +83,7 @@ mod tests {
     use super::*;
     use crate::control::test_world::model;
     use crate::model::OverrideState;
+    use crate::wire::Name;
 
     const WHO: &str = "follow.primary (nats)";
 
@@ -96,6 +113,22 @@ mod tests {
         assert_eq!(follow(&[until(50.004)]), none());
         assert_eq!(follow(&[change("nowhere", Down), change("fra1", None)]), (vec!["fra1: down -".into()], 1));
         assert_eq!(follow(&[change("fra1", None), change("nowhere", None)]), none());
+    }
+
+    #[test]
+    fn an_override_counts_in_its_zones_whatever_else_its_target_matches() {
+        let (mut book, model) = (Book::default(), model());
+        let own = model.zones[0].apex.clone();
+        let within = |target: &str, zone: Name| FollowedChange {
+            zones: Some([zone].into()),
+            ..change(target, OverrideState::Drain)
+        };
+        let (edits, refused) = book.follow(WHO, &[within("*", own)], &model);
+        assert_eq!((shown(&edits), refused.len()), (vec!["*: - drain".to_owned()], 0));
+        assert!(!book.resolve(&model).is_empty());
+        let (_, refused) = book.follow(WHO, &[within("fra1", Name::parse("nowhere.example.").unwrap())], &model);
+        let [(0, OverrideError::OutsideZones(why))] = &refused[..] else { panic!("{refused:?}") };
+        assert_eq!(why, "`fra1` matches no endpoint in nowhere.example.");
     }
 
     #[test]
