@@ -46,6 +46,8 @@ struct RunningDrill {
     model: Arc<Model>,
     /// The checks as they were before.
     before: CheckTable,
+    /// The vantages that were there before; all of them had a vote.
+    vantages: Vec<Arc<str>>,
     /// The choices of the policies with failback as they were before.
     choices: HashMap<PolicyId, Vec<(PoolId, MemberRef)>>,
     failures: mpsc::Receiver<String>,
@@ -127,6 +129,7 @@ impl Drills {
             status: status.clone(),
             lost,
             before: served.view.checks.clone(),
+            vantages: served.view.vantages.iter().map(|of| of.name.clone()).collect(),
             choices: choices(served),
             model,
             failures,
@@ -250,8 +253,6 @@ impl Drills {
         let left = self.moved(served);
         let mut drill = self.running.take()?;
         let status = &mut drill.status;
-        status.phase = if status.aborted.is_some() { DrillStatus::ABORTED } else { DrillStatus::RESTORED }.to_owned();
-        status.restored_at = Some(clock::unix_seconds());
         for policy in left {
             let names = served.model.zones.iter().flat_map(|zone| &zone.steered).filter(|name| name.policy == policy);
             let names: Vec<String> = names.map(|name| name.owner.to_string()).take(3).collect();
@@ -268,7 +269,19 @@ impl Drills {
                 }
             }
         }
-        let why = status.aborted.clone().unwrap_or_else(|| "its time is over".to_owned());
+        status.left.extend(not_back(&drill.lost, &served.view));
+        status.phase = match (&status.aborted, status.left.is_empty()) {
+            (Some(_), _) => DrillStatus::ABORTED,
+            (None, true) => DrillStatus::RESTORED,
+            (None, false) => DrillStatus::FAILED,
+        }
+        .to_owned();
+        status.restored_at = status.left.is_empty().then(clock::unix_seconds);
+        let why = match (&status.aborted, status.left.is_empty()) {
+            (Some(why), _) => why.clone(),
+            (None, true) => "its time is over".to_owned(),
+            (None, false) => status.left.join("; "),
+        };
         let event = event(status, DrillStatus::LOST, served.generation, why);
         drill.show(&self.board);
         drill_file::put(&self.state_dir, None);
@@ -306,6 +319,10 @@ impl RunningDrill {
             return Some(format!("{name} is really down: {why}"));
         }
         let is_meant = |name: &Arc<str>| self.lost.vantages.contains(name);
+        let is_there = |name: &Arc<str>| view.vantages.iter().any(|of| of.name == *name);
+        if let Some(gone) = self.vantages.iter().find(|name| !is_meant(name) && !is_there(name)) {
+            return Some(format!("vantage {gone} has stopped"));
+        }
         let lost = view.vantages.iter().find(|of| of.state != VantageState::Up && !is_meant(&of.name))?;
         Some(format!("vantage {} is {}", lost.name, lost.state.as_str()))
     }
@@ -363,10 +380,26 @@ impl RunningDrill {
     /// Whether what was lost is as before.
     fn is_back(&self, view: &WorldView) -> bool {
         let mut lost = (0..self.model.checks.len() as u32).map(CheckId).filter(|check| self.lost.affects(*check));
-        let is_meant = |name: &Arc<str>| self.lost.vantages.contains(name);
         lost.all(|check| view.check(check).health == self.before[check.0 as usize].health)
-            && view.vantages.iter().filter(|of| is_meant(&of.name)).all(|of| of.state == VantageState::Up)
+            && not_back(&self.lost, view).is_empty()
     }
+}
+
+/// The vantages whose loss has ended and that have no vote, with the reason: one that stopped during the drill, or is
+/// really cut off.
+fn not_back(lost: &LostSet, view: &WorldView) -> Vec<String> {
+    let reason = |name: &Arc<str>| match view.vantages.iter().find(|of| of.name == *name) {
+        None => Some(format!("vantage {name} did not come back: it has stopped")),
+        Some(of) => match of.state {
+            VantageState::Up => None,
+            VantageState::Blind => Some(format!("vantage {name} did not come back: it is blind")),
+            VantageState::Stale => {
+                let age = view.at.since(of.reported_at).as_secs();
+                Some(format!("vantage {name} did not come back: its last report is {age} s old"))
+            }
+        },
+    };
+    lost.vantages.iter().filter_map(reason).collect()
 }
 
 /// The endpoint of each check that is lost.

@@ -16,7 +16,7 @@ pub struct DrillStatus {
     pub target: String,
     /// Who began it: the name of the token.
     pub who: String,
-    /// `lost`, `restoring`, `restored` or `aborted`.
+    /// `lost`, `restoring`, `restored`, `failed` or `aborted`.
     pub phase: String,
     /// When the loss began, in Unix seconds.
     pub injected_at: f64,
@@ -34,7 +34,7 @@ pub struct DrillStatus {
     /// Why it was aborted; it begins with `interrupted` if the server ended in the middle of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub aborted: Option<String>,
-    /// When everything was served as before, in Unix seconds.
+    /// When everything was served as before, in Unix seconds; absent if something was not: `left` has it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restored_at: Option<f64>,
     /// The endpoints that were not agreed to be down when the loss ended.
@@ -52,6 +52,8 @@ impl DrillStatus {
     pub const RESTORING: &'static str = "restoring";
     /// The drill lasted its time, and everything is as before.
     pub const RESTORED: &'static str = "restored";
+    /// The drill lasted its time, and something is not as before: `left` has it.
+    pub const FAILED: &'static str = "failed";
     /// The drill ended early, and everything is as before as far as the drill changed it.
     pub const ABORTED: &'static str = "aborted";
 
@@ -83,6 +85,6 @@ impl DrillStatus {
 
     /// Whether nothing more will happen.
     pub fn is_over(&self) -> bool {
-        [DrillStatus::RESTORED, DrillStatus::ABORTED].contains(&self.phase.as_str())
+        [DrillStatus::RESTORED, DrillStatus::FAILED, DrillStatus::ABORTED].contains(&self.phase.as_str())
     }
 }

@@ -168,7 +168,7 @@ fn problems(
     }
     let Some(status) = status else { return problems };
     problems.extend(status.left.iter().cloned());
-    if aborted.is_none() && status.restored_at.is_none() {
+    if aborted.is_none() && status.restored_at.is_none() && status.left.is_empty() {
         problems.push("the server has not reported that everything is restored".to_owned());
     }
     if aborted.is_none() && status.publish_ms.is_none() {

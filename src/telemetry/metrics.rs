@@ -154,6 +154,7 @@ impl Metrics {
         }
         let mut samples = text.family(&family::DRILLS);
         samples.sample(&[DrillStatus::RESTORED], drills.restored);
+        samples.sample(&[DrillStatus::FAILED], drills.failed);
         samples.sample(&[DrillStatus::ABORTED], drills.aborted);
         leases::write(&mut text, snapshot);
         world::write(&mut text, snapshot);

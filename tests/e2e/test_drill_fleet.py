@@ -1,6 +1,7 @@
 """Drills of a fleet: the loss of all other nodes, several servers at once, and measurement through a resolver."""
 import json
 import shutil
+import signal
 
 import pytest
 
@@ -80,6 +81,29 @@ def the_fleet_is_lost(dir, ns1, ns2, fra1, everybody):
     report = ended(child, 0)
     assert report["ok"] and report["lost_vantages"] == ["ns2", "nyc1"] and report["lost"] == [], report
     wait_until(lambda: vantages(ns1) == everybody, 30)
+
+
+def test_a_vantage_that_is_really_lost_at_the_end_fails_the_drill(dir, endpoints):
+    fra1, fra2 = endpoints("fra1"), endpoints("fra2", host="127.0.0.2")
+    with NatsServer(dir) as nats, server(dir, nats, "ns1", "eu-west", zone(fra1, fra2)) as ns1:
+        with VantageNode(dir, nats.url, "nyc1", "us-east") as nyc1, VantageNode(dir, nats.url, "fra9", "eu-central") as fra9:
+            up = {"ns1": "up", "nyc1": "up", "fra9": "up"}
+            wait_until(lambda: vantages(ns1) == up, 30)
+            for endpoint in ("fra1", "fra2"):
+                wait_verdicts(ns1, endpoint, up)
+            child = begin(dir, [ns1], "lose-vantage", "nyc1", "--for", "12s")
+            nyc1.child.signal(signal.SIGKILL)
+            report = ended(child, 1)
+            assert not report["ok"] and report.get("aborted") is None and report.get("restored_at") is None, report
+            assert [text for text in report["problems"] if text.startswith("vantage nyc1 did not come back: its last")], report
+            assert ns1.json("/v1/drill")["drill"]["phase"] == "failed"
+            assert ns1.count("portolan_drills_total", result="failed") == 1
+            with VantageNode(nyc1.dir, nats.url, "nyc1", "us-east"):
+                wait_until(lambda: vantages(ns1) == up, 30)
+                # One outside the drill that stops in order ends it.
+                child = begin(dir, [ns1], "lose-vantage", "nyc1", "--for", "60s")
+                fra9.child.end()
+                assert "vantage fra9 has stopped" in ended(child, 1)["aborted"]
 
 
 def all_servers_drill(dir, servers, fra1, fra2):

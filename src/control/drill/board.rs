@@ -27,6 +27,7 @@ pub struct DrillBoard {
     coming: Mutex<ComingDrills>,
     server: OnceLock<(Vec<SocketAddr>, ReadQueries)>,
     restored: AtomicU64,
+    failed: AtomicU64,
     aborted: AtomicU64,
 }
 
@@ -70,6 +71,8 @@ impl Drop for Announced {
 pub struct DrillCounts {
     /// Those that lasted their time.
     pub restored: u64,
+    /// Those that lasted their time, after which something was not as before.
+    pub failed: u64,
     /// Those that ended early.
     pub aborted: u64,
 }
@@ -115,7 +118,11 @@ impl DrillBoard {
     /// Replaces the status. The end of a drill is counted.
     pub fn show(&self, status: DrillStatus) {
         if status.is_over() {
-            let count = if status.aborted.is_some() { &self.aborted } else { &self.restored };
+            let count = match (&status.aborted, status.left.is_empty()) {
+                (Some(_), _) => &self.aborted,
+                (None, true) => &self.restored,
+                (None, false) => &self.failed,
+            };
             count.fetch_add(1, Relaxed);
         }
         self.status.store(Some(Arc::new(status)));
@@ -123,7 +130,11 @@ impl DrillBoard {
 
     /// How many drills of this server ended.
     pub fn counts(&self) -> DrillCounts {
-        DrillCounts { restored: self.restored.load(Relaxed), aborted: self.aborted.load(Relaxed) }
+        DrillCounts {
+            restored: self.restored.load(Relaxed),
+            failed: self.failed.load(Relaxed),
+            aborted: self.aborted.load(Relaxed),
+        }
     }
 
     /// The client of drill `id` is there. False if this drill does not run.
