@@ -87,6 +87,7 @@ pub(crate) fn view() -> WorldView {
         why: None,
         hold: None,
         doubt: Doubt::None,
+        is_counted: true,
     };
     WorldView {
         at: PROBED_AT,

@@ -415,7 +415,7 @@ impl RunningNode {
             sinks.stop().await;
         }
         if let Some(fleet) = self.fleet {
-            fleet.stop().await;
+            fleet.stop(self.given_up.is_some()).await;
         }
         let saved = self.state_dir.close().await;
         self.runtimes.stop().await;

@@ -239,7 +239,7 @@ impl ProbeNode {
 
     async fn stop(self) {
         self.readiness.send_replace(Readiness::Stopping);
-        self.fleet.stop().await;
+        self.fleet.stop(false).await;
         self.vantages.stop().await;
         self.stop.cancel();
         self.runtimes.stop().await;

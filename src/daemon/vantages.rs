@@ -157,10 +157,12 @@ impl Vantages {
     /// it every few seconds, so it is there again soon after the drill.
     fn forget_others(&mut self, injection: &Injection) {
         let known = self.agreement.ballots().vantages.iter().filter(|of| !self.is_own(&of.vantage.name));
-        let known: Vec<(Vantage, Moment)> = known.map(|of| (of.vantage.clone(), of.received_at)).collect();
-        for (vantage, received_at) in known {
+        let known: Vec<(Vantage, Moment, bool)> =
+            known.map(|of| (of.vantage.clone(), of.received_at, of.left.is_some())).collect();
+        for (vantage, received_at, has_left) in known {
             let removed = injection.checks.iter().cloned().collect();
-            let report = Report { extent: Extent::Behind, removed, ..Report::part(vantage, received_at, Vec::new()) };
+            let extent = if has_left { Extent::End } else { Extent::Behind };
+            let report = Report { extent, removed, ..Report::part(vantage, received_at, Vec::new()) };
             self.agreement.receive(&report, received_at);
         }
     }
@@ -280,7 +282,8 @@ impl Vantages {
         for Received { report, received_at } in reports {
             let is_own = self.is_own(&report.vantage.name);
             let report = match &mut self.loss {
-                Some(loss) if loss.has_lost(&report.vantage.name, is_own) => continue,
+                // A goodbye counts: what is gone is no longer a part of the drill.
+                Some(loss) if report.extent != Extent::End && loss.has_lost(&report.vantage.name, is_own) => continue,
                 Some(loss) => loss.taken(report, is_own),
                 None => report,
             };

@@ -6,6 +6,7 @@
 //! second while nothing happens.
 
 mod layout;
+mod leaving;
 mod pending;
 
 use std::collections::BTreeSet;
@@ -71,23 +72,28 @@ impl Agreement {
     }
 
     /// Takes in a report that arrived at `now`. Returns false if it is refused: there are [`MAX_VANTAGES`] others, and
-    /// none of them is stale.
+    /// none of them is stale or has left.
     pub fn receive(&mut self, report: &Report, now: Moment) -> bool {
+        if report.extent == Extent::End {
+            self.leave(report, now);
+            return true;
+        }
         let Some(at) = self.seat(&report.vantage, now) else { return false };
         let Agreement { ballots: Ballots { keys, vantages }, cache, pending, .. } = self;
         let vantage = &mut vantages[at];
+        vantage.left = None;
         match report.extent {
             Extent::Whole | Extent::Part => {
                 vantage.received_at = vantage.received_at.max(now);
                 vantage.blind = report.blind.clone();
             }
             // No vote that it did not have.
-            Extent::Behind => vantage.blind = report.blind.clone().or(vantage.blind.take()),
+            Extent::Behind | Extent::End => vantage.blind = report.blind.clone().or(vantage.blind.take()),
         }
         let region = vantage.region;
         let mut missing = match report.extent {
             Extent::Whole => vec![true; keys.len()],
-            Extent::Part | Extent::Behind => Vec::new(),
+            Extent::Part | Extent::Behind | Extent::End => Vec::new(),
         };
         for observation in &report.observations {
             let slot = cache.enter(keys, &observation.key);
@@ -121,8 +127,8 @@ impl Agreement {
         }
         if self.ballots.vantages.len() >= MAX_VANTAGES {
             let vantages = self.ballots.vantages.iter().enumerate();
-            let (oldest, silent) = vantages.min_by_key(|(_, vantage)| vantage.received_at)?;
-            if now.since(silent.received_at) <= STALE_AFTER {
+            let (oldest, silent) = vantages.min_by_key(|(_, vantage)| (vantage.left.is_none(), vantage.received_at))?;
+            if silent.left.is_none() && now.since(silent.received_at) <= STALE_AFTER {
                 return None;
             }
             self.forget(oldest);
@@ -155,6 +161,7 @@ impl Agreement {
 
     fn update(&mut self, model: &Model, now: Moment) {
         self.forget_silent(now);
+        self.forget_left(now);
         self.follow_rights(now);
         let changes = self.pending.take(now);
         let mut wholes = BTreeSet::new();
@@ -247,6 +254,8 @@ impl Agreement {
 }
 
 fn voter(vantage: &VantageBallots, slot: Slot, right: VoteRight) -> Option<Voter<'_>> {
+    // Where the verdict rests on it.
+    let right = if right == VoteRight::Left && vantage.holds(slot) { VoteRight::Votes } else { right };
     Some(Voter { vantage, region: vantage.region?, ballot: vantage.ballot(slot)?, right })
 }
 
@@ -290,12 +299,13 @@ fn vantages(ballots: &Ballots, now: Moment) -> Vec<VantageView> {
         let state = match VoteRight::of(vantage, STALE_AFTER, now) {
             VoteRight::Votes => VantageState::Up,
             VoteRight::Blind => VantageState::Blind,
-            VoteRight::Stale => VantageState::Stale,
+            VoteRight::Left | VoteRight::Stale => VantageState::Stale,
         };
         let (name, why) = (vantage.vantage.name.clone(), vantage.blind.clone());
         Some(VantageView { name, region: vantage.region?, state, why, reported_at: vantage.received_at })
     };
-    ballots.vantages.iter().filter_map(view).collect()
+    // One that has left is not known any more.
+    ballots.vantages.iter().filter(|vantage| vantage.left.is_none()).filter_map(view).collect()
 }
 
 /// What vantages agree on for the checks of `model` by these reports alone, in the order of their arrival.

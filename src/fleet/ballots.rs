@@ -32,7 +32,20 @@ pub(crate) struct VantageBallots {
     pub(crate) blind: Option<Arc<str>>,
     /// When its last report arrived.
     pub(crate) received_at: Moment,
+    /// Since when it has stopped in order.
+    pub(crate) left: Option<LeftVantage>,
     column: Arc<Column>,
+}
+
+/// What of a vantage that has stopped in order still counts. If it starts again meanwhile, all its ballots count again.
+#[derive(Debug, Clone)]
+pub(crate) struct LeftVantage {
+    pub(crate) at: Moment,
+    /// The slots, sorted, of the ballots that count for a while as before: without them the verdict would be another
+    /// one.
+    pub(crate) held: Vec<Slot>,
+    /// Whether only ballots are left without which a check has no verdict.
+    pub(crate) is_settled: bool,
 }
 
 /// By slot.
@@ -41,7 +54,12 @@ type Column = Vec<Option<Ballot>>;
 impl VantageBallots {
     /// A vantage without ballots.
     pub(crate) fn new(vantage: Vantage, region: Option<RegionId>, received_at: Moment) -> VantageBallots {
-        VantageBallots { vantage, region, blind: None, received_at, column: Arc::default() }
+        VantageBallots { vantage, region, blind: None, received_at, left: None, column: Arc::default() }
+    }
+
+    /// Whether its ballot counts as before, although it has left.
+    pub(crate) fn holds(&self, slot: Slot) -> bool {
+        self.left.as_ref().is_some_and(|left| left.held.binary_search(&slot).is_ok())
     }
 
     /// Its ballot on the check of a slot.
@@ -98,7 +116,12 @@ impl Ballots {
                 }
             }
             let region = model.region_named(&of.vantage.region);
-            VantageBallots { region, column: Arc::new(column), ..of.clone() }
+            let left = of.left.as_ref().map(|left| {
+                let mut held: Vec<Slot> = left.held.iter().filter_map(|slot| moves[slot.index()]).collect();
+                held.sort_unstable();
+                LeftVantage { held, ..left.clone() }
+            });
+            VantageBallots { region, left, column: Arc::new(column), ..of.clone() }
         };
         let vantages = self.vantages.iter().map(remap).collect();
         Ballots { keys, vantages }

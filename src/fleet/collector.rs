@@ -9,6 +9,7 @@
 //! takes region and name from the subject. About once a second, and after messages, it sends [`Collector::asks`],
 //! writes [`Collector::refusals`] to the log, and removes [`Collector::forget`] from the agreement.
 
+mod allowance;
 mod known;
 mod path_time;
 mod refusal;
@@ -71,7 +72,7 @@ impl Collector {
     }
 
     /// Takes in a message of `vantage` that arrived at `now`. Returns what it reports; `None` for a message of this
-    /// process. An error is counted and logged.
+    /// process, and for the goodbye of a vantage that is not known. An error is counted and logged.
     pub fn receive(&mut self, vantage: &Vantage, octets: &[u8], now: Moment) -> Result<Option<Report>, Unaccepted> {
         let received = self.accept(vantage, octets, now);
         if let Err(why) = &received {
@@ -98,23 +99,44 @@ impl Collector {
             if remote.region() == &*vantage.region {
                 remote.allow(octets.len(), now)?;
                 let message = ReportMessage::decode(octets)?;
+                if message.is_goodbye {
+                    remote.leave(&message, octets.len(), now)?;
+                    return Ok(Some(Report::end(vantage.clone(), now)));
+                }
                 remote.number(&message, octets.len(), now)?;
                 return Ok(Some(remote.report(message, vantage, &self.known, now)));
             }
-            if now.since(remote.received_at()) <= STALE_AFTER {
+            if !remote.has_left() && now.since(remote.received_at()) <= STALE_AFTER {
                 return Err(Unaccepted::SecondProcess);
             }
-        } else if self.vantages.len() >= MAX_VANTAGES {
+        } else if self.vantages.len() >= MAX_VANTAGES && !self.make_room() {
             return Err(Unaccepted::TooManyVantages);
         }
         let message = ReportMessage::decode(octets)?;
+        let is_goodbye = message.is_goodbye;
+        if is_goodbye && self.vantages.contains_key(&vantage.name) {
+            // Of a process in another region.
+            return Err(Unaccepted::Ended);
+        }
         let mut remote = RemoteVantage::new(vantage, &message, &self.known, octets.len(), now);
+        if is_goodbye {
+            // Late messages of it must not look like those of a new vantage.
+            self.vantages.insert(Arc::clone(&vantage.name), remote);
+            return Ok(None);
+        }
         let report = remote.report(message, vantage, &self.known, now);
         if let Some(moved) = self.vantages.insert(Arc::clone(&vantage.name), remote) {
             let region = moved.region().into();
             self.forgotten.push(Vantage { name: Arc::clone(&vantage.name), region });
         }
         Ok(Some(report))
+    }
+
+    /// Forgets the vantage that left first; returns whether one has left.
+    fn make_room(&mut self) -> bool {
+        let left = self.vantages.iter().filter(|(_, remote)| remote.has_left());
+        let first = left.min_by_key(|(_, remote)| remote.received_at()).map(|(name, _)| Arc::clone(name));
+        first.is_some_and(|name| self.vantages.remove(&name).is_some())
     }
 
     /// The requests to send now, each with the vantage that it is for. Bounded: one a second for each vantage at first,
@@ -146,9 +168,9 @@ impl Collector {
         std::mem::take(forgotten)
     }
 
-    /// The remote vantages by name, in no order.
+    /// The remote vantages by name, in no order, without those that have stopped in order.
     pub fn vantages(&self) -> impl Iterator<Item = (&Arc<str>, &RemoteVantage)> {
-        self.vantages.iter()
+        self.vantages.iter().filter(|(_, remote)| !remote.has_left())
     }
 
     /// Refused messages with names that no known vantage has.

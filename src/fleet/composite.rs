@@ -159,6 +159,7 @@ mod tests {
             why: why.map(Into::into),
             hold: None,
             doubt: Doubt::None,
+            is_counted: true,
         };
         let soon = CheckView { may_change_in: Some(100 * MS), ..view(Health::Down, true) };
         let rtts = vec![(RegionId(0), 7 * MS)];

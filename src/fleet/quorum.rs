@@ -5,6 +5,10 @@
 //! make Down ([`Quorum`]). By default it takes more than half of those that have a verdict, both times. **A tie keeps
 //! Up**: to take a healthy endpoint out of the answers is certain harm, to leave one in is harm only if it is down.
 //!
+//! A vantage that has stopped in order has no vote from that moment on. If it starts again, as after an upgrade,
+//! nothing must have changed and changed back: so for the time of `stale_after`, 10 s at most, its ballots still count
+//! where the verdict would be another one without them, and its round-trip times where its region has no others.
+//!
 //! A stale or blind vantage has no vote as long as another one has a verdict. If none has, the last verdicts of all are
 //! counted, and the view says so ([`Basis`]): a fleet that receives no reports goes on answering as before.
 //!
@@ -19,7 +23,9 @@ mod votes;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::fleet::ballots::{Ballot, VantageBallots};
+use crate::fleet::Vantage;
+use crate::fleet::ballots::{Ballot, LeftVantage, VantageBallots};
+use crate::model::quorum::STALE_AFTER;
 use crate::model::{Basis, CheckView, Evidence, Health, Model, Moment, Quorum, RegionId};
 
 pub(crate) use votes::{PossibleTurn, VoteCount};
@@ -31,6 +37,8 @@ pub(crate) enum VoteRight {
     Votes,
     /// It is blind.
     Blind,
+    /// It has stopped in order a moment ago.
+    Left,
     /// Its last report is too old.
     Stale,
 }
@@ -38,10 +46,13 @@ pub(crate) enum VoteRight {
 impl VoteRight {
     /// That of a vantage for monitors with this `stale_after`.
     pub(crate) fn of(vantage: &VantageBallots, stale_after: Duration, now: Moment) -> VoteRight {
-        match (now.since(vantage.received_at) > stale_after, &vantage.blind) {
-            (true, _) => VoteRight::Stale,
-            (false, Some(_)) => VoteRight::Blind,
-            (false, None) => VoteRight::Votes,
+        let is_over = |left: &LeftVantage| now.since(left.at) > stale_after.min(STALE_AFTER);
+        match (now.since(vantage.received_at) > stale_after, &vantage.left, &vantage.blind) {
+            (true, _, _) => VoteRight::Stale,
+            (false, Some(left), _) if is_over(left) => VoteRight::Stale,
+            (false, Some(_), _) => VoteRight::Left,
+            (false, None, Some(_)) => VoteRight::Blind,
+            (false, None, None) => VoteRight::Votes,
         }
     }
 }
@@ -103,6 +114,24 @@ pub(crate) fn agree_on(quorum: &Quorum, voters: &[Voter<'_>], is_regional: bool)
     }
 }
 
+/// Whether what is agreed on would be another thing without the votes of `leaving`.
+pub(crate) fn rests_on(leaving: &Vantage, quorum: &Quorum, voters: &[Voter<'_>], is_regional: bool) -> bool {
+    let is_leaving = |voter: &Voter<'_>| voter.vantage.vantage.name == leaving.name;
+    let mut voting = voters.iter().filter(|voter| voter.votes() && voter.has_verdict());
+    let Some(first) = voting.next() else { return false };
+    if voting.clone().count() > 0 && voting.all(|voter| voter.ballot.health == first.ballot.health) {
+        // Those that remain agree too.
+        return false;
+    }
+    let outcome = |voters: &[Voter<'_>]| {
+        let (count, basis) = (count(quorum, voters), basis(voters));
+        let regions = if is_regional && basis == Basis::Votes { count.unreachable_from() } else { Arc::default() };
+        (count.health(), basis, regions)
+    };
+    let others: Vec<Voter<'_>> = voters.iter().filter(|voter| !is_leaving(voter)).copied().collect();
+    voters.iter().any(|voter| is_leaving(voter) && voter.votes()) && outcome(voters) != outcome(&others)
+}
+
 /// What the verdict rests on.
 fn basis(voters: &[Voter<'_>]) -> Basis {
     let with_verdict = || voters.iter().filter(|voter| voter.has_verdict());
@@ -126,20 +155,21 @@ fn cause(voter: &Voter<'_>, verdict: Health) -> Option<(Arc<str>, Arc<str>)> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct MeasuredRtt {
     region: RegionId,
-    is_of_blind: bool,
+    /// Whether it counts only if the region has no other one: its vantage is blind, or has left.
+    is_second: bool,
     rtt: Duration,
 }
 
 impl MeasuredRtt {
     /// That of a voter, unless it is not counted because it is stale.
     fn of(voter: &Voter<'_>, is_voted: bool) -> Option<MeasuredRtt> {
-        let is_of_blind = match voter.right {
+        let is_second = match voter.right {
             VoteRight::Votes => false,
-            VoteRight::Blind => is_voted,
+            VoteRight::Blind | VoteRight::Left => is_voted,
             VoteRight::Stale if is_voted => return None,
             VoteRight::Stale => false,
         };
-        Some(MeasuredRtt { region: voter.region, is_of_blind, rtt: voter.ballot.rtt()? })
+        Some(MeasuredRtt { region: voter.region, is_second, rtt: voter.ballot.rtt()? })
     }
 }
 
@@ -161,11 +191,11 @@ pub(crate) fn rtt_from<'a>(of_region: impl Iterator<Item = Voter<'a>>, view: &Ch
     (!measured.is_empty()).then(|| median(&measured))
 }
 
-/// Of the times of a region in order, without those of blind vantages if there are others: the one in the middle, or
-/// the mean of the two there. In a region of three vantages or more, one that lies can't move it past the times of the
-/// others.
+/// Of the times of a region in order, without those of vantages that are blind or have left if there are others: the
+/// one in the middle, or the mean of the two there. In a region of three vantages or more, one that lies can't move it
+/// past the times of the others.
 fn median(sorted: &[MeasuredRtt]) -> Duration {
-    let counted = sorted.partition_point(|measured| !measured.is_of_blind);
+    let counted = sorted.partition_point(|measured| !measured.is_second);
     let used = if counted > 0 { &sorted[..counted] } else { sorted };
     let at = |index: usize| used.get(index).map_or(Duration::ZERO, |measured| measured.rtt);
     let upper = used.len() / 2;
@@ -179,19 +209,24 @@ pub(crate) fn evidence(model: &Model, quorum: &Quorum, voters: &[Voter<'_>], now
         true => count.outvoted(model, voter.region, voter.ballot.health),
         false => Some(not_counted(voter, now)),
     };
-    voters.iter().map(|voter| evidence_of(voter, reason(voter))).collect()
+    voters.iter().map(|voter| evidence_of(voter, voter.votes() || !is_voted, reason(voter))).collect()
 }
 
 /// Why a voter is not counted, for one that isn't.
 fn not_counted(voter: &Voter<'_>, now: Moment) -> String {
-    match voter.vantage.blind {
-        Some(_) => "not counted: this vantage is blind".to_owned(),
-        None => format!("not counted: reported {} s ago", now.since(voter.vantage.received_at).as_secs()),
+    match (voter.right, &voter.vantage.blind) {
+        (VoteRight::Left, _) => "not counted: this vantage has stopped".to_owned(),
+        (VoteRight::Votes | VoteRight::Blind | VoteRight::Stale, Some(_)) => {
+            "not counted: this vantage is blind".to_owned()
+        }
+        (VoteRight::Votes | VoteRight::Blind | VoteRight::Stale, None) => {
+            format!("not counted: reported {} s ago", now.since(voter.vantage.received_at).as_secs())
+        }
     }
 }
 
 /// `reason` is why the verdict is another one, or isn't counted.
-fn evidence_of(voter: &Voter<'_>, reason: Option<String>) -> Evidence {
+fn evidence_of(voter: &Voter<'_>, is_counted: bool, reason: Option<String>) -> Evidence {
     let ballot = voter.ballot;
     let why = match (&ballot.why, reason) {
         (Some(why), Some(reason)) => Some(format!("{why} ({reason})").into()),
@@ -207,6 +242,7 @@ fn evidence_of(voter: &Voter<'_>, reason: Option<String>) -> Evidence {
         why,
         hold: ballot.hold,
         doubt: ballot.doubt,
+        is_counted,
     }
 }
 

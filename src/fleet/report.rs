@@ -26,6 +26,8 @@ pub enum Extent {
     /// It has some, after a silence, and others are missing that changed meanwhile. It is no sign of life: a vantage
     /// that was stale or blind has no vote until everything is known again.
     Behind,
+    /// It has none, because the vantage has stopped in order.
+    End,
 }
 
 /// What one vantage believes about its checks at one moment.
@@ -56,6 +58,11 @@ impl Report {
     /// A part; without observations it is a sign of life.
     pub fn part(vantage: Vantage, made_at: Moment, observations: Vec<Observation>) -> Report {
         Report { extent: Extent::Part, ..Report::whole(vantage, made_at, observations) }
+    }
+
+    /// The vantage has stopped in order.
+    pub fn end(vantage: Vantage, made_at: Moment) -> Report {
+        Report { extent: Extent::End, ..Report::whole(vantage, made_at, Vec::new()) }
     }
 }
 

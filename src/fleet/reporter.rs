@@ -12,6 +12,7 @@
 //!   are sent again at once, for all servers. A server that knows nothing asks for everything: then the slices come
 //!   twice as fast for one round, at most once in 10 s.
 //! - **A prober that stands still** is not hidden: without its reports nothing is sent, so the vantage becomes stale.
+//! - **A vantage that stops in order** says so in its last message ([`VantageReporter::goodbye`]).
 //!
 //! # Use
 //!
@@ -202,6 +203,16 @@ impl VantageReporter {
         }
     }
 
+    /// The last message of a process that stops in order; `None` if it has sent nothing. Nothing may be sent after it.
+    pub fn goodbye(&mut self, now: Moment) -> Option<Vec<u8>> {
+        if self.number == 0 {
+            return None;
+        }
+        self.number += 1;
+        let (boot, number, uptime) = (self.boot, self.number, Some(now.since(self.started_at)));
+        Some(ReportMessage { boot, number, uptime, is_goodbye: true, ..ReportMessage::default() }.encode())
+    }
+
     /// When to call [`VantageReporter::advance`] next.
     pub fn next_due(&self) -> Moment {
         self.turns.next_due(self.checks.len())
@@ -255,6 +266,7 @@ impl VantageReporter {
             changes: of_changes,
             resent_after,
             uptime: Some(now.since(self.started_at)),
+            is_goodbye: false,
         }
         .encode()
     }

@@ -26,6 +26,8 @@ pub struct Evidence {
     pub hold: Option<Hold>,
     /// Whether the verdict differs from the last probes.
     pub doubt: Doubt,
+    /// Whether it was counted: a vantage that has no vote is not, as long as another one has.
+    pub is_counted: bool,
 }
 
 /// Gives the evidence on checks.

@@ -97,11 +97,12 @@ fn checks<'e>(endpoint: &'e Endpoint, monitor: Option<&'e str>) -> impl Iterator
     all.filter(move |(name, _)| *name == monitor).map(|(_, check)| check)
 }
 
-/// The first reason that a vantage reports for `health`, or else the vantages that report it.
+/// The first reason that a vantage reports for `health`, or else the vantages that report it; only of those that are
+/// counted.
 fn why(snapshot: &Snapshot, endpoint: &Endpoint, monitor: Option<&str>, health: Health) -> String {
     let (model, view) = (&snapshot.model, &snapshot.view);
     let evidence = checks(endpoint, monitor).flat_map(|id| view.evidence.of(model, id, view.at));
-    let evidence: Vec<_> = evidence.filter(|e| e.health == health).collect();
+    let evidence: Vec<_> = evidence.filter(|e| e.health == health && e.is_counted).collect();
     let reason = evidence.iter().find_map(|e| Some(format!("{} (seen by {})", e.why.as_deref()?, e.vantage)));
     let vantages = || evidence.iter().map(|e| &*e.vantage).collect::<BTreeSet<_>>();
     reason.unwrap_or_else(|| match evidence.is_empty() {

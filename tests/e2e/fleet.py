@@ -10,13 +10,13 @@ READY = r"^ready vantage=(\S+) region=(\S+) http=(\S+)$"
 REGIONS = "".join(f"\n[regions.{name}]\n" for name in ("eu-west", "eu-central", "us-east"))
 
 
-def settings(urls, node, region, more="", server=True, fleet=""):
-    """The settings of a node of the fleet `prod`, whose NATS servers are at `urls`. `fleet` is added to [fleet]."""
+def settings(urls, node, region, more="", server=True, fleet="", cluster="prod"):
+    """The settings of a node of the fleet `cluster`, whose NATS servers are at `urls`. `fleet` is added to [fleet]."""
     urls = [urls] if isinstance(urls, str) else urls
     dns = 'dns = ["127.0.0.1:0"]\n' if server else ""
     return (
         f'region = "{region}"\nnode = "{node}"\n[listen]\n{dns}http = "127.0.0.1:0"\n'
-        f'[fleet]\nnats = {json.dumps(urls)}\ncluster = "prod"\n{fleet}\n{more}{REGIONS}'
+        f'[fleet]\nnats = {json.dumps(urls)}\ncluster = "{cluster}"\n{fleet}\n{more}{REGIONS}'
     )
 
 

@@ -1,4 +1,5 @@
 """Exclusive names on real NATS servers: promotions, hooks, operators, and what happens without NATS."""
+import contextlib
 import json
 import re
 import signal
@@ -7,6 +8,7 @@ import time
 import pytest
 
 from exclusive import ENDPOINTS, EPOCH, NAME, Fleet, Watcher, exclusive_policy
+from fleet import VantageNode
 from nats import NatsCluster, NatsServer
 from portolan import MASTER, SETTINGS, Node, command, write_files
 from processes import is_alive, wait_until
@@ -76,6 +78,24 @@ def test_the_active_endpoint_moves_with_the_verdict_and_stays_when_the_old_one_i
         assert "epoch 2: fra1 is down" in moved[0]["why"]
     watcher.end()
     assert watcher.endpoints == {1: "fra1", 2: "ams1"}
+
+
+def test_vantages_that_were_replaced_in_order_do_not_hold_a_promotion_up(fleet, dir):
+    """Two rollouts of vantages whose names are new each time, as in containers."""
+    fleet = fleet(count=2)
+    fleet.wait_lease(endpoint="fra1", epoch=1)
+    known = lambda node: {vantage["name"] for vantage in node.status()["vantages"]}
+    for rollout in range(2):
+        names = {f"pod{rollout}{i}" for i in range(3)}
+        with contextlib.ExitStack() as stack:
+            for name in names:
+                stack.enter_context(VantageNode(dir, fleet.urls, name, "us-east", cluster="test"))
+            for node in fleet.nodes:
+                wait_until(lambda: known(node) == {"ns1", "ns2"} | names, 40)
+    for node in fleet.nodes:
+        wait_until(lambda: known(node) == {"ns1", "ns2"}, 40)
+    fleet.endpoints["fra1"].kill()
+    fleet.wait_lease(endpoint="ams1", epoch=2)
 
 
 def test_an_active_endpoint_without_a_successor_stays_in_the_answer(fleet):

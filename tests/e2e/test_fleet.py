@@ -65,9 +65,51 @@ def test_a_vantage_needs_no_zones_and_servers_and_vantages_see_all_reports(dir, 
             assert nyc1.metric("portolan_fleet_reports_sent_total") > 0
             shown = ns1.command("status").stdout
             assert "the fleet probes 2 checks of 1 zones" in shown and "nyc1" in shown, shown
-        # Both vantages are gone: their votes end, and what is served does not change.
-        wait_until(lambda: ns1.metric("portolan_vantage_up", vantage="nyc1") == 0, 30)
+        # All others have stopped in order: they are not known any more, and what is served does not change.
+        wait_until(lambda: [v["name"] for v in ns1.status()["vantages"]] == ["ns1"], 30)
+        assert ns1.metric("portolan_vantage_up", vantage="nyc1") is None
         assert ns1.addresses("www.svc.example.") == [fra1.host]
+        for name in ("nyc1", "fra9", "ns2"):
+            lines = ns1.child.err().splitlines()
+            assert [line for line in lines if "a vantage has stopped" in line and name in line], ns1.child.err()
+
+
+def test_a_vantage_that_stops_in_order_is_gone_and_one_that_starts_again_has_its_votes(dir, endpoints):
+    fra1 = endpoints("fra1")
+    with NatsServer(dir) as nats, server(dir, nats, files=zone(fra1)) as ns1:
+        with VantageNode(dir, nats.url, "nyc1", "us-east") as nyc1:
+            wait_verdicts(ns1, "fra1", {"ns1": "up", "nyc1": "up"})
+            nyc1.child.end()
+            wait_until(lambda: [v["name"] for v in ns1.status()["vantages"]] == ["ns1"], 30)
+            # A new process has the same name, and is killed: it stays known.
+            with VantageNode(nyc1.dir, nats.url, "nyc1", "us-east") as again:
+                wait_until(lambda: ns1.metric("portolan_vantage_up", vantage="nyc1") == 1, 30)
+                wait_verdicts(ns1, "fra1", {"ns1": "up", "nyc1": "up"})
+                again.child.signal(9)
+                wait_until(lambda: ns1.metric("portolan_vantage_up", vantage="nyc1") == 0, 40)
+
+
+def test_a_server_without_a_zone_is_named(dir, endpoints):
+    fra1 = endpoints("fra1")
+    with NatsServer(dir) as nats, server(dir, nats, files=zone(fra1, serial=2)) as ns1:
+        with server(dir, nats, node="ns2", region="us-east", files=zone(fra1, serial=2)) as ns2:
+            for node in (ns1, ns2):
+                wait_until(lambda: targets(node)["checks"] == 1 and targets(node)["differing"] == [], 30)
+            for name in zone(fra1):
+                (ns1.dir / "zones" / name).rename(ns1.dir / name)
+            removed = ns1.command("reload", "--confirm-removal")
+            assert removed.returncode == 0, removed.stderr
+            missing = [{"node": "ns1", "zone": "svc.example.", "serial": 0, "fleet_serial": 2, "missing": True}]
+            for node in (ns1, ns2):
+                wait_until(lambda: targets(node)["differing"] == missing, 30)
+                assert node.metric("portolan_fleet_zones_differing") == 1
+                shown = node.command("status").stdout
+                assert "ns1 DIFFERS in svc.example.: does not have it, the fleet probes serial 2" in shown, shown
+            for name in zone(fra1):
+                (ns1.dir / name).rename(ns1.dir / "zones" / name)
+            ns1.hup()
+            for node in (ns1, ns2):
+                wait_until(lambda: targets(node)["differing"] == [], 30)
 
 
 def test_one_vantage_that_lies_withdraws_nothing(dir, endpoints):
@@ -118,7 +160,7 @@ def test_the_newest_serial_is_probed_and_status_says_who_differs(dir, endpoints)
         with VantageNode(dir, nats.url, "nyc1", "us-east") as nyc1:
             with server(dir, nats, node="ns2", region="us-east", files=zone(fra1, fra2, serial=2)) as ns2:
                 wait_until(lambda: targets(nyc1)["checks"] == 2, 20)
-                older = [{"node": "ns1", "zone": "svc.example.", "serial": 1, "fleet_serial": 2}]
+                older = [{"node": "ns1", "zone": "svc.example.", "serial": 1, "fleet_serial": 2, "missing": False}]
                 for node in (ns1, ns2):
                     wait_until(lambda: targets(node)["differing"] == older, 20)
                 assert "ns1 DIFFERS in svc.example.: has serial 1, the fleet probes 2" in ns2.command("status").stdout

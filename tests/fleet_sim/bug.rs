@@ -31,10 +31,14 @@ pub(crate) enum Bug {
     OverwriteOverride,
     /// The age of an override is counted by the clock of another host.
     TrustForeignOverrideClock,
+    /// The goodbye of an earlier process ends the present one.
+    ObeyForeignGoodbye,
+    /// A vantage that has stopped in order counts as known.
+    IgnoreGoodbye,
 }
 
 impl Bug {
-    pub(crate) const ALL: [Bug; 13] = [
+    pub(crate) const ALL: [Bug; 15] = [
         Bug::CountStaleVotes,
         Bug::CountBlindVotes,
         Bug::TrustForeignClock,
@@ -48,6 +52,8 @@ impl Bug {
         Bug::ApplyOldOverride,
         Bug::OverwriteOverride,
         Bug::TrustForeignOverrideClock,
+        Bug::ObeyForeignGoodbye,
+        Bug::IgnoreGoodbye,
     ];
 
     /// What a server with this bug writes instead of `write`, where `known` is the epoch of the newest lease.

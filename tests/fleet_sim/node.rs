@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use portolan::fleet::lease::{HookResult, LEASE_DURATION, LeaseMachine, LeaseSettings, StoredLease, WriteResult};
 use portolan::fleet::lease::{LeaseSituation, MemberState, MemberVerdict};
+use portolan::fleet::message::ReportMessage;
 use portolan::fleet::{Agreement, Ask, CheckHash, Collector, Extent, Report, Vantage, VantageReporter};
 use portolan::health::Observation;
 use portolan::model::{ActiveEndpoint, Basis, CheckKey, Doubt, Failback, Health, Model, Moment, WorldView};
@@ -89,12 +90,26 @@ pub(crate) struct Server {
     pub(crate) view: WorldView,
     /// The last message of each node that was accepted: the steps at which it arrived and was sent.
     pub(crate) accepted: Vec<Option<(u64, u64)>>,
+    /// Whether each node has stopped in order, as far as this server knows.
+    pub(crate) ended: Vec<bool>,
     /// What its answers have: see [`Bug::ServeOldRevision`].
     pub(crate) served: Option<ActiveEndpoint>,
     /// The highest epoch that it served.
     pub(crate) highest: u64,
     /// What its disk has.
     pub(crate) disk: Option<ActiveEndpoint>,
+}
+
+/// What a message of a vantage means for its vote.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Taken {
+    Nothing,
+    /// It is there, and has no vote that it did not have.
+    Behind,
+    /// It has one.
+    Vote,
+    /// It has stopped in order.
+    End,
 }
 
 impl Server {
@@ -120,14 +135,15 @@ impl Server {
             is_live: false,
             view,
             accepted,
+            ended: vec![false; nodes],
             served,
             highest,
             disk,
         }
     }
 
-    /// Takes in a message of a remote vantage. Returns whether it gives the vantage a vote.
-    pub(crate) fn receive(&mut self, bug: Option<Bug>, from: &Vantage, octets: &[u8], now: Moment) -> bool {
+    /// Takes in a message of a remote vantage. Returns what it means for the vote of the vantage.
+    pub(crate) fn receive(&mut self, bug: Option<Bug>, from: &Vantage, octets: &[u8], now: Moment) -> Taken {
         let received = self.collector.receive(from, octets, now);
         let mut report = match (received, bug) {
             (Ok(Some(report)), _) => report,
@@ -135,18 +151,29 @@ impl Server {
             (Err(_), Some(Bug::ApplyOldReport)) => {
                 let mut careless = Collector::new(Vec::new());
                 careless.adopt(self.plan.clone(), now);
-                let Ok(Some(report)) = careless.receive(from, octets, now) else { return false };
+                let Ok(Some(report)) = careless.receive(from, octets, now) else { return Taken::Nothing };
                 report
             }
-            (Ok(None) | Err(_), _) => return false,
+            (Err(_), Some(Bug::ObeyForeignGoodbye)) => {
+                if ReportMessage::decode(octets).is_ok_and(|message| message.is_goodbye) {
+                    self.agreement.receive(&Report::end(from.clone(), now), now);
+                }
+                return Taken::Nothing;
+            }
+            (Ok(None) | Err(_), _) => return Taken::Nothing,
         };
         if bug == Some(Bug::CountBlindVotes) {
             report.blind = None;
         }
-        if bug != Some(Bug::TrustOneVantage) {
+        let is_end = report.extent == Extent::End;
+        if bug != Some(Bug::TrustOneVantage) && !(is_end && bug == Some(Bug::IgnoreGoodbye)) {
             self.agreement.receive(&report, now);
         }
-        report.extent != Extent::Behind
+        match report.extent {
+            Extent::End => Taken::End,
+            Extent::Behind => Taken::Behind,
+            Extent::Whole | Extent::Part => Taken::Vote,
+        }
     }
 
     /// The members of the exclusive name: the first checks of the model, three of them.

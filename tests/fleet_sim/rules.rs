@@ -6,6 +6,7 @@ use portolan::fleet::lease::LeaseWrite;
 use portolan::model::quorum::STALE_AFTER;
 use portolan::model::{Basis, CheckId, Evidence, Health};
 
+use crate::bug::Bug;
 use crate::world::{CHECKS, REGIONS, SERVERS, STEP, World, steps};
 
 /// How old what a server knows may be when a message arrives, in steps: a change may be lost, is asked for then, and
@@ -31,6 +32,25 @@ impl World {
         let node = &self.nodes[vantage];
         let last = node.believed[check][usize::from(health == Health::Down)];
         sent_at < node.started_at + FIRST_ROUND || last.is_some_and(|last| last + PERIODS >= sent_at)
+    }
+
+    /// Whether a server knows that a vantage has stopped in order.
+    fn has_ended(&self, server: usize, vantage: usize) -> bool {
+        self.nodes[server].server.as_ref().is_some_and(|server| server.ended[vantage])
+    }
+
+    /// A server counts a vantage as known while it reports, and from its goodbye on not any more.
+    fn check_known(&self, at: usize) {
+        let Some(server) = &self.nodes[at].server else { return };
+        for (vantage, node) in self.nodes.iter().enumerate().filter(|(vantage, _)| *vantage != at) {
+            let is_known = server.view.vantages.iter().any(|known| known.name == node.vantage.name);
+            let reports = server.accepted[vantage].is_some_and(|(arrived, _)| self.now + ABOUT <= arrived + STALE);
+            if server.ended[vantage] {
+                assert!(!is_known, "at {}: server {at} knows vantage {vantage}, which has stopped", self.now);
+            } else if reports {
+                assert!(is_known, "at {}: server {at} does not know vantage {vantage}, which reports", self.now);
+            }
+        }
     }
 
     fn was_blind(&self, vantage: usize, sent_at: u64) -> bool {
@@ -62,6 +82,7 @@ impl World {
         };
         let votes = |vantage: &usize| {
             has_ballot(*vantage)
+                && !self.has_ended(server, *vantage)
                 && self.last_message(server, *vantage).is_some_and(|(arrived, sent)| {
                     self.now + ABOUT <= arrived + STALE
                         && !self.was_blind(*vantage, sent)
@@ -78,6 +99,9 @@ impl World {
         // What waited while a server stood still looks new to it, until the next messages come.
         if self.now < self.nodes[at].paused_until + FIRST_ROUND {
             return;
+        }
+        if self.bug != Some(Bug::TrustOneVantage) {
+            self.check_known(at);
         }
         for (check, view) in server.view.checks.iter().enumerate() {
             if view.health == Health::Down && view.basis == Basis::Votes {

@@ -9,8 +9,8 @@ use portolan::health::Observation;
 use portolan::model::{ActiveEndpoint, Health, Moment};
 
 use crate::bug::Bug;
-use crate::node::{Arrival, observation, own_report};
-use crate::world::{CHECKS, Lie, Parcel, World, steps};
+use crate::node::{Arrival, Taken, observation, own_report};
+use crate::world::{CHECKS, DELAYS, Lie, Parcel, SERVERS, World, steps};
 
 /// Steps between two views of a server.
 const VIEW_EVERY: u64 = 10;
@@ -77,9 +77,15 @@ impl World {
         match arrival {
             Arrival::Report { from, process: _, clock, step: sent_at, octets } => {
                 let now = if bug == Some(Bug::TrustForeignClock) { clock } else { now };
-                if sender.is_some_and(|sender| server.receive(bug, &sender, &octets, now)) {
-                    let newest = server.accepted[from].map_or(0, |(_, sent)| sent).max(sent_at);
-                    server.accepted[from] = Some((step, newest));
+                match sender.map_or(Taken::Nothing, |sender| server.receive(bug, &sender, &octets, now)) {
+                    Taken::Nothing => {}
+                    Taken::Behind => server.ended[from] = false,
+                    Taken::Vote => {
+                        let newest = server.accepted[from].map_or(0, |(_, sent)| sent).max(sent_at);
+                        server.accepted[from] = Some((step, newest));
+                        server.ended[from] = false;
+                    }
+                    Taken::End => server.ended[from] = true,
                 }
             }
             Arrival::Ask(_) => {}
@@ -156,6 +162,27 @@ impl World {
             let (holder, instance) = (node.vantage.name.clone(), node.instance);
             let lease = Lease { active, holder, instance, promoting: None, ..lease };
             self.send(Parcel::ToStore(at, instance, LeaseWrite { id: u64::MAX, expected, lease }));
+        }
+    }
+
+    /// The process stops in order, and says so after a time: a new one may report before. It starts again at a step.
+    pub(crate) fn stop(&mut self, at: usize, after: u64, starts_at: u64) {
+        let is_running = self.now >= self.nodes[at].paused_until && self.now >= self.nodes[at].dead_until;
+        let (now, process, step) = (self.clock(at), self.nodes[at].instance, self.now + after);
+        let goodbye = self.nodes[at].reporter.goodbye(now);
+        self.restart(at, starts_at);
+        let Some(octets) = goodbye.filter(|_| is_running && !self.is_cut(at)) else { return };
+        let sent = Arrival::Report { from: at, process, clock: now, step, octets: octets.into() };
+        for to in (0..SERVERS).filter(|to| *to != at) {
+            if self.now < self.nodes[to].dead_until || self.chance.one_in(40) {
+                continue;
+            }
+            let arrival = step + DELAYS[self.nodes[at].region][self.nodes[to].region] + self.chance.below(2);
+            let copies = if self.chance.one_in(8) { 2 } else { 1 };
+            for copy in 0..copies {
+                let arrival = arrival + copy * self.chance.below(steps(1));
+                self.put(arrival, Parcel::ToNode(to, Some(self.nodes[to].instance), sent.clone()));
+            }
         }
     }
 }

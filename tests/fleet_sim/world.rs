@@ -22,7 +22,7 @@ pub(crate) const SERVERS: usize = 3;
 /// The endpoints of the exclusive name have the first checks.
 const MEMBERS: [&str; 3] = ["a", "b", "c"];
 /// Steps of a message from one region to another; a region's own messages need one.
-const DELAYS: [[u64; 3]; 3] = [[1, 2, 3], [2, 1, 3], [3, 3, 1]];
+pub(crate) const DELAYS: [[u64; 3]; 3] = [[1, 2, 3], [2, 1, 3], [3, 3, 1]];
 
 /// How many steps these seconds have.
 pub(crate) const fn steps(secs: u64) -> u64 {
@@ -71,6 +71,8 @@ pub(crate) struct World {
     /// Whether each endpoint answers, and whether each region reaches it.
     pub(crate) truth: [bool; CHECKS],
     pub(crate) paths: [[bool; CHECKS]; 3],
+    /// Whether processes stop in order too: in every second world, so that the others have processes that live longer.
+    has_stops: bool,
     /// Whether the network loses, repeats and reorders.
     pub(crate) has_faults: bool,
     under_way: BTreeMap<(u64, u64), Parcel>,
@@ -97,6 +99,7 @@ impl World {
             hooks: Vec::new(),
             truth: [true; CHECKS],
             paths: [[true; CHECKS]; 3],
+            has_stops: seed % 2 == 1,
             has_faults: true,
             under_way: BTreeMap::new(),
             parcels: 0,
@@ -180,6 +183,11 @@ impl World {
             2 => self.nodes[node].paused_until = until,
             3 => self.restart(node, until),
             4 => self.restart(node, self.now),
+            18 if self.has_stops => self.stop(node, 0, until),
+            19 if self.has_stops => {
+                let after = self.chance.below(steps(3));
+                self.stop(node, after, self.now);
+            }
             5 => self.store.stops_until = self.now + self.chance.below(steps(8)),
             6..=11 => self.truth[check] = !self.truth[check],
             12 | 13 => {
@@ -238,7 +246,7 @@ impl World {
         }
     }
 
-    fn put(&mut self, arrival: u64, parcel: Parcel) {
+    pub(crate) fn put(&mut self, arrival: u64, parcel: Parcel) {
         self.parcels += 1;
         self.under_way.insert((arrival, self.parcels), parcel);
     }

@@ -221,6 +221,7 @@ fn evidence(model: &Model) -> Vec<Evidence> {
         why: None,
         hold: None,
         doubt: Doubt::None,
+        is_counted: true,
     });
     evidence.into_iter().collect()
 }

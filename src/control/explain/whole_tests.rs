@@ -124,6 +124,7 @@ fn view(model: &Model) -> WorldView {
             why,
             hold: None,
             doubt: Doubt::None,
+            is_counted: true,
         }];
         if endpoint.name == "fra2" {
             let entry = Override {

@@ -21,6 +21,7 @@ mod targets;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
@@ -51,6 +52,9 @@ use targets::{TargetTask, TargetWriter};
 pub(crate) use merge::{CheckHashes, PlanMerge, hashes_of};
 pub(crate) use reports::ProbedChecks;
 
+/// How long the end of a node waits for its goodbye (judgment: that is written within a second, or not at all).
+const GOODBYE_WITHIN: Duration = Duration::from_millis(1500);
+
 /// The connection to the fleet and its tasks.
 pub(crate) struct Fleet {
     nats: Nats,
@@ -61,6 +65,10 @@ pub(crate) struct Fleet {
     board: Arc<Board>,
     boot: u64,
     stop: CancellationToken,
+    /// Makes this node's vantage say that it stops.
+    goodbye: CancellationToken,
+    /// The task that sends reports, once it runs.
+    sending: Option<JoinHandle<()>>,
     plan: watch::Receiver<Arc<TargetPlan>>,
     /// Used by the task that `begin` starts.
     plan_sender: Option<watch::Sender<Arc<TargetPlan>>>,
@@ -129,6 +137,8 @@ impl Fleet {
             board: Arc::new(Board::new(collector)),
             boot,
             stop: CancellationToken::new(),
+            goodbye: CancellationToken::new(),
+            sending: None,
             plan,
             plan_sender: Some(plan_sender),
             allowed: settings.exec.clone(),
@@ -175,7 +185,7 @@ impl Fleet {
             reporter: VantageReporter::new(self.boot, clock::now()),
             board: self.board.clone(),
         };
-        self.threads.spawn(sending.run(self.stop.clone()));
+        self.sending = Some(self.threads.spawn(sending.run(self.stop.clone(), self.goodbye.clone())));
         let Some(ServerSide { remote, beats, snapshots, overrides }) = server else { return };
         if let Some(feed) = self.feed.clone() {
             let (nats, board) = (self.nats.clone(), self.board.clone());
@@ -241,8 +251,14 @@ impl Fleet {
         })
     }
 
-    /// Ends the connection and all tasks.
-    pub(crate) async fn stop(self) {
+    /// Ends the connection and all tasks. The other nodes learn that the vantage stops, unless another process has its
+    /// place.
+    pub(crate) async fn stop(self, is_replaced: bool) {
+        if let (false, Some(sending)) = (is_replaced, self.sending) {
+            self.goodbye.cancel();
+            // Too late: without a goodbye the vantage becomes stale.
+            let _ = tokio::time::timeout(GOODBYE_WITHIN, sending).await;
+        }
         self.stop.cancel();
         self.threads.stop().await;
     }

@@ -13,7 +13,7 @@ use crate::fleet::exchange::RemoteReports;
 use crate::fleet::message::CheckHash;
 use crate::fleet::nats::{Nats, NatsFeed};
 use crate::fleet::{
-    Ask, FloodChange, FloodGuard, Received, RefusedBurst, Report, ReportSubjects, Vantage, VantageReporter,
+    Ask, Extent, FloodChange, FloodGuard, Received, RefusedBurst, Report, ReportSubjects, Vantage, VantageReporter,
 };
 use crate::model::CheckKey;
 use crate::printable::escaped;
@@ -36,7 +36,8 @@ pub(super) struct SendTask {
 }
 
 impl SendTask {
-    pub(super) async fn run(mut self, stop: CancellationToken) {
+    /// Runs until `stop`, or until `goodbye`, which makes the vantage say that it stops.
+    pub(super) async fn run(mut self, stop: CancellationToken, goodbye: CancellationToken) {
         let Some(mut asks) = self.nats.subscribe(self.nats.subjects().ask(&self.vantage.name)).await else { return };
         let subject = self.nats.subjects().report(&self.vantage);
         // What is there already counts as new.
@@ -46,6 +47,7 @@ impl SendTask {
             let due = self.reporter.next_due();
             tokio::select! {
                 () = stop.cancelled() => return,
+                () = goodbye.cancelled() => break,
                 changed = self.probed.changed() => match changed {
                     Ok(()) => {
                         let probed = Arc::clone(&self.probed.borrow_and_update());
@@ -53,11 +55,11 @@ impl SendTask {
                         // The observations of checks that are new to the reporter are there already.
                         self.local.mark_changed();
                     }
-                    Err(_) => return,
+                    Err(_) => break,
                 },
                 changed = self.local.changed() => match changed {
                     Ok(()) => self.observe(),
-                    Err(_) => return,
+                    Err(_) => break,
                 },
                 message = asks.next() => match message {
                     Some(message) => if let Ok(ask) = Ask::decode(&message.payload) {
@@ -72,6 +74,19 @@ impl SendTask {
                     self.board.count_sent();
                 }
             }
+        }
+        // The probers have ended, or will.
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = goodbye.cancelled() => self.say_goodbye(subject).await,
+        }
+    }
+
+    async fn say_goodbye(&mut self, subject: String) {
+        let message = self.reporter.goodbye(clock::now());
+        if message.is_some_and(|message| self.nats.publish(subject, message.into())) {
+            self.board.count_sent();
+            self.nats.flush().await;
         }
     }
 
@@ -143,7 +158,12 @@ impl ReceiveTask {
         let vantage = self.nats.subjects().sender(subject)?;
         let mut collector = self.board.collector()?;
         // A refusal is counted there, and logged by `attend`.
-        collector.receive(&vantage, payload, clock::now()).ok().flatten()
+        let report = collector.receive(&vantage, payload, clock::now()).ok().flatten();
+        if report.as_ref().is_some_and(|report| report.extent == Extent::End) {
+            let (name, region) = (escaped(&vantage.name), escaped(&vantage.region));
+            tracing::info!(vantage = %name, %region, "a vantage has stopped: it has no vote any more");
+        }
+        report
     }
 
     /// Reads what a flood leaves to read. `None` after the end of the connection.

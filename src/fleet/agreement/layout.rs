@@ -70,6 +70,12 @@ impl Layout {
         self.checks.get(slot.index()).map(|check| check.time)
     }
 
+    /// The check of a slot, if the model has it and it is no composite: then vantages vote on it.
+    pub(super) fn voted(&self, slot: Slot) -> Option<CheckId> {
+        let id = CheckId(slot.index() as u32);
+        (slot.index() < self.checks.len() && !self.is_composite(id)).then_some(id)
+    }
+
     pub(super) fn quorum(&self, id: CheckId) -> &Quorum {
         &self.check(id).key.monitor.quorum
     }

@@ -1,5 +1,6 @@
 //! The agreement against the plain rule that looks at every observation of every vantage, on random reports.
 
+mod leaving;
 mod oracle;
 
 use std::sync::Arc;

@@ -30,11 +30,13 @@ pub enum Unaccepted {
     Repeated,
     /// It was under way for too long: what it reports is old.
     Late,
+    /// It is of a process that has stopped, or is the goodbye of a process that another one has replaced.
+    Ended,
 }
 
 impl Unaccepted {
     /// All reasons, in the order of their positions.
-    pub const ALL: [Unaccepted; 9] = [
+    pub const ALL: [Unaccepted; 10] = [
         Unaccepted::TooLong,
         Unaccepted::Version,
         Unaccepted::Malformed,
@@ -44,6 +46,7 @@ impl Unaccepted {
         Unaccepted::SecondProcess,
         Unaccepted::Repeated,
         Unaccepted::Late,
+        Unaccepted::Ended,
     ];
 
     /// Its name in metrics and JSON.
@@ -58,6 +61,7 @@ impl Unaccepted {
             Unaccepted::SecondProcess => "second_process",
             Unaccepted::Repeated => "repeated",
             Unaccepted::Late => "late",
+            Unaccepted::Ended => "ended",
         }
     }
 
@@ -73,6 +77,7 @@ impl Unaccepted {
             Unaccepted::SecondProcess => "two processes report with this name: give each node its own `node`",
             Unaccepted::Repeated => "the message, or a later one, was received before",
             Unaccepted::Late => "the message was under way for more than 3 s longer than others",
+            Unaccepted::Ended => "its process has stopped, or another one has replaced it",
         }
     }
 }
@@ -128,9 +133,10 @@ pub(super) struct RefusalLog {
 }
 
 impl RefusalLog {
-    /// Takes note of a refused message. A repeated one is not logged: networks repeat messages.
+    /// Takes note of a refused message. One that is repeated, or comes after the end, is not logged: networks repeat
+    /// and delay messages.
     pub(super) fn add(&mut self, vantage: &Vantage, why: Unaccepted) {
-        if why != Unaccepted::Repeated {
+        if !matches!(why, Unaccepted::Repeated | Unaccepted::Ended) {
             let count = self.waiting.as_ref().map_or(0, |burst| burst.count) + 1;
             self.waiting = Some(RefusedBurst { vantage: vantage.clone(), why, count });
         }

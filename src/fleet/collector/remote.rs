@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::fleet::collector::allowance::Allowance;
 use crate::fleet::collector::known::{KnownChecks, News};
 use crate::fleet::collector::path_time::PathTime;
 use crate::fleet::collector::refusal::{RefusalLog, RefusedMessages, Unaccepted};
@@ -16,13 +17,6 @@ use crate::model::quorum::{MIN_STALE_AFTER, STALE_AFTER};
 use crate::model::{CheckKey, Moment};
 use crate::printable::escaped;
 
-/// Messages that a vantage may send a second, in the long run. A vantage of 100,000 checks in an outage sends 20.
-const MAX_MESSAGES_A_SEC: u64 = 32;
-/// Octets that a vantage may send a second, in the long run. A vantage of 100,000 checks sends 800 kB in a hurried
-/// round.
-const MAX_OCTETS_A_SEC: u64 = 1024 * 1024;
-/// What was not used of the last seconds may be used at once: after a break in the network, messages arrive together.
-const BURST_SECS: u64 = 8;
 /// Boot ids of earlier processes that are remembered. Judgment: more processes than anybody starts with one name.
 const MAX_RETIRED: usize = 8;
 /// An earlier process replaces a newer one, which is silent, after it has sent for this time. Judgment: a process that
@@ -45,6 +39,8 @@ pub struct RemoteVantage {
     received_at: Moment,
     path_time: PathTime,
     is_blind: bool,
+    /// Whether its process has stopped in order.
+    has_left: bool,
     allowance: Allowance,
     /// The known checks that it observes: a bit for each position.
     observed: Vec<u64>,
@@ -93,35 +89,6 @@ struct SliceRound {
     has_pending: bool,
 }
 
-/// The messages and octets that a vantage may send now: at most those of [`BURST_SECS`].
-#[derive(Debug, Clone, Copy)]
-struct Allowance {
-    messages: f64,
-    octets: f64,
-    at: Moment,
-}
-
-impl Allowance {
-    fn full(now: Moment) -> Allowance {
-        let [messages, octets] = [MAX_MESSAGES_A_SEC, MAX_OCTETS_A_SEC].map(|rate| (rate * BURST_SECS) as f64);
-        Allowance { messages, octets, at: now }
-    }
-
-    fn take(&mut self, octets: usize, now: Moment) -> Result<(), Unaccepted> {
-        let (full, secs) = (Allowance::full(now), now.since(self.at).as_secs_f64());
-        self.messages = (self.messages + secs * MAX_MESSAGES_A_SEC as f64).min(full.messages);
-        self.octets = (self.octets + secs * MAX_OCTETS_A_SEC as f64).min(full.octets);
-        self.at = now;
-        let octets = octets as f64;
-        if self.messages < 1.0 || self.octets < octets {
-            return Err(Unaccepted::Rate);
-        }
-        self.messages -= 1.0;
-        self.octets -= octets;
-        Ok(())
-    }
-}
-
 impl RemoteVantage {
     pub(super) fn new(
         vantage: &Vantage,
@@ -137,10 +104,12 @@ impl RemoteVantage {
             boot: first.boot,
             retired: Vec::new(),
             returning: None,
-            last_number: first.number,
+            // That of a goodbye is not noted: see `leave`.
+            last_number: if first.is_goodbye { 0 } else { first.number },
             received_at: now,
             path_time,
             is_blind: first.blind.is_some(),
+            has_left: first.is_goodbye,
             allowance: Allowance::full(now),
             observed: vec![0; known.len().div_ceil(64)],
             missing: Missing::Everything,
@@ -172,6 +141,11 @@ impl RemoteVantage {
         self.is_blind
     }
 
+    /// Whether it has stopped in order. It is remembered so that late messages of it are recognized.
+    pub(super) fn has_left(&self) -> bool {
+        self.has_left
+    }
+
     /// How many of the known checks it observes.
     pub fn observed(&self) -> usize {
         self.observed.iter().map(|bits| bits.count_ones() as usize).sum()
@@ -197,6 +171,31 @@ impl RemoteVantage {
         self.allowance.take(octets.min(MAX_MESSAGE), now)
     }
 
+    /// Takes in the goodbye of a process: only the present one can say that it stops. Its number is not noted, so that
+    /// after a forged goodbye the reports of the process still have higher numbers than the last one.
+    pub(super) fn leave(&mut self, goodbye: &ReportMessage, octets: usize, now: Moment) -> Result<(), Unaccepted> {
+        if goodbye.boot != self.boot {
+            self.retire(goodbye.boot);
+            return Err(Unaccepted::Ended);
+        }
+        if self.has_left || goodbye.number <= self.last_number {
+            return Err(Unaccepted::Repeated);
+        }
+        (self.has_left, self.returning, self.received_at) = (true, None, now);
+        self.messages += 1;
+        self.octets += octets as u64;
+        Ok(())
+    }
+
+    /// Remembers the boot id of a process that is not the present one.
+    fn retire(&mut self, boot: u64) {
+        self.retired.retain(|known| *known != boot);
+        self.retired.push(boot);
+        if self.retired.len() > MAX_RETIRED {
+            self.retired.remove(0);
+        }
+    }
+
     /// Checks the order of a message, and what is missing before it.
     pub(super) fn number(&mut self, message: &ReportMessage, octets: usize, now: Moment) -> Result<(), Unaccepted> {
         if message.boot != self.boot {
@@ -204,10 +203,8 @@ impl RemoteVantage {
                 return Err(Unaccepted::SecondProcess);
             }
             self.retired.retain(|boot| *boot != message.boot);
-            self.retired.push(std::mem::replace(&mut self.boot, message.boot));
-            if self.retired.len() > MAX_RETIRED {
-                self.retired.remove(0);
-            }
+            let before = std::mem::replace(&mut self.boot, message.boot);
+            self.retire(before);
             self.miss(Missing::Everything, now);
             self.path_time = PathTime::default();
             self.path_time.is_late(message.number, message.uptime, now);
@@ -215,6 +212,9 @@ impl RemoteVantage {
             return Err(Unaccepted::Repeated);
         } else if self.path_time.is_late(message.number, message.uptime, now) {
             return Err(Unaccepted::Late);
+        } else if self.has_left && !self.may_return(message.boot, now) {
+            // It was sent before the goodbye.
+            return Err(Unaccepted::Ended);
         } else if message.number > self.last_number + 1 {
             self.gaps += 1;
             self.miss(Missing::After(self.last_number), now);
@@ -228,7 +228,7 @@ impl RemoteVantage {
             self.know_all();
         }
         self.last_number = message.number;
-        self.returning = None;
+        (self.has_left, self.returning) = (false, None);
         self.received_at = now;
         self.is_blind = message.blind.is_some();
         self.messages += 1;
@@ -237,7 +237,8 @@ impl RemoteVantage {
     }
 
     /// Whether an earlier process, which sends again, replaces the newer one: that is silent meanwhile. So a late copy
-    /// of an old message that looked like a new process does little harm, and is no new process itself.
+    /// of an old message that looked like a new process does little harm, and is no new process itself. A process that
+    /// goes on after its goodbye did not send that: it returns too.
     fn may_return(&mut self, boot: u64, now: Moment) -> bool {
         match self.returning {
             Some((known, since)) if known == boot => now.since(since) >= RETURN_AFTER,
@@ -268,7 +269,7 @@ impl RemoteVantage {
             Missing::After(number) => number,
             Missing::Everything => 0,
         };
-        if now < self.ask_at || now.since(self.received_at) > STALE_AFTER {
+        if self.has_left || now < self.ask_at || now.since(self.received_at) > STALE_AFTER {
             return None;
         }
         self.ask_at = now + self.ask_again;

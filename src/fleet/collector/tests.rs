@@ -1,5 +1,6 @@
 //! What a collector makes of messages: with reporters over a bad network, and with strangers.
 
+mod goodbye;
 mod network;
 
 use std::sync::Arc;

@@ -54,7 +54,7 @@ pub const MAX_TEXT: usize = 256;
 /// Longest round trip, age or remaining time; the sender shortens longer ones. The longest interval and time-out of a
 /// monitor is a day.
 pub const MAX_SPAN: Duration = Duration::from_secs(86_400);
-/// Most sections of a report. Judgment: there are six, and twice as many more for later releases is plenty.
+/// Most sections of a report. Judgment: there are seven, and twice as many for later releases is plenty.
 const MAX_SECTIONS: usize = 16;
 
 /// What identifies a check in messages: a hash of the canonical JSON of what is probed, how it is judged, and where.

@@ -8,6 +8,7 @@
 //! | 4 changes | a count, observations in the order of their hashes |
 //! | 5 resent | the number after which this message and those before it have repeated all changes |
 //! | 6 uptime | the time since the boot, in milliseconds |
+//! | 7 goodbye | nothing: the process stops in order, and this is its last message |
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,6 +27,7 @@ const SLICE: u8 = 3;
 const CHANGES: u8 = 4;
 const RESENT: u8 = 5;
 const UPTIME: u8 = 6;
+const GOODBYE: u8 = 7;
 
 /// One message of a vantage.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -46,6 +48,8 @@ pub struct ReportMessage {
     pub resent_after: Option<u64>,
     /// How long the process ran when it sent this, in whole milliseconds. `None` from an earlier release.
     pub uptime: Option<Duration>,
+    /// The process stops in order, and this is its last message. A release without it reads an empty report.
+    pub is_goodbye: bool,
 }
 
 /// All observations of a range of hashes. A check of the range without one is not observed by the vantage.
@@ -100,6 +104,9 @@ impl ReportMessage {
             section.number(u64::try_from(uptime.as_millis()).unwrap_or(u64::MAX));
             message.tagged(UPTIME, section);
         }
+        if self.is_goodbye {
+            message.tagged(GOODBYE, Writer::section());
+        }
         message.finish()
     }
 
@@ -139,14 +146,18 @@ impl ReportMessage {
             message.uptime = Some(Duration::from_millis(section.number()?));
             section.end()?;
         }
+        if let Some(section) = sections[usize::from(GOODBYE)] {
+            section.end()?;
+            message.is_goodbye = true;
+        }
         let count = message.changes.len() + message.slice.as_ref().map_or(0, |slice| slice.observations.len());
         if count > MAX_OBSERVATIONS { Err(UnreadableMessage::Malformed) } else { Ok(message) }
     }
 }
 
 /// The known sections by their tags.
-fn sections(mut from: Reader<'_>) -> Result<[Option<Reader<'_>>; UPTIME as usize + 1], UnreadableMessage> {
-    let mut found = [None; UPTIME as usize + 1];
+fn sections(mut from: Reader<'_>) -> Result<[Option<Reader<'_>>; GOODBYE as usize + 1], UnreadableMessage> {
+    let mut found = [None; GOODBYE as usize + 1];
     for _section in 0..MAX_SECTIONS {
         if from.is_empty() {
             break;

@@ -70,8 +70,10 @@ fn any_report() -> impl Strategy<Value = ReportMessage> {
         let parts = (prop::option::of(any_slice(texts.len())), any_observations(texts.len()));
         let blind = prop::option::of("[a-z ]{0,60}");
         let uptime = prop::option::of(any::<u64>().prop_map(Duration::from_millis));
-        (any::<u64>(), 2..=u64::MAX, blind, parts, prop::option::of(any::<u64>()), uptime).prop_map(
-            move |(boot, number, blind, (slice, changes), resent, uptime)| ReportMessage {
+        let ends = (uptime, any::<bool>());
+        (any::<u64>(), 2..=u64::MAX, blind, parts, prop::option::of(any::<u64>()), ends).prop_map(
+            move |(boot, number, blind, (slice, changes), resent, (uptime, is_goodbye))| ReportMessage {
+                is_goodbye,
                 boot,
                 number,
                 blind: blind.map(Arc::from),
@@ -174,6 +176,7 @@ fn the_form_stays_as_it_is() {
         ],
         resent_after: Some(8),
         uptime: Some(Duration::from_millis(1500)),
+        is_goodbye: true,
     };
     let octets = report_of(&[
         (1, b"no"),
@@ -182,10 +185,11 @@ fn the_form_stays_as_it_is() {
         (4, b"\x02\x4d\x78\x05\xac\x02\x0c\x03\x00\x03\x01\x00\x01"),
         (5, b"\x08"),
         (6, b"\xdc\x0b"),
+        (7, b""),
     ]);
     assert_eq!(report.encode(), octets, "nodes of other releases read it");
     assert_eq!(ReportMessage::decode(&octets), Ok(report.clone()));
-    let later = [&octets[..], &[7, 1, 0, 200, 0]].concat();
+    let later = [&octets[..], &[8, 1, 0, 200, 0]].concat();
     assert_eq!(ReportMessage::decode(&later), Ok(report), "sections of later releases are ignored");
     assert_eq!(Ask { boot: 1, after: 300 }.encode(), b"a\x01\x01\0\0\0\0\0\0\0\xac\x02");
     let sign = Sign::Alive { ttl: Duration::from_secs(1) };
@@ -221,6 +225,7 @@ fn malformed_parts_are_refused() {
         ("a section twice", &[(5, &b"\x01"[..]), (5, &b"\x01"[..])][..]),
         ("section 0", &[(0, b"")]),
         ("resent after this message", &[(5, b"\x09")]),
+        ("a goodbye with a content", &[(7, b"\x01")]),
         ("more after the number", &[(5, b"\x01\x01")]),
         ("a number that is longer than it needs to be", &[(5, b"\x81\x00")]),
         ("a number of more than 64 bits", &[(5, b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\x02")]),

@@ -27,6 +27,8 @@ const PING_EVERY: Duration = Duration::from_secs(2);
 const REPLY_WITHIN: Duration = Duration::from_secs(3);
 /// How long all replies of a request may take (judgment: a read of 8 MiB over a slow line).
 const REPLIES_WITHIN: Duration = Duration::from_secs(12);
+/// How long a node that stops waits for its last message (judgment: a connection that works takes milliseconds).
+const FLUSH_WITHIN: Duration = Duration::from_secs(1);
 /// The first delay between two attempts to connect; it doubles with each.
 const FIRST_DELAY: Duration = Duration::from_millis(100);
 /// Most messages that wait to be written (judgment: some seconds of a busy server).
@@ -233,6 +235,12 @@ impl NatsLink {
             self.lost.fetch_add(1, Ordering::Relaxed);
         }
         sent
+    }
+
+    /// Waits until what was published is written to the connection, for a second at most.
+    pub async fn flush(&self) {
+        // An error: there is no connection, or it is too slow.
+        let _ = tokio::time::timeout(FLUSH_WITHIN, self.client.flush()).await;
     }
 
     /// Subscribes to a subject. `None` after the end of the connection.

@@ -14,8 +14,8 @@ use std::sync::Arc;
 
 use crate::config::{self, Flags};
 use crate::model::{
-    CheckView, Doubt, Evidence, EvidenceBook, Facet, Health, Model, PolicyId, RegionId, VantageState, VantageView,
-    WorldView,
+    CheckId, CheckView, Doubt, Evidence, EvidenceBook, Facet, Health, Model, Moment, PolicyId, RegionId, VantageState,
+    VantageView, WorldView,
 };
 use crate::snapshot::compile::{compile, refresh};
 use crate::snapshot::{Cell, Identity, LocalClass, Publisher, Snapshot};
@@ -75,6 +75,7 @@ fn view(model: &Model, down: &[&str]) -> WorldView {
             why: is_down.then(|| "connection refused".into()),
             hold: None,
             doubt: Doubt::None,
+            is_counted: true,
         }
     };
     let check_view = |seen: &Evidence| CheckView {
@@ -242,6 +243,27 @@ fn counters_keep_their_meaning_over_a_reload() {
     }
     let new = after.tallies.labels(before.tallies.len() as u32).unwrap();
     assert_eq!((new.zone, new.name, new.endpoint), ("t.example.", "zero", "z"));
+}
+
+#[test]
+fn a_transition_has_the_reason_of_a_vantage_that_is_counted() {
+    let model = two_names();
+    let before = view(&model, &["a"]);
+    let mut publisher = Publisher::new(first(&model, &["a"]));
+    let mut after = view(&model, &[]);
+    let stale = |model: &Model, at: u32| {
+        let counted = view(model, &[]).evidence.of(model, CheckId(at), Moment::START);
+        let mut silent = counted[0].clone();
+        (silent.vantage, silent.is_counted) = ("silent".into(), false);
+        silent.why = Some("not counted: reported 17 s ago".into());
+        [vec![silent], counted].concat()
+    };
+    let all = (0..model.checks.len() as u32).map(|at| stale(&model, at)).collect();
+    after.evidence = EvidenceBook::Listed(all);
+    publisher.observe(before, 1.0);
+    let transitions = publisher.observe(after, 2.0);
+    let [t] = &transitions[..] else { panic!("{transitions:?}") };
+    assert_eq!((t.to, t.why.as_str()), (Health::Up, "seen up by v"));
 }
 
 #[test]

@@ -162,6 +162,7 @@ fn view(model: &Model) -> WorldView {
                 why: None,
                 hold: None,
                 doubt: Doubt::None,
+                is_counted: true,
             });
             checks[check.0 as usize] = CheckView {
                 health: Health::Up,

@@ -120,7 +120,7 @@ impl Oracle {
                 (false, Some(_)) => Some("not counted: this vantage is blind".to_owned()),
                 (false, None) => Some(format!("not counted: reported {} s ago", age(ballot).as_secs())),
             };
-            ballot.evidence(reason)
+            ballot.evidence(counts(ballot), reason)
         });
         let view = CheckView {
             health,
@@ -140,7 +140,7 @@ fn ballot<'a>(model: &Model, of: &'a Reported, key: &CheckKey) -> Option<Ballot<
 }
 
 impl Ballot<'_> {
-    fn evidence(&self, reason: Option<String>) -> Evidence {
+    fn evidence(&self, is_counted: bool, reason: Option<String>) -> Evidence {
         let why = match (&self.seen.why, reason) {
             (Some(why), Some(reason)) => Some(format!("{why} ({reason})").into()),
             (None, Some(reason)) => Some(reason.into()),
@@ -155,6 +155,7 @@ impl Ballot<'_> {
             why,
             hold: self.seen.hold,
             doubt: self.seen.doubt,
+            is_counted,
         }
     }
 }
