@@ -13,6 +13,7 @@ pub mod drill;
 mod events;
 pub mod explain;
 pub mod failback;
+pub mod feeds;
 pub mod fleet;
 mod fleet_events;
 pub mod follow;

@@ -3,10 +3,11 @@
 //! stream `/v1/events`. It inserts what it reads as text only.
 //!
 //! For browsers without scripts, and for programs that read text, the page has a board in `noscript`, which the server
-//! renders: problems, names, and the endpoints of each region. All text from files is escaped.
+//! renders: problems, names, feeds, and the endpoints of each region. All text from files is escaped.
 
 mod alerts;
 mod assembly;
+mod feeds;
 mod names;
 mod regions;
 #[cfg(test)]
@@ -22,6 +23,7 @@ use ring::digest::{SHA256, digest};
 
 use crate::clock;
 use crate::control::compression::{Coding, mark};
+use crate::control::feeds::feeds as all_feeds;
 use crate::control::names::{NameReport, Reporter};
 use crate::control::state::ApiState;
 use crate::control::status::{self, Status};
@@ -85,6 +87,8 @@ fn page_data(state: &ApiState) -> PageData {
     let (snapshot, now) = (state.snapshots.load_full(), clock::now());
     let mut status = status::status(&snapshot, &state.reload.load(), now);
     status.sources = state.sources.reports(&snapshot.model, now);
+    status.sinks = state.sinks.as_ref().map(|board| board.reports()).unwrap_or_default();
+    status.follows = state.follows.as_ref().map(|board| board.reports()).unwrap_or_default();
     status.complete(&state.controls.disk, state.controls.spread.as_ref(), now);
     let regions = snapshot.model.regions.iter().map(|region| region.name.clone()).collect();
     let reporter = Reporter::new(snapshot.clone(), state.names.states(&snapshot), now);
@@ -106,6 +110,7 @@ impl PageData {
         self.summary(&mut html);
         alerts::write(&mut html, &self.status, &self.names);
         names::write(&mut html, &self.names, self.all_names);
+        feeds::write(&mut html, &all_feeds(&self.status));
         for region in &self.regions {
             regions::write(&mut html, &self.status, Some(region));
         }

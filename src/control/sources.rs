@@ -29,6 +29,9 @@ pub struct SourceReport {
     /// How many entries of its list are no endpoints: `problem` says why. They do not count for `min_keep`.
     #[serde(default)]
     pub left_out: usize,
+    /// When its state or what it lists changed last, in Unix seconds; absent if neither did since the start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changed_at: Option<f64>,
     /// What is wrong, and what to do; absent if nothing is.
     pub problem: Option<String>,
 }

@@ -68,6 +68,10 @@ pub struct SinkReport {
     /// The events of those endpoints: up to 8, those that failed first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub waiting: Vec<WaitingEvents>,
+    /// When its state, or the events that it confirmed, refused or lost, changed last, in Unix seconds; absent if none
+    /// did since the start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changed_at: Option<f64>,
     /// The last failure; absent before the first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_error: Option<SinkError>,
@@ -137,10 +141,16 @@ impl SinkBoard {
         SinkBoard { sinks: reports.into_iter().map(Mutex::new).collect() }
     }
 
-    /// Changes the report of one sink.
-    pub fn update(&self, sink: usize, change: impl FnOnce(&mut SinkReport)) {
+    /// Changes the report of one sink at `now`, in Unix seconds.
+    pub fn update(&self, sink: usize, now: f64, change: impl FnOnce(&mut SinkReport)) {
         if let Some(report) = self.sinks.get(sink) {
-            change(&mut report.lock().unwrap_or_else(PoisonError::into_inner));
+            let mut report = report.lock().unwrap_or_else(PoisonError::into_inner);
+            let what = |of: &SinkReport| (of.state, of.delivered, of.dead_letters, of.lost);
+            let before = what(&report);
+            change(&mut report);
+            if what(&report) != before {
+                report.changed_at = Some(now);
+            }
         }
     }
 

@@ -1,4 +1,4 @@
-//! `portolan top`: names, map, matrix, events and charts of a running server, live on a terminal.
+//! `portolan top`: names, map, matrix, events, charts and sources of a running server, live on a terminal.
 //!
 //! The core is pure: `state` takes news of the server and keys, `digest` derives what is shown, and `draw` makes a
 //! picture of it for any size of the window. `feed` reads the API, `screen` is the terminal, and `live` is the loop
@@ -24,11 +24,11 @@ mod tests;
 use crate::cli::Failure;
 use crate::cli::args::ServerArg;
 
-/// Watch a server on the terminal: names, a map, a matrix of endpoints, events and charts, live
+/// Watch a server on the terminal: names, a map, a matrix of endpoints, events, charts and sources, live
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  portolan top\n  portolan top --server http://127.0.0.1:8053
 
-Keys: 1 to 5, Tab and the arrows choose the view and the line; / filters, Escape ends the filter;
+Keys: 1 to 6, Tab and the arrows choose the view and the line; / filters, Escape ends the filter;
 ? shows all keys; q ends. It needs a terminal with UTF-8; without one, `portolan status` prints the
 same once. It has no colour if NO_COLOR is set.
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::cli::overrides::effect;
 use crate::cli::text;
+use crate::control::feeds::{FeedLevel, feeds};
 use crate::control::names::NameReport;
 use crate::control::overrides::{OverrideReport, OverrideSpread, utc};
 use crate::control::status::{EndpointStatus, Status};
@@ -50,6 +51,10 @@ pub(super) fn problems(status: &Status, away: &[NameReport], down: &[(&str, usiz
         add(AlertLevel::Note, format!("no connection to NATS for {since}{why}"));
     }
     files(status, &mut add);
+    for feed in feeds(status) {
+        let level = if feed.level == FeedLevel::Bad { AlertLevel::Bad } else { AlertLevel::Note };
+        feed.sentence().into_iter().for_each(|text| add(level, text));
+    }
     for (region, all) in down {
         let plural = if *all == 1 { "" } else { "s" };
         add(AlertLevel::Bad, format!("region {region} is down: {all} endpoint{plural}"));

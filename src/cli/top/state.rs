@@ -27,11 +27,15 @@ pub(super) enum TopView {
     Matrix,
     Timeline,
     Charts,
+    Sources,
 }
 
+/// How many views there are.
+const VIEWS: usize = 6;
+
 impl TopView {
-    pub(super) const ALL: [TopView; 5] =
-        [TopView::Names, TopView::Map, TopView::Matrix, TopView::Timeline, TopView::Charts];
+    pub(super) const ALL: [TopView; VIEWS] =
+        [TopView::Names, TopView::Map, TopView::Matrix, TopView::Timeline, TopView::Charts, TopView::Sources];
 
     pub(super) fn title(self) -> &'static str {
         match self {
@@ -40,6 +44,7 @@ impl TopView {
             TopView::Matrix => "Matrix",
             TopView::Timeline => "Timeline",
             TopView::Charts => "Charts",
+            TopView::Sources => "Sources",
         }
     }
 
@@ -134,9 +139,9 @@ pub(super) struct TopState {
     pub(super) is_typing: bool,
     pub(super) has_help: bool,
     /// The chosen line of each view.
-    selected: [usize; 5],
+    selected: [usize; VIEWS],
     /// How many lines each view had in the last picture.
-    lines: [usize; 5],
+    lines: [usize; VIEWS],
     gaps: u64,
 }
 
@@ -156,8 +161,8 @@ impl TopState {
             filter: String::new(),
             is_typing: false,
             has_help: false,
-            selected: [0; 5],
-            lines: [0; 5],
+            selected: [0; VIEWS],
+            lines: [0; VIEWS],
             gaps: 0,
         }
     }
@@ -227,7 +232,7 @@ impl TopState {
                 self.is_typing = true;
                 self.has_help = false;
             }
-            TopKey::Char(digit @ '1'..='5') => {
+            TopKey::Char(digit @ '1'..='6') => {
                 let at = digit.to_digit(10).map_or(0, |digit| digit as usize - 1);
                 self.open(TopView::ALL[at]);
             }
@@ -274,7 +279,7 @@ impl TopState {
             | TopKey::Redraw
             | TopKey::Suspend => return KeyEffect::Draw,
         }
-        self.selected = [0; 5];
+        self.selected = [0; VIEWS];
         KeyEffect::Search
     }
 

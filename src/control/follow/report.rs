@@ -58,6 +58,9 @@ pub struct FollowReport {
     /// Most messages that the stream discarded before they were read, since the start. If the stream has other subjects
     /// too, some were of those.
     pub missed: u64,
+    /// When its state or an override changed by it last, in Unix seconds; absent if neither did since the start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changed_at: Option<f64>,
     /// What is wrong, and what to do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
@@ -89,10 +92,16 @@ impl FollowBoard {
         FollowBoard { follows: reports.into_iter().map(Mutex::new).collect() }
     }
 
-    /// Changes one report.
-    pub fn update(&self, follow: usize, change: impl FnOnce(&mut FollowReport)) {
+    /// Changes one report at `now`, in Unix seconds.
+    pub fn update(&self, follow: usize, now: f64, change: impl FnOnce(&mut FollowReport)) {
         if let Some(report) = self.follows.get(follow) {
-            change(&mut report.lock().unwrap_or_else(PoisonError::into_inner));
+            let mut report = report.lock().unwrap_or_else(PoisonError::into_inner);
+            let what = |of: &FollowReport| (of.state, of.applied, of.refused, of.missed);
+            let before = what(&report);
+            change(&mut report);
+            if what(&report) != before {
+                report.changed_at = Some(now);
+            }
         }
     }
 

@@ -5,6 +5,7 @@ use std::fmt::Write;
 
 use super::escape;
 use super::regions::override_text;
+use crate::control::feeds::{FeedLevel, feeds};
 use crate::control::names::NameReport;
 use crate::control::overrides::{OverrideReport, OverrideSpread, utc};
 use crate::control::status::{EndpointStatus, Status};
@@ -43,6 +44,7 @@ pub(super) fn write(html: &mut String, status: &Status, names: &[NameReport]) {
     files(&mut alerts, status);
     unsaved(&mut alerts, status);
     vantages(&mut alerts, status);
+    of_feeds(&mut alerts, status);
     of_names(&mut alerts, names);
     overrides(&mut alerts, status);
     if alerts.is_empty() {
@@ -96,6 +98,14 @@ fn vantages(alerts: &mut Alerts, status: &Status) {
             }
             _ => {}
         }
+    }
+}
+
+/// Sources, sinks and followed streams.
+fn of_feeds(alerts: &mut Alerts, status: &Status) {
+    for feed in feeds(status) {
+        let level = if feed.level == FeedLevel::Bad { Level::Down } else { Level::Warning };
+        alerts.extend(feed.sentence().map(|text| (level, text)));
     }
 }
 

@@ -29,6 +29,7 @@ const SCRIPT: &str = concat!(
     include_str!("../web/land.js"),
     include_str!("../web/map.js"),
     include_str!("../web/matrix.js"),
+    include_str!("../web/feeds.js"),
     include_str!("../web/timeline.js"),
     include_str!("../web/charts.js"),
     include_str!("../web/explain.js"),

@@ -70,6 +70,31 @@ fn a_blind_vantage_is_shown_with_the_reason() {
 }
 
 #[test]
+fn a_source_that_is_away_is_a_row_and_a_sentence() {
+    let source = |state: &str, problem: Option<&str>| crate::control::sources::SourceReport {
+        name: "discover.web".into(),
+        zone: "svc.example.".into(),
+        of: "http".into(),
+        state: state.into(),
+        age_ms: Some(61_400),
+        endpoints: 2,
+        left_out: 0,
+        changed_at: Some(1_796_022_000.0),
+        problem: problem.map(str::to_owned),
+    };
+    let text = board(|data| data.status.sources = vec![source("away", Some("status <503>"))]);
+    assert!(text.contains("<strong>Note:</strong> discover.web is away, so its last list stays: status"), "{text}");
+    assert!(text.contains("<span class=\"badge warning\">away, its list is 1m 1s old</span>"), "{text}");
+    assert!(text.contains("2026-11-30 07:00:00 UTC") && text.contains("2 endpoints"), "{text}");
+    assert!(text.contains("status &lt;503&gt;") && !text.contains("<503>"), "{text}");
+    let bad = board(|data| data.status.sources = vec![source("bad", None)]);
+    assert!(bad.contains("<li class=\"down\"><strong>Bad:</strong> discover.web is bad"), "{bad}");
+    let well = board(|data| data.status.sources = vec![source("ok", None)]);
+    assert!(well.contains("live, read 1m 1s ago") && !well.contains("discover.web is"), "{well}");
+    assert!(!board(|_| ()).contains("Sources and events"));
+}
+
+#[test]
 fn a_drained_region_says_so_and_who_drained_it() {
     let entry = OverrideReport {
         target: "region:us-east".into(),

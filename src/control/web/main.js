@@ -77,9 +77,10 @@ document.addEventListener("keydown", (event) => {
     event.target.value = "";
     readFilter();
   }
-  const links = document.querySelectorAll("nav a");
-  const link = isField || !keysBox.checked ? null : links[Number(event.key) - 1];
-  if (/^[1-9]$/.test(event.key) && link) link.click();
+  const links = document.querySelectorAll("nav a:not([hidden])");
+  // 0 is the tenth.
+  const link = isField || !keysBox.checked ? null : links[(Number(event.key) + 9) % 10];
+  if (/^[0-9]$/.test(event.key) && link) link.click();
 });
 
 /** Refreshes for ever; not while nobody sees the page. */

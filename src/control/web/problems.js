@@ -87,7 +87,7 @@ function problems() {
   const { status, away, endpoints, regions } = store;
   const all = [
     ...vantageProblems(status), ...fleetProblems(status), ...fileProblems(status), ...downRegions(regions),
-    ...nameProblems(away),
+    ...feedProblems(status), ...nameProblems(away),
     ...drillProblems(status), ...overrideProblems(endpoints),
   ];
   return all.sort(([a], [b]) => LEVELS.indexOf(a) - LEVELS.indexOf(b));

@@ -31,6 +31,8 @@ pub(super) struct Followed {
     pub(super) is_confirmed: bool,
     /// What the log and the events have of it.
     pub(super) notices: SourceNotices,
+    /// Its last state, and when that or what it lists changed, in Unix seconds; `None`: not since the start.
+    pub(super) changed: (SourceState, Option<f64>),
     pub(super) driver: Driver,
 }
 
@@ -93,6 +95,7 @@ impl Followed {
         self.notices.listed(&place, fell.map(String::as_str).collect(), ("up", "down"), at);
         self.notices.listed(&place, rose.map(String::as_str).collect(), ("down", "up"), at);
         self.stating = Arc::new(SourceStating { stated, since, leaving });
+        self.changed.1 = Some(now);
         true
     }
 
@@ -102,6 +105,9 @@ impl Followed {
         let is_awaited = !self.set.is_known() && !self.set.has_failed() && self.override_problem().is_none();
         if !is_awaited {
             let is = (self.state(), self.problem(), self.set.len());
+            if self.changed.0 != is.0 {
+                self.changed = (is.0, Some(clock::unix_seconds()));
+            }
             self.notices.is_in(&place, is, now);
         }
         self.notices.sum_up(&place, now);
@@ -164,6 +170,7 @@ impl Followed {
                 age_ms: is_followed.then_some(0),
                 endpoints: 0,
                 left_out: self.set.left_out() + self.stating.stated.refused.total(),
+                changed_at: self.changed.1,
                 problem: (!problems.is_empty()).then(|| problems.join("; ")),
             },
         }

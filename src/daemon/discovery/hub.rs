@@ -19,7 +19,7 @@ use crate::daemon::discovery::listing::SourceNotices;
 use crate::daemon::discovery::{HubParts, drivers};
 use crate::discovery::endpoints::{InstanceRules, endpoints_of};
 use crate::discovery::etcd::{StatedOverrides, run_overrides};
-use crate::discovery::{Leaving, SourceKey, SourceSet, SourceStating, Stating, Update, updates};
+use crate::discovery::{Leaving, SourceKey, SourceSet, SourceState, SourceStating, Stating, Update, updates};
 use crate::model::{DiscoveredPool, Moment, SourceSpec, renamed_sources};
 
 /// The least time between two publications: changes within it are one. Judgment: a client notices no 20 ms, and 500
@@ -153,14 +153,16 @@ impl Hub {
         let driver = self.drive(&key, &spec);
         let notices = SourceNotices::default();
         let (is_changed, is_confirmed, read_at, leaving) = (false, false, None, Leaving::default());
-        let of = Followed { spec, set, read_at, leaving, stating, is_changed, is_confirmed, notices, driver };
+        // Before its first answer a source is away.
+        let changed = (SourceState::Away, None);
+        let of = Followed { spec, set, read_at, leaving, stating, is_changed, is_confirmed, notices, changed, driver };
         self.sources.insert(key, of);
     }
 
     /// Another table of the same name, or another name. A driver goes on unless that is so, or what it reads is another
     /// thing.
     fn change(&mut self, key: SourceKey, before: Followed, rules: InstanceRules) {
-        let Followed { spec: old, mut set, read_at, leaving, stating, notices, driver, .. } = before;
+        let Followed { spec: old, mut set, read_at, leaving, stating, notices, changed, driver, .. } = before;
         let spec = rules.spec.clone();
         set.change_rules(rules, clock::now());
         if states_overrides(&old) && (!states_overrides(&spec) || old.name != spec.name) {
@@ -169,7 +171,7 @@ impl Hub {
         let reads = |spec: &DiscoveredPool| (spec.name.clone(), spec.source.clone(), spec.mappings.clone(), spec.max);
         let driver = if reads(&old) == reads(&spec) { driver } else { self.drive(&key, &spec) };
         let (is_changed, is_confirmed) = (true, false);
-        let of = Followed { spec, set, read_at, leaving, stating, is_changed, is_confirmed, notices, driver };
+        let of = Followed { spec, set, read_at, leaving, stating, is_changed, is_confirmed, notices, changed, driver };
         self.sources.insert(key, of);
     }
 

@@ -83,9 +83,9 @@ impl FollowEffects {
             let (applied, unchanged, is_on_disk) = self.make(group).await?;
             is_saved &= is_on_disk;
             ignored += unchanged;
-            self.board.update(self.at, |report| report.applied += applied as u64);
+            self.board.update(self.at, clock::unix_seconds(), |report| report.applied += applied as u64);
         }
-        self.board.update(self.at, |report| report.ignored += ignored as u64);
+        self.board.update(self.at, clock::unix_seconds(), |report| report.ignored += ignored as u64);
         Ok(is_saved)
     }
 
@@ -131,7 +131,7 @@ impl FollowEffects {
     fn refuse(&self, id: String, why: String) {
         tracing::warn!(follow = &*self.name, event = id, why, "an event can't be used");
         let at = clock::unix_seconds();
-        self.board.update(self.at, |report| {
+        self.board.update(self.at, at, |report| {
             report.refused += 1;
             report.last_refused.push(RefusedEvent { id, at, why });
             let extra = report.last_refused.len().saturating_sub(MAX_REFUSED);
@@ -141,12 +141,12 @@ impl FollowEffects {
 
     /// Reports how many messages are known that had no effect yet.
     pub(super) fn note_behind(&self, behind: u64) {
-        self.board.update(self.at, |report| report.behind = behind);
+        self.board.update(self.at, clock::unix_seconds(), |report| report.behind = behind);
     }
 
     /// Reports up to where messages had their effect.
     pub(super) fn note_position(&self, position: u64) {
-        self.board.update(self.at, |report| report.position = position);
+        self.board.update(self.at, clock::unix_seconds(), |report| report.position = position);
     }
 
     /// Logs that something was missed.
@@ -163,7 +163,7 @@ impl FollowEffects {
             (None, None) => FollowState::Ok,
         };
         let (follow, mut before, mut is_other) = (&*self.name, FollowState::Waiting, false);
-        self.board.update(self.at, |report| {
+        self.board.update(self.at, clock::unix_seconds(), |report| {
             before = std::mem::replace(&mut report.state, state);
             is_other = report.problem != problem;
             report.missed = missed;

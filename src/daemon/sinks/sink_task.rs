@@ -183,14 +183,14 @@ impl SinkTask {
         let state = state_of(delivery);
         let notice = self.notices.tried(result.is_ok(), state, now);
         let Err(failure) = result else {
-            self.board.update(self.at, |report| report.delivered += 1);
+            self.board.update(self.at, clock::unix_seconds(), |report| report.delivered += 1);
             if notice == Some(SinkNotice::Recovers) {
                 tracing::info!(sink = %self.name, behind = self.behind(delivery), "the sink takes events again");
             }
             return;
         };
         let (at, why) = (clock::unix_seconds(), failure.to_string());
-        self.board.update(self.at, |report| {
+        self.board.update(self.at, at, |report| {
             report.failed += 1;
             report.last_error = Some(SinkError { at, why: failure.why.clone(), hint: failure.hint.to_owned() });
         });
@@ -209,7 +209,7 @@ impl SinkTask {
                 self.dead_letters.push(DeadLetter { id, at, why: failure.why.clone() });
                 let extra = self.dead_letters.len().saturating_sub(MAX_DEAD_LETTERS);
                 self.dead_letters.drain(..extra);
-                self.board.update(self.at, |report| report.dead_letters += 1);
+                self.board.update(self.at, clock::unix_seconds(), |report| report.dead_letters += 1);
             }
         }
         let sink = &*self.name;
@@ -248,7 +248,7 @@ impl SinkTask {
         let LostNumbers { first, last, count } = lost;
         let sink = &*self.name;
         tracing::error!(sink, first, last, count, "the sink was away so long that the log no longer has these events");
-        self.board.update(self.at, |report| {
+        self.board.update(self.at, clock::unix_seconds(), |report| {
             report.lost += count;
             report.lost_range = Some(LostRange { first, last });
         });
@@ -279,7 +279,7 @@ impl SinkTask {
         });
         let waiting = waiting.collect();
         let (behind, position) = (self.behind(delivery), delivery.done_up_to());
-        self.board.update(self.at, |report| {
+        self.board.update(self.at, unix_now, |report| {
             (report.state, report.behind, report.position, report.next_try) = (state, behind, position, next_try);
             (report.waiting_endpoints, report.waiting) = (waiting_endpoints, waiting);
             if report.last_dead_letters.last() != self.dead_letters.last() {

@@ -1,6 +1,7 @@
 //! The picture of a state, for any size of the window. Pure.
 
 mod charts;
+mod feeds;
 mod header;
 mod matrix;
 mod names;
@@ -26,7 +27,7 @@ const WIDE: (u16, u16) = (150, 40);
 
 /// The keys, for the help.
 const KEYS: [(&str, &str); 10] = [
-    ("1 2 3 4 5", "names, map, matrix, timeline, charts"),
+    ("1 2 3 4 5 6", "names, map, matrix, timeline, charts, sources and events"),
     ("Tab, right", "the next view"),
     ("Shift-Tab, left", "the previous view"),
     ("up, down, j, k", "choose a line; the lines at the end are about it"),
@@ -68,6 +69,7 @@ pub(super) fn draw(state: &mut TopState, area: Rect, buffer: &mut Buffer, now: M
         TopView::Matrix => matrix::draw(&mut canvas, state, body),
         TopView::Timeline => timeline::draw(&mut canvas, state, body, now),
         TopView::Charts => charts::draw(&mut canvas, state, body),
+        TopView::Sources => feeds::draw(&mut canvas, state, body),
     }
 }
 
@@ -90,7 +92,7 @@ fn keys(canvas: &mut Canvas<'_>, state: &TopState, area: Rect) {
         true => plain(""),
         false => toned(format!("  only with `{}`, Escape shows all", state.filter), Tone::Warning),
     };
-    canvas.line(area, 0, &[toned("1-5 Tab view  up/down line  / filter  ? help  q quit", Tone::Soft), filter]);
+    canvas.line(area, 0, &[toned("1-6 Tab view  up/down line  / filter  ? help  q quit", Tone::Soft), filter]);
 }
 
 fn help(canvas: &mut Canvas<'_>, area: Rect) {

@@ -6,14 +6,16 @@ use crate::cli::top::state::{KeyEffect, MAX_EVENTS, ServerNews, TopKey, TopView}
 #[test]
 fn keys_turn_the_views_in_a_circle() {
     let mut state = state();
-    for expected in [TopView::Map, TopView::Matrix, TopView::Timeline, TopView::Charts, TopView::Names] {
+    for expected in
+        [TopView::Map, TopView::Matrix, TopView::Timeline, TopView::Charts, TopView::Sources, TopView::Names]
+    {
         assert_eq!(state.press(TopKey::Next), KeyEffect::Draw);
         assert_eq!(state.view, expected);
     }
     state.press(TopKey::Previous);
-    assert_eq!(state.view, TopView::Charts);
+    assert_eq!(state.view, TopView::Sources);
     state.press(TopKey::Char('9'));
-    assert_eq!(state.view, TopView::Charts);
+    assert_eq!(state.view, TopView::Sources);
 }
 
 #[test]

@@ -21,7 +21,7 @@ fn compare(file: &str, found: &str) {
 
 #[test]
 fn each_view_is_as_its_file() {
-    for (key, view) in ["1", "2", "3", "4", "5"].into_iter().zip(TopView::ALL) {
+    for (key, view) in ["1", "2", "3", "4", "5", "6"].into_iter().zip(TopView::ALL) {
         for (columns, rows) in [(80, 24), (200, 60), (20, 5)] {
             let mut state = state();
             state.press(TopKey::Char(key.chars().next().unwrap()));
@@ -47,7 +47,7 @@ fn no_size_and_no_content_breaks_the_picture() {
     far["server"]["traffic"]["recent"] = json!([1e38, -5.0, 0.0]);
     odd.take(readout(&far, &[]), NOW);
     for mut state in [empty, bare, odd, state()] {
-        for key in ['1', '2', '3', '4', '5', '?'] {
+        for key in ['1', '2', '3', '4', '5', '6', '?'] {
             state.press(TopKey::Char(key));
             let small = (0..30).flat_map(|columns| (0..14).map(move |rows| (columns, rows)));
             for size in small.chain([(80, 24), (149, 40), (150, 40), (300, 60), (700, 150)]) {
@@ -125,7 +125,7 @@ fn strange_texts_are_cut_and_escaped() {
     let mut state = state();
     let names = [name(&long, &[(&long, &long, 1.0)], false, &[&long]), name("\u{1f600}\u{200d}", &[], true, &[])];
     state.take(readout(&status, &names), NOW);
-    for key in ['1', '2', '3', '4', '5'] {
+    for key in ['1', '2', '3', '4', '5', '6'] {
         state.press(TopKey::Char(key));
         for size in [(80, 24), (200, 60), (20, 5), (7, 7)] {
             let text = picture(&mut state, size);
@@ -167,13 +167,34 @@ fn conditions_are_words_and_not_colours_alone() {
 }
 
 #[test]
+fn a_source_with_a_problem_comes_first_and_is_among_the_problems() {
+    let mut status = status();
+    let well = status["sources"][0].clone();
+    status["sources"] = json!([well, { "name": "discover.db", "zone": "demo.example.", "type": "etcd", "state": "away",
+        "age_ms": 12_000, "endpoints": 2, "problem": "connection refused: start it" }]);
+    let mut state = state();
+    state.take(readout(&status, &[]), NOW);
+    let text = picture(&mut state, (160, 30));
+    assert!(text.contains("Note: discover.db is away, so its last list stays: connection refused"), "{text}");
+    state.press(TopKey::Char('6'));
+    let text = picture(&mut state, (160, 30));
+    for words in ["> discover.db", "away, its list is 12 s old", "2 endpoints", "none since the start", "start it"] {
+        assert!(text.contains(words), "{words}:\n{text}");
+    }
+    assert!(text.find("discover.db").unwrap() < text.find("discover.web").unwrap(), "{text}");
+    "/sink".chars().for_each(|c| _ = state.press(TopKey::Char(c)));
+    let text = picture(&mut state, (160, 30));
+    assert!(text.contains("9 events delivered") && !text.contains("discover.web"), "{text}");
+}
+
+#[test]
 fn a_drill_is_marked_everywhere() {
     let mut status = status();
     status["drill"] = json!({ "id": 1, "drill": "lose-region", "target": "us-east", "who": "alice", "phase": "lost",
                               "injected_at": AT - 10.0, "ends_at": AT + 50.0 });
     let mut state = state();
     state.take(readout(&status, &[]), NOW);
-    for key in ['1', '2', '3', '4', '5'] {
+    for key in ['1', '2', '3', '4', '5', '6'] {
         state.press(TopKey::Char(key));
         let text = picture(&mut state, (80, 24));
         assert!(text.contains("DRILL lose-region us-east by alice: lost, at most 50 s more"), "{text}");

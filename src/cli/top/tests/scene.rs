@@ -70,6 +70,10 @@ pub(super) fn status() -> Value {
             { "name": "ns3", "region": "ap-south", "state": "blind", "why": "nothing answers" },
         ],
         "reload": { "ok": true, "at": AT, "problems": [] },
+        "sources": [{ "name": "discover.web", "zone": "demo.example.", "type": "consul", "state": "ok", "age_ms": 0,
+                      "endpoints": 3, "changed_at": AT - 60.0, "problem": null }],
+        "sinks": [{ "name": "audit", "type": "webhook", "to": "http://127.0.0.1:9000/events", "state": "ok",
+                    "behind": 0, "position": 9, "delivered": 9, "failed": 0, "dead_letters": 0, "lost": 0 }],
         "server": { "node": "ns1", "version": "0.1.0", "at": AT, "started": AT - 7200.0, "uptime_s": 7200,
                     "traffic": { "queries": 1000, "qps": 123.4, "recent": [1.0, 5.0, 80.0, 123.4] } },
         "regions": [

@@ -1,0 +1,62 @@
+//! The view of the feeds: sources of endpoints, sinks of events and followed streams, those with a problem first.
+
+use ratatui::layout::Rect;
+
+use super::details;
+use super::paint::{Canvas, Toned, plain, toned};
+use super::tone::Tone;
+use crate::cli::text;
+use crate::cli::top::state::{TopState, TopView};
+use crate::control::feeds::{FeedLevel, FeedRow, feeds};
+use crate::control::overrides::utc;
+
+/// Draws the view.
+pub(super) fn draw(canvas: &mut Canvas<'_>, state: &mut TopState, area: Rect) {
+    let Some(readout) = state.readout.take() else { return };
+    let all = feeds(&readout.status);
+    let mut shown: Vec<&FeedRow> =
+        all.iter().filter(|feed| state.passes([feed.name.as_str(), &feed.kind, &feed.place])).collect();
+    shown.sort_by_key(|feed| feed.level);
+    let selected = state.selected(TopView::Sources, shown.len());
+    let about = shown.get(selected).map(|feed| about(feed)).unwrap_or_default();
+    let table = details(canvas, area, &about);
+    match (shown.is_empty(), all.is_empty()) {
+        (true, true) => {
+            let how = "No policy has [discover.NAME], and no setting has [sink.NAME] or [follow.NAME].";
+            canvas.line(table, 0, &[toned(how, Tone::Soft)]);
+        }
+        (true, false) => canvas.line(table, 0, &[toned("No source, sink or stream has this text.", Tone::Soft)]),
+        (false, _) => {
+            let headings = ["FEED", "TYPE", "STATE", "COUNTS", "LAST CHANGE"];
+            canvas.table(table, (&headings, &[0, 2]), (shown.len(), selected), |at| line(shown[at]));
+        }
+    }
+    state.readout = Some(readout);
+}
+
+fn tone(level: FeedLevel) -> Tone {
+    match level {
+        FeedLevel::Bad => Tone::Bad,
+        FeedLevel::Note => Tone::Warning,
+        FeedLevel::Good => Tone::Good,
+    }
+}
+
+fn line(feed: &FeedRow) -> Vec<Toned> {
+    vec![
+        plain(feed.name.clone()),
+        toned(feed.kind.clone(), Tone::Soft),
+        toned(feed.state_text(text::span), tone(feed.level)),
+        plain(feed.counts.clone()),
+        toned(feed.changed_at.map_or_else(|| "none since the start".to_owned(), utc), Tone::Soft),
+    ]
+}
+
+/// Everything that is known of a feed.
+fn about(feed: &FeedRow) -> Vec<Toned> {
+    let FeedRow { name, kind, place, counts, .. } = feed;
+    let state = feed.state_text(text::span);
+    let mut texts = vec![toned(format!("{name} ({kind}, {place}): {state}; {counts}"), tone(feed.level))];
+    texts.extend(feed.problem.clone().map(plain));
+    texts
+}
