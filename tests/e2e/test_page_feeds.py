@@ -76,7 +76,10 @@ def test_the_page_shows_each_feed_while_it_changes(dir):
         inventory.list(*TARGETS)
         is_row("discover.web", level="up", State="live")
         inventory.status = 503
-        is_row("discover.web", level="warning", State="away, its list is ", Counts="2 endpoints", What_is_wrong="503")
+        is_row("discover.web", level="down", State="bad, its list is ", Counts="2 endpoints", What_is_wrong="503")
+        browser.wait_text("#problems", "Bad: discover.web is bad, so its last list stays: ")
+        inventory.end()
+        is_row("discover.web", level="warning", State="away, its list is ", Counts="2 endpoints", What_is_wrong="refused")
         browser.wait_text("#problems", "Note: discover.web is away, so its last list stays: ")
         browser.wait_text("#transitions", "discover.web")
         assert browser.run("return window.isSamePage"), "without a reload"
@@ -119,7 +122,7 @@ def test_the_terminal_shows_each_feed(dir):
         tmux.wait("Note: follow.other is away, so what it has set stays", bound=60)
         tmux.type("6")
         tmux.wait("[6 Sources]", "discover.web", "2 endpoints", "sink.audit", "delivered", "> follow.other", "away", bound=60)
-        inventory.status = 503
+        inventory.end()
         tmux.wait("away, its list is", bound=60)
         tmux.type("1")
         tmux.wait("Note: discover.web is away, so its last list stays", bound=60)

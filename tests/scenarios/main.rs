@@ -6,11 +6,13 @@
 mod order;
 mod query;
 mod script;
+mod sources;
 mod world;
 
 use std::path::{Path, PathBuf};
 
-use script::{Line, Script};
+use query::Answer;
+use script::{Line, Script, Wrong};
 use world::World;
 
 /// Every scenario file, sorted: those of this directory, and those of the recipes in `zones/`.
@@ -31,24 +33,36 @@ fn play(path: &Path) -> (Vec<String>, usize) {
     for case in &script.cases {
         let mut world = World::new(&script);
         let mut last = None;
-        for Line { number, words } in &case.lines {
-            let outcome = match words[0].as_str() {
-                "QUERY" => query::send(&mut world, &words[1..]).map(|answer| {
-                    queries += 1;
-                    last = Some(answer);
-                }),
-                word if query::EXPECTATIONS.contains(&word) => match &last {
-                    Some(answer) => query::compare(answer, words),
-                    None => Err("there is no query before this".to_owned()),
-                },
-                _ => world.change(words),
-            };
-            if let Err(why) = outcome {
-                wrong.push(format!("{}:{number}: {}: {why}", path.display(), case.sentence));
+        for line in &case.lines {
+            if let Err(Wrong { word, why }) = play_line(line, &mut world, &mut last) {
+                let (number, column) = (line.number, line.column(word));
+                wrong.push(format!("{}:{number}:{column}: {}: {why}", path.display(), case.sentence));
             }
+            queries += usize::from(line.words.iter().any(|word| word == "QUERY"));
         }
     }
     (wrong, queries)
+}
+
+/// Plays one line. `last` is the answer to the last query.
+fn play_line(line: &Line, world: &mut World, last: &mut Option<Answer>) -> Result<(), Wrong> {
+    let (mut words, mut first) = (&line.words[..], 0);
+    if words[0] == "AT" {
+        let time = words.get(1).ok_or_else(|| Wrong::at(0, "expected AT TIME ...".to_owned()))?;
+        world.wait_until(time).map_err(|why| Wrong::at(1, why))?;
+        (words, first) = (&words[2..], 2);
+    }
+    let Some(keyword) = words.first() else { return Ok(()) };
+    let outcome: Result<(), Wrong> = match keyword.as_str() {
+        "QUERY" => query::send(world, &words[1..]).map(|answer| *last = Some(answer)).map_err(Wrong::from),
+        word if query::EXPECTATIONS.contains(&word) => match last {
+            Some(answer) => query::compare(answer, words).map_err(Wrong::from),
+            None => Err("there is no query before this".to_owned().into()),
+        },
+        "SOURCE" | "SOURCE_IS" | "CONFIRM_REMOVAL" => world.change_sources(words),
+        _ => world.change(words).map_err(Wrong::from),
+    };
+    outcome.map_err(|Wrong { word, why }| Wrong::at(word + first, why))
 }
 
 #[test]
@@ -83,6 +97,44 @@ fn an_expectation_that_is_not_met_is_reported() {
             None => assert_eq!(wrong, Vec::<String>::new(), "{case}"),
             Some(complaint) => assert!(wrong.iter().any(|w| w.contains(complaint)), "{case}: {wrong:?}"),
         }
+    }
+}
+
+#[test]
+fn an_error_of_a_source_has_its_line_and_column() {
+    let script = "SETTINGS\nregion = \"eu\"\nPOLICY\nzone = \"svc.example.\"\n[pool.web]\n[discover.web]\ntype = \"http\"\n\
+                  url = \"http://127.0.0.1:1/\"\npool = \"web\"\n[name.www]\npool = \"web\"\nCASE one\n";
+    for (line, complaint) in [
+        ("SOURCE", ":13:1: one: expected SOURCE NAME"),
+        ("SOURCE db lists", ":13:8: one: no source is called db; there is web"),
+        ("SOURCE web sings", ":13:12: one: expected SOURCE NAME lists"),
+        ("SOURCE web lists a=192.0.2.1 b", ":13:30: one: `b` is no instance: write NAME=ADDRESS"),
+        ("SOURCE web adds a=192.0.2.1;prot=80", ":13:17: one: `prot` is nothing that an instance has"),
+        ("SOURCE web adds a=192.0.2.1;port=x", ":13:17: one: `port=x`: expected a port"),
+        ("SOURCE web removes a", ":13:20: one: the source has no instance a"),
+        ("SOURCE web wiped a=192.0.2.1", ":13:18: one: `wiped` lists nothing"),
+        ("SOURCE_IS web ok", ":13:15: one: the source is away"),
+        ("AT x SOURCE web lists", ":13:4: one: \"x\": expected number"),
+        ("AT 5s SOURCE web lists b", ":13:24: one: `b` is no instance"),
+        ("AT 5s SOURCE_IS web away \"no such text\"", ":13:26: one: its problem is: "),
+    ] {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        std::fs::write(file.path(), format!("{script}{line}\n")).expect("written");
+        let (wrong, _) = play(file.path());
+        assert!(wrong.len() == 1 && wrong[0].contains(complaint), "{line}: {wrong:?}");
+    }
+}
+
+#[test]
+fn the_example_of_the_manual_is_played() {
+    let manual = std::fs::read_to_string("tests/scenarios/README.md").expect("the manual");
+    let examples: Vec<&str> = manual.split("```text\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    assert!(!examples.is_empty());
+    for example in examples {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        std::fs::write(file.path(), example).expect("written");
+        let (wrong, queries) = play(file.path());
+        assert!(wrong.is_empty() && queries > 0, "{wrong:?}");
     }
 }
 

@@ -32,6 +32,35 @@ pub(crate) struct Line {
     pub(crate) number: usize,
     /// At least one.
     pub(crate) words: Vec<String>,
+    /// Where each of them begins, in characters from 1.
+    pub(crate) columns: Vec<usize>,
+}
+
+/// What is wrong with a line.
+pub(crate) struct Wrong {
+    /// Which word of the line, from 0; one after the last: its end.
+    pub(crate) word: usize,
+    pub(crate) why: String,
+}
+
+impl Wrong {
+    pub(crate) fn at(word: usize, why: String) -> Wrong {
+        Wrong { word, why }
+    }
+}
+
+impl From<String> for Wrong {
+    /// Of the whole line.
+    fn from(why: String) -> Wrong {
+        Wrong { word: 0, why }
+    }
+}
+
+impl Line {
+    /// The column of a word.
+    pub(crate) fn column(&self, word: usize) -> usize {
+        self.columns.get(word).or(self.columns.last()).copied().unwrap_or(1)
+    }
 }
 
 /// Where the text of a line goes.
@@ -96,9 +125,9 @@ impl Script {
             Part::Records => add(&mut self.records),
             Part::File => self.files.last_mut().map(|(_, text)| text).into_iter().for_each(add),
             Part::Cases => {
-                let words = words(line);
+                let (columns, words): (Vec<usize>, Vec<String>) = placed_words(line).into_iter().unzip();
                 if let (false, Some(case)) = (words.is_empty(), self.cases.last_mut()) {
-                    case.lines.push(Line { number, words });
+                    case.lines.push(Line { number, words, columns });
                 }
             }
             Part::Nowhere if line.trim().is_empty() || line.starts_with('#') => {}
@@ -108,27 +137,29 @@ impl Script {
     }
 }
 
-/// Words divided by blanks; `"one word"`; from `#` on it is a remark.
 fn words(line: &str) -> Vec<String> {
-    let (mut words, mut word, mut is_quoted, mut is_open) = (Vec::new(), String::new(), false, false);
-    for character in line.chars() {
+    placed_words(line).into_iter().map(|(_, word)| word).collect()
+}
+
+/// Words divided by blanks, with the columns where they begin; `"one word"`; from `#` on it is a remark.
+fn placed_words(line: &str) -> Vec<(usize, String)> {
+    let (mut words, mut word, mut is_quoted, mut begin) = (Vec::new(), String::new(), false, None);
+    for (character, column) in line.chars().zip(1..) {
         match character {
-            '"' => (is_quoted, is_open) = (!is_quoted, true),
+            '"' => {
+                is_quoted = !is_quoted;
+                begin.get_or_insert(column);
+            }
             '#' if !is_quoted => break,
             blank if blank.is_whitespace() && !is_quoted => {
-                if is_open {
-                    words.push(std::mem::take(&mut word));
-                }
-                is_open = false;
+                words.extend(begin.take().map(|begin| (begin, std::mem::take(&mut word))));
             }
             other => {
                 word.push(other);
-                is_open = true;
+                begin.get_or_insert(column);
             }
         }
     }
-    if is_open {
-        words.push(word);
-    }
+    words.extend(begin.map(|begin| (begin, word)));
     words
 }

@@ -1,19 +1,20 @@
 //! The world of a case: files loaded as `serve` loads them, and the health of the endpoints, in simulated time.
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use portolan::config::{self, Flags};
+use portolan::config::{self, Flags, InForce, LoadOptions, Loaded};
 use portolan::model::{
-    CheckId, CheckView, Doubt, Endpoint, EndpointId, Evidence, EvidenceBook, Facet, Health, Model, Moment, Override,
-    OverrideState, RegionId, WorldView,
+    CheckId, CheckKey, CheckView, Doubt, Endpoint, EndpointId, Evidence, EvidenceBook, Facet, Health, Model, Moment,
+    Override, OverrideState, RegionId, WorldView,
 };
 use portolan::snapshot::{Identity, Publisher, Snapshot, SteeringState, compile::compile};
 use portolan::source;
 
-use crate::script::Script;
+use crate::script::{Script, Wrong};
+use crate::sources::Sources;
 
 /// The first lines of every master file.
 const ZONE_HEAD: &str = "$TTL 300\n@ SOA ns1 hostmaster 1 3600 600 86400 60\n@ NS ns1\nns1 A 192.0.2.53\n";
@@ -24,6 +25,11 @@ const BEGIN: Duration = Duration::from_secs(1000);
 /// A world and its snapshot.
 pub(crate) struct World {
     model: Arc<Model>,
+    /// As in a fleet: scopes distinguish regions.
+    regional_view: bool,
+    files: Files,
+    in_force: InForce,
+    sources: Sources,
     view: WorldView,
     zone: String,
     publisher: Publisher,
@@ -38,7 +44,11 @@ impl World {
         // As in a fleet, where the script needs it: then scopes distinguish regions.
         let mut lines = script.cases.iter().flat_map(|case| &case.lines);
         let regional_view = lines.any(|line| line.words.first().is_some_and(|word| word == "OUT_OF_REACH"));
-        let model = Arc::new(Model { regional_view, ..load(script) });
+        let files = Files::of(script);
+        let Loaded { settings, model, zones, .. } = files.load();
+        let model = Arc::new(Model { regional_view, ..model });
+        let in_force = InForce { settings: Arc::new(settings), model: model.clone(), zones };
+        let sources = Sources::of(&model);
         let up = CheckView { health: Health::Up, tried: true, ..CheckView::default() };
         let at = Moment::from_start(BEGIN);
         let checks = vec![up; model.checks.len()].into();
@@ -47,6 +57,10 @@ impl World {
         let first = compile(model.clone(), Arc::new(view.clone()), Arc::new(Identity::default()), 1, None);
         World {
             model,
+            regional_view,
+            files,
+            in_force,
+            sources,
             view,
             zone: script.zone.clone(),
             publisher: Publisher::new(first),
@@ -60,12 +74,68 @@ impl World {
     pub(crate) fn snapshot(&mut self) -> Arc<Snapshot> {
         if std::mem::take(&mut self.is_changed) {
             self.view.overrides = Arc::new(self.by_endpoint());
+            self.take_sources();
             match std::mem::replace(&mut self.is_begun, true) {
                 false => self.publisher.begin(self.view.clone(), &SteeringState::default()),
                 true => drop(self.publisher.observe(self.view.clone(), 0.0)),
             }
         }
         self.publisher.snapshots().load_full()
+    }
+
+    /// Loads the files again while sources state something else: as the daemon does, but without a pause.
+    fn take_sources(&mut self) {
+        self.view.stated = Arc::new(self.sources.stating().over(&self.model, &self.view.checks));
+        while self.sources.restate(&self.model, &self.view) {
+            let model = self.files.load_with(&self.sources, &self.in_force, self.view.at);
+            let model = Arc::new(Model { regional_view: self.regional_view, ..model });
+            self.view = WorldView { overrides: Arc::default(), ..moved(&self.view, &self.model, &model) };
+            self.model = model.clone();
+            self.view.overrides = Arc::new(self.by_endpoint());
+            self.view.stated = Arc::new(self.sources.stating().over(&model, &self.view.checks));
+            self.in_force.model = model.clone();
+            match self.is_begun {
+                true => drop(self.publisher.adopt(model, self.view.clone(), Arc::default(), 0.0)),
+                false => {
+                    let view = Arc::new(self.view.clone());
+                    self.publisher = Publisher::new(compile(model, view, Arc::default(), 1, None));
+                }
+            }
+        }
+    }
+
+    /// `SOURCE`, `SOURCE_IS` and `CONFIRM_REMOVAL`.
+    pub(crate) fn change_sources(&mut self, words: &[String]) -> Result<(), Wrong> {
+        match words[0].as_str() {
+            "SOURCE" => self.sources.send(words, self.view.at)?,
+            "CONFIRM_REMOVAL" => self.sources.confirm(self.view.at),
+            _ => {
+                self.snapshot();
+                return self.sources.expect(words, self.view.at);
+            }
+        }
+        self.is_changed = true;
+        // Probes and overrides are of endpoints that are served.
+        self.snapshot();
+        Ok(())
+    }
+
+    /// Moves the time to so long after the beginning of the case.
+    pub(crate) fn wait_until(&mut self, time: &str) -> Result<(), String> {
+        let at = Moment::from_start(BEGIN) + duration(time)?;
+        if at < self.view.at {
+            let now = self.view.at.since(Moment::from_start(BEGIN));
+            return Err(format!("this is {} after the beginning already", humantime::format_duration(now)));
+        }
+        self.pass(at.since(self.view.at));
+        Ok(())
+    }
+
+    /// The state up to now is served before the time moves forward.
+    fn pass(&mut self, time: Duration) {
+        self.snapshot();
+        self.view.at = self.view.at + time;
+        self.is_changed = true;
     }
 
     /// The zone of the queries.
@@ -110,10 +180,7 @@ impl World {
                 Ok(())
             }
             "TIME_PASSES" => {
-                // The state up to now is served before the time moves forward.
-                self.snapshot();
-                self.view.at = self.view.at + duration(rest.first().map_or("", String::as_str))?;
-                self.is_changed = true;
+                self.pass(duration(rest.first().map_or("", String::as_str))?);
                 Ok(())
             }
             other => Err(format!("`{other}` is no keyword of a scenario")),
@@ -226,27 +293,67 @@ fn evidence(model: &Model) -> Vec<Evidence> {
     evidence.into_iter().collect()
 }
 
-fn load(script: &Script) -> Model {
-    if let Some(settings) = &script.used {
-        return loaded(Path::new(settings));
-    }
-    let dir = tempfile::tempdir().expect("a directory");
-    let zones = dir.path().join("zones");
-    std::fs::create_dir(&zones).expect("a directory for zones");
-    let write = |name: &str, text: &str| std::fs::write(zones.join(name), text).expect("a file");
-    write("svc.example.policy.toml", &script.policy);
-    write("svc.example.zone", &format!("{ZONE_HEAD}{}", script.records));
-    script.files.iter().for_each(|(name, text)| write(name, text));
-    let settings = dir.path().join("portolan.toml");
-    std::fs::write(&settings, &script.settings).expect("the settings");
-    loaded(&settings)
+/// The files of a script.
+struct Files {
+    settings: PathBuf,
+    /// Where they are; `None`: they are those of the project.
+    _dir: Option<tempfile::TempDir>,
 }
 
-fn loaded(settings: &Path) -> Model {
-    match config::load(Some(settings), &Flags::default()) {
-        Ok(loaded) => loaded.model,
-        Err(problems) => panic!("{}", source::to_human(&problems)),
+impl Files {
+    fn of(script: &Script) -> Files {
+        if let Some(settings) = &script.used {
+            return Files { settings: settings.into(), _dir: None };
+        }
+        let dir = tempfile::tempdir().expect("a directory");
+        let zones = dir.path().join("zones");
+        std::fs::create_dir(&zones).expect("a directory for zones");
+        let write = |name: &str, text: &str| std::fs::write(zones.join(name), text).expect("a file");
+        write("svc.example.policy.toml", &script.policy);
+        write("svc.example.zone", &format!("{ZONE_HEAD}{}", script.records));
+        script.files.iter().for_each(|(name, text)| write(name, text));
+        let settings = dir.path().join("portolan.toml");
+        std::fs::write(&settings, &script.settings).expect("the settings");
+        Files { settings, _dir: Some(dir) }
     }
+
+    fn load(&self) -> Loaded {
+        match config::load(Some(&self.settings), &Flags::default()) {
+            Ok(loaded) => loaded,
+            Err(problems) => panic!("{}", source::to_human(&problems)),
+        }
+    }
+
+    /// The model with what sources list.
+    fn load_with(&self, sources: &Sources, in_force: &InForce, now: Moment) -> Model {
+        let options = LoadOptions {
+            settings_file: Some(&self.settings),
+            flags: &Flags::default(),
+            now: now.since(Moment::START).as_secs_f64(),
+            confirm_removal: false,
+            discovered: Arc::new(sources.stating().sets()),
+        };
+        match config::again(options, in_force) {
+            Ok(loaded) if loaded.refused.is_empty() => loaded.model,
+            Ok(loaded) => panic!("{}", source::to_human(&loaded.refused)),
+            Err(problems) => panic!("{}", source::to_human(&problems)),
+        }
+    }
+}
+
+/// The view in the ids of another model. A check that is new was probed once, without a verdict: a script says how it
+/// is.
+fn moved(view: &WorldView, before: &Model, model: &Model) -> WorldView {
+    let known: HashMap<&CheckKey, usize> = before.checks.iter().zip(0..).map(|(check, at)| (&*check.key, at)).collect();
+    let (mut checks, mut seen) = (Vec::new(), Vec::new());
+    for check in &model.checks {
+        let at = known.get(&*check.key).copied();
+        let new = || CheckView { tried: true, ..CheckView::default() };
+        checks.push(at.and_then(|at| view.checks.get(at)).cloned().unwrap_or_else(new));
+        let of_new = || evidence(model).into_iter().map(|of| Evidence { health: Health::Unknown, ..of }).collect();
+        seen.push(at.map_or_else(of_new, |at| view.evidence.of(before, CheckId(at as u32), view.at)));
+    }
+    WorldView { checks: checks.into(), evidence: EvidenceBook::Listed(seen), ..view.clone() }
 }
 
 fn duration(text: &str) -> Result<Duration, String> {

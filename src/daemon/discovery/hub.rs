@@ -17,9 +17,9 @@ use crate::daemon::discovery::following::WantedSources;
 use crate::daemon::discovery::keeper::{OverrideKeeper, OverrideLinks, OverrideProblem, states_overrides};
 use crate::daemon::discovery::listing::SourceNotices;
 use crate::daemon::discovery::{HubParts, drivers};
-use crate::discovery::endpoints::{InstanceRules, endpoints_of};
+use crate::discovery::endpoints::InstanceRules;
 use crate::discovery::etcd::{StatedOverrides, run_overrides};
-use crate::discovery::{Leaving, SourceKey, SourceSet, SourceState, SourceStating, Stating, Update, updates};
+use crate::discovery::{SourceKey, SourceSet, SourceState, Stating, TrackedSource, Update, updates};
 use crate::model::{DiscoveredPool, Moment, SourceSpec, renamed_sources};
 
 /// The least time between two publications: changes within it are one. Judgment: a client notices no 20 ms, and 500
@@ -85,9 +85,9 @@ impl Hub {
         let mut served = self.parts.links.published.clone();
         loop {
             let now = clock::now();
-            let next = |of: &Followed| [of.leaving.next(now), of.notices.next()].into_iter().flatten().min();
+            let next = |of: &Followed| [of.tracked.leaving.next(now), of.notices.next()].into_iter().flatten().min();
             let settle = self.sources.values().filter_map(next).min().map(|at| at.since(now));
-            let is_leaving = self.sources.values().any(|of| !of.leaving.is_empty());
+            let is_leaving = self.sources.values().any(|of| !of.tracked.leaving.is_empty());
             let publish = self.is_unpublished.then(|| (self.published_at + PUBLISH_EVERY).since(now));
             let save = self.is_unsaved.then(|| (self.saved_at + SAVE_EVERY).since(now));
             tokio::select! {
@@ -108,7 +108,8 @@ impl Hub {
     /// Follows the sources of the model, and no others. One that was renamed has the set from before.
     fn follow(&mut self) {
         let wanted = self.wanted.borrow_and_update().clone();
-        let before: Vec<Arc<DiscoveredPool>> = self.sources.values().map(|followed| followed.spec.clone()).collect();
+        let before: Vec<Arc<DiscoveredPool>> =
+            self.sources.values().map(|followed| followed.tracked.spec.clone()).collect();
         for (old, new) in renamed_sources(&before, &wanted.sources) {
             let (old, new) = (&before[old], &wanted.sources[new]);
             if let Some(followed) = self.sources.remove(&old.key()) {
@@ -123,7 +124,7 @@ impl Hub {
         self.sources.retain(|key, followed| {
             let is_wanted = keys.contains(key);
             if !is_wanted {
-                links.end(&followed.spec);
+                links.end(&followed.tracked.spec);
             }
             is_wanted
         });
@@ -147,31 +148,26 @@ impl Hub {
             restored_at = Some(row.at);
             set.restore(row.instances, now.moment - age, now.moment);
         }
-        let stated = endpoints_of(&spec, set.instances());
-        let since = stated.endpoints.iter().filter_map(|of| Some((of.name.clone(), restored_at?))).collect();
-        let stating = Arc::new(SourceStating { stated, since, leaving: Vec::new() });
         let driver = self.drive(&key, &spec);
-        let notices = SourceNotices::default();
-        let (is_changed, is_confirmed, read_at, leaving) = (false, false, None, Leaving::default());
+        let (tracked, notices) = (TrackedSource::new(spec, set, restored_at), SourceNotices::default());
         // Before its first answer a source is away.
         let changed = (SourceState::Away, None);
-        let of = Followed { spec, set, read_at, leaving, stating, is_changed, is_confirmed, notices, changed, driver };
+        let of = Followed { tracked, read_at: None, notices, changed, driver };
         self.sources.insert(key, of);
     }
 
     /// Another table of the same name, or another name. A driver goes on unless that is so, or what it reads is another
     /// thing.
     fn change(&mut self, key: SourceKey, before: Followed, rules: InstanceRules) {
-        let Followed { spec: old, mut set, read_at, leaving, stating, notices, changed, driver, .. } = before;
-        let spec = rules.spec.clone();
-        set.change_rules(rules, clock::now());
+        let Followed { mut tracked, read_at, notices, changed, driver } = before;
+        let (old, spec) = (tracked.spec.clone(), rules.spec.clone());
+        tracked.change(rules, clock::now());
         if states_overrides(&old) && (!states_overrides(&spec) || old.name != spec.name) {
             self.parts.links.end(&old);
         }
         let reads = |spec: &DiscoveredPool| (spec.name.clone(), spec.source.clone(), spec.mappings.clone(), spec.max);
         let driver = if reads(&old) == reads(&spec) { driver } else { self.drive(&key, &spec) };
-        let (is_changed, is_confirmed) = (true, false);
-        let of = Followed { spec, set, read_at, leaving, stating, is_changed, is_confirmed, notices, changed, driver };
+        let of = Followed { tracked, read_at, notices, changed, driver };
         self.sources.insert(key, of);
     }
 
@@ -215,8 +211,7 @@ impl Hub {
                 Update::Whole(_) | Update::Changes(_) | Update::Back => followed.read_at = Some(now),
                 Update::Away(_) => {}
             }
-            let applied = followed.set.apply(update, now);
-            followed.is_changed |= applied.is_change;
+            let applied = followed.tracked.apply(update, now);
             if applied.wants_list {
                 // One that waits is enough.
                 let _ = followed.driver.want_list.try_send(());
@@ -228,9 +223,7 @@ impl Hub {
     fn confirm(&mut self) {
         let now = clock::now();
         for followed in self.sources.values_mut() {
-            followed.is_changed |= followed.set.confirm(now) | !followed.leaving.is_empty();
-            followed.leaving.clear();
-            followed.is_confirmed = true;
+            followed.tracked.confirm(now);
         }
         self.is_unpublished = true;
     }
@@ -249,7 +242,7 @@ impl Hub {
         self.parts.board.entries.store(Arc::new(wanted.sources.iter().filter_map(entry).collect()));
         self.is_unsaved |= is_other;
         let known = |(key, followed): (&SourceKey, &Followed)| {
-            followed.set.is_known().then(|| (key.clone(), followed.stating.clone()))
+            followed.tracked.set.is_known().then(|| (key.clone(), followed.tracked.stating.clone()))
         };
         let by_source: BTreeMap<_, _> = self.sources.iter().filter_map(known).collect();
         let before = self.stating.borrow().clone();
@@ -269,9 +262,10 @@ impl Hub {
         self.saved_at = clock::now();
         let now = Now::read();
         let row = |(key, followed): (&SourceKey, &Followed)| {
-            let age = followed.set.age(now.moment)?;
-            let instances = followed.set.instances().cloned().collect();
-            let endpoints = followed.stating.stated.endpoints.iter().map(|of| (**of).clone()).collect();
+            let TrackedSource { set, stating, .. } = &followed.tracked;
+            let age = set.age(now.moment)?;
+            let instances = set.instances().cloned().collect();
+            let endpoints = stating.stated.endpoints.iter().map(|of| (**of).clone()).collect();
             Some(SourceRow::new(key, now.unix - age.as_secs_f64(), instances, endpoints))
         };
         let file = DiscoveryFile::new(self.sources.iter().filter_map(row).collect());
