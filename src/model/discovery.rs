@@ -199,16 +199,65 @@ pub struct HttpSource {
     pub tls: SourceTls,
 }
 
-/// `type = "kubernetes"`: the EndpointSlices of a Service.
+/// What a source of type `kubernetes` follows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum KubernetesResource {
+    /// The pods of a Service.
+    EndpointSlices,
+    /// The addresses of Ingresses.
+    Ingresses,
+    /// The addresses of Gateways.
+    Gateways,
+}
+
+impl KubernetesResource {
+    /// All, with the word of `resource`, which is the plural of the API.
+    pub const ALL: [(&str, KubernetesResource); 3] = [
+        ("endpointslices", KubernetesResource::EndpointSlices),
+        ("ingresses", KubernetesResource::Ingresses),
+        ("gateways", KubernetesResource::Gateways),
+    ];
+
+    /// The plural of the API.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            KubernetesResource::EndpointSlices => "endpointslices",
+            KubernetesResource::Ingresses => "ingresses",
+            KubernetesResource::Gateways => "gateways",
+        }
+    }
+
+    /// The kind of an object.
+    pub fn kind(self) -> &'static str {
+        match self {
+            KubernetesResource::EndpointSlices => "EndpointSlice",
+            KubernetesResource::Ingresses => "Ingress",
+            KubernetesResource::Gateways => "Gateway",
+        }
+    }
+
+    /// The group of the API; its version is `v1`.
+    pub fn group(self) -> &'static str {
+        match self {
+            KubernetesResource::EndpointSlices => "discovery.k8s.io",
+            KubernetesResource::Ingresses => "networking.k8s.io",
+            KubernetesResource::Gateways => "gateway.networking.k8s.io",
+        }
+    }
+}
+
+/// `type = "kubernetes"`: the EndpointSlices of a Service, or the addresses of Ingresses or Gateways.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct KubernetesSource {
     /// Where the API is, and who this server is there.
     pub access: KubernetesAccess,
-    /// The namespace of the Service; `None`: that of the context or of the pod, or else `default`.
+    /// The namespace of the objects; `None`: that of the context or of the pod, or else `default`.
     pub namespace: Option<String>,
-    /// The Service.
-    pub service: String,
-    /// The name of the port that is probed; `None`: the first one.
+    /// What is followed.
+    pub resource: KubernetesResource,
+    /// The Service of the EndpointSlices, or the name of the Ingress or Gateway; `None`: all of the namespace.
+    pub selected: Option<String>,
+    /// The name of the port that is probed, of a Gateway that of the listener; `None`: the first one.
     pub port_name: Option<String>,
     /// The regions of zones (`topology.kubernetes.io/zone`).
     pub zones: BTreeMap<String, String>,

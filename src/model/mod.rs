@@ -41,8 +41,8 @@ pub use cycle::{Cycle, PassedTurns};
 pub use digested::Digested;
 pub use discovery::{
     ConsulSource, Discovered, DiscoveredEndpoint, DiscoveredPool, DiscoveredSets, DnsSource, EtcdSource, HealthRule,
-    HttpSource, KubernetesAccess, KubernetesSource, MAX_INSTANCES, Mapping, Mappings, NotAdded, SourceSpec, Stated,
-    StatedByEndpoint, renamed_sources,
+    HttpSource, KubernetesAccess, KubernetesResource, KubernetesSource, MAX_INSTANCES, Mapping, Mappings, NotAdded,
+    SourceSpec, Stated, StatedByEndpoint, renamed_sources,
 };
 pub use draws::{Draws, MAX_COMBINATIONS};
 pub use evidence::{Evidence, EvidenceBook, EvidenceSource};

@@ -1,4 +1,4 @@
-"""A server that replays EndpointSlices as the Kubernetes API lists and watches them: resource versions, bookmarks, the end of a
+"""A server that replays EndpointSlices, Ingresses or Gateways as the Kubernetes API lists and watches them: resource versions, bookmarks, the end of a
 watch, 410 Gone, a bearer token. It is no kube-apiserver."""
 import http.server
 import json
@@ -10,7 +10,11 @@ from urllib.parse import parse_qs, urlsplit
 class KubernetesApi:
     """with KubernetesApi() as api: api.put("web-1", [pod("web-a", "192.0.2.1")])"""
 
-    def __init__(self, token=None, tls=None):
+    GROUPS = {"EndpointSlice": "discovery.k8s.io", "Ingress": "networking.k8s.io", "Gateway": "gateway.networking.k8s.io"}
+    PLURALS = {"EndpointSlice": "endpointslices", "Ingress": "ingresses", "Gateway": "gateways"}
+
+    def __init__(self, token=None, tls=None, kind="EndpointSlice"):
+        self.kind, self.refused = kind, None
         self.changed = threading.Condition()
         self.version, self.oldest, self.slices, self.events = 100, 0, {}, []
         self.token, self.lists, self.watches, self.is_open = token, 0, 0, True
@@ -45,13 +49,15 @@ class KubernetesApi:
 
     def put(self, name, endpoints, port=80, family="IPv4"):
         """Creates or replaces a slice of the Service `web` in the namespace `shop`; returns when that was."""
+        return self.put_object(name, {"addressType": family, "endpoints": endpoints, "ports": [{"name": "http", "port": port}]})
+
+    def put_object(self, name, body, labels=None):
+        """Creates or replaces an object in the namespace `shop`; returns when that was."""
         with self.changed:
             self.version += 1
             kind = "MODIFIED" if name in self.slices else "ADDED"
-            self.slices[name] = {
-                "metadata": {"name": name, "namespace": "shop", "resourceVersion": str(self.version)},
-                "addressType": family, "endpoints": endpoints, "ports": [{"name": "http", "port": port}],
-            }
+            metadata = {"name": name, "namespace": "shop", "resourceVersion": str(self.version), "labels": labels or {}}
+            self.slices[name] = {"metadata": metadata, **body}
             self.events.append((self.version, kind, self.slices[name]))
             self.changed.notify_all()
             return time.monotonic()
@@ -79,12 +85,18 @@ class KubernetesApi:
         query = {key: values[0] for key, values in parse_qs(urlsplit(handler.path).query).items()}
         if self.token and handler.headers.get("Authorization") != f"Bearer {self.token}":
             return self.send(handler, 401, {"kind": "Status", "code": 401, "message": "Unauthorized"})
-        assert query["labelSelector"] == "kubernetes.io/service-name=web", handler.path
+        if self.refused:
+            return self.send(handler, self.refused, {"kind": "Status", "code": self.refused, "message": "not allowed"})
+        path = f"/apis/{self.GROUPS[self.kind]}/v1/namespaces/shop/{self.PLURALS[self.kind]}"
+        assert urlsplit(handler.path).path == path, handler.path
+        selector = query.get("labelSelector"), query.get("fieldSelector")
+        expected = ("kubernetes.io/service-name=web", None) if self.kind == "EndpointSlice" else (None, "metadata.name=edge")
+        assert selector == expected, handler.path
         if "watch" in query:
             return self.watch(handler, int(query["resourceVersion"]), int(query["timeoutSeconds"]))
         with self.changed:
             self.lists += 1
-            body = {"kind": "EndpointSliceList", "metadata": {"resourceVersion": str(self.version)}, "items": list(self.slices.values())}
+            body = {"kind": f"{self.kind}List", "metadata": {"resourceVersion": str(self.version)}, "items": list(self.slices.values())}
         return self.send(handler, 200, body)
 
     @staticmethod

@@ -14,8 +14,8 @@ use crate::config::keys::{
     number, object, text, texts,
 };
 use crate::model::{
-    ConsulSource, DiscoveredPool, DnsSource, EtcdSource, HealthRule, HttpSource, KubernetesAccess, KubernetesSource,
-    MAX_INSTANCES, Mapping, Mappings, Pem, SourceSpec, SourceTls,
+    ConsulSource, DiscoveredPool, DnsSource, EtcdSource, HealthRule, HttpSource, KubernetesAccess, KubernetesResource,
+    KubernetesSource, MAX_INSTANCES, Mapping, Mappings, Pem, SourceSpec, SourceTls,
 };
 use crate::source::{At, ManualSection, Problems, listed};
 use crate::wire::Name;
@@ -58,11 +58,13 @@ const TYPES: [(&str, SourceType); 5] = [
 const MISSING: [(&str, &str); 1] = [("kafka", "use type = \"etcd\" with `overrides`, or the API of overrides")];
 
 /// The keys that only some types have.
-const OWN_KEYS: [(&str, &[SourceType]); 21] = [
+const OWN_KEYS: [(&str, &[SourceType]); 23] = [
     ("address", &[SourceType::Consul, SourceType::Kubernetes]),
     ("kubeconfig", &[SourceType::Kubernetes]),
     ("context", &[SourceType::Kubernetes]),
     ("service", &[SourceType::Consul, SourceType::Kubernetes]),
+    ("resource", &[SourceType::Kubernetes]),
+    ("object", &[SourceType::Kubernetes]),
     ("namespace", &[SourceType::Kubernetes]),
     ("port_name", &[SourceType::Kubernetes]),
     ("zones", &[SourceType::Kubernetes]),
@@ -124,13 +126,19 @@ keys! {
         context: String = text("\"eu\"").then(plain), note "its `current-context`";
         /// consul, kubernetes: the service
         service: String = text("\"web\"").then(plain);
+        /// kubernetes: what is followed: `"endpointslices"` the pods of a service · `"ingresses"`, `"gateways"` the
+        /// addresses that they have
+        resource: KubernetesResource = choice(&KubernetesResource::ALL, "a resource of Kubernetes"),
+            default KubernetesResource::EndpointSlices;
+        /// kubernetes: the name of the Ingress or Gateway
+        object: String = text("\"shop\"").then(plain), note "all of the namespace";
         /// consul: the datacenters to read, all together
         datacenters: Vec<At<String>> = texts("[\"dc1\"]"), note "the agent's own";
         /// consul: only instances with this tag
         tag: String = text("\"public\"").then(plain);
-        /// kubernetes: the namespace of the service
+        /// kubernetes: the namespace of the service, or of the objects
         namespace: String = text("\"shop\"").then(plain), note "that of the context or the pod, or `\"default\"`";
-        /// kubernetes: the name of the port to probe
+        /// kubernetes: the name of the port to probe, of a Gateway that of the listener
         port_name: String = text("\"http\"").then(plain), note "the first one";
         /// kubernetes: the regions of zones, `{ eu-west-1a = "eu-west" }`: the field `region` of an endpoint
         zones: BTreeMap<String, String> = custom(zone_regions, zone_regions_schema);
@@ -199,12 +207,14 @@ impl Table for DiscoverSpec {
         self.check_own_keys(of, problems);
         if of == SourceType::Kubernetes {
             self.check_access(problems);
+            self.check_resource(problems);
         }
         let has_overrides = of == SourceType::Etcd && self.has("overrides");
         let needed: &[(&str, &str)] = match of {
             SourceType::Consul => {
                 &[("address", "address = \"http://127.0.0.1:8500\""), ("service", "service = \"web\"")]
             }
+            SourceType::Kubernetes if *self.resource != KubernetesResource::EndpointSlices => &[],
             SourceType::Kubernetes => &[("service", "service = \"web\"")],
             SourceType::Etcd if has_overrides => &[("endpoints", "endpoints = [\"http://127.0.0.1:2379\"]")],
             SourceType::Etcd => {
@@ -288,6 +298,26 @@ impl DiscoverSpec {
         }
     }
 
+    /// The errors of keys that another `resource` has.
+    fn check_resource(&self, problems: &mut Problems) {
+        let keys: &[&str] = match *self.resource {
+            KubernetesResource::EndpointSlices => &["object"],
+            KubernetesResource::Ingresses => &["service", "zones", "port_name"],
+            KubernetesResource::Gateways => &["service", "zones"],
+        };
+        for key in keys {
+            let Some(place) = self.place_of(key) else { continue };
+            let message = format!("`{key}` does nothing with resource = \"{}\"", self.resource.as_str());
+            let hint = match *key {
+                "object" => "it names an Ingress or a Gateway: write `service`, or another `resource`",
+                "service" => "write `object = \"NAME\"`, or nothing for all of the namespace",
+                "port_name" => "an Ingress has no port: write `port` in the monitor",
+                _ => "write `region`: a fixed text, or { label = \"NAME\" } for a label of the object",
+            };
+            problems.error(place, message).hint(hint);
+        }
+    }
+
     /// The source for the model; `None` if something of it is wrong. Files are relative to `dir`. Whether it needs a
     /// port depends on its monitor.
     pub(in crate::config) fn discovered(&self, zone: &Name, dir: &Path) -> Option<DiscoveredPool> {
@@ -323,7 +353,11 @@ impl DiscoverSpec {
                     (None, None) => KubernetesAccess::Pod,
                 },
                 namespace: text(&self.namespace),
-                service: text(&self.service)?,
+                resource: *self.resource,
+                selected: match *self.resource {
+                    KubernetesResource::EndpointSlices => Some(text(&self.service)?),
+                    KubernetesResource::Ingresses | KubernetesResource::Gateways => text(&self.object),
+                },
                 port_name: text(&self.port_name),
                 zones: self.zones.as_ref().map(|at| at.value.clone()).unwrap_or_default(),
             }),

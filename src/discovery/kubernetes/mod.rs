@@ -1,4 +1,5 @@
-//! The driver of `type = "kubernetes"`: follows the EndpointSlices of one Service, by a list and then a watch.
+//! The driver of `type = "kubernetes"`: follows the EndpointSlices of one Service, or Ingresses or Gateways, by a list
+//! and then a watch.
 //!
 //! It speaks to the API over the HTTP client of all sources. The crate `kube` would add 59 crates, and two minutes of
 //! compiling on one core, for one list and one watch; and it reads an object of any size. So this is in every build,
@@ -6,9 +7,11 @@
 //!
 //! A watch lasts [`WATCH_SECS`], after which the server ends it and the next one begins at the last version that was
 //! seen (a bookmark moves it on where nothing changes). A connection that is dead is noticed [`WATCH_GRACE`] later.
-//! After 410 Gone the slices are listed again.
+//! After 410 Gone the objects are listed again.
 
 mod access;
+mod addresses;
+mod book;
 mod slices;
 mod watch;
 
@@ -23,18 +26,18 @@ use crate::discovery::http_client::{
     Backoff, BaseUrl, HttpConnection, HttpReply, HttpRequest, JsonObjects, ObjectForm, encoded,
 };
 use crate::discovery::{InstanceList, Trouble, Update, UpdateSender};
-use crate::model::{KubernetesAccess, KubernetesSource, Mappings};
+use crate::model::{KubernetesAccess, KubernetesResource, KubernetesSource, Mappings};
 use crate::printable::escaped;
 use access::KubernetesApi;
-use slices::SliceBook;
-use watch::{SlicePage, WatchNews, watch_news};
+use book::ObjectBook;
+use watch::{ObjectPage, WatchNews, watch_news};
 
 /// How long a watch lasts, in seconds (judgment: without changes that is five requests a minute, and a connection that
 /// is dead is noticed within a quarter of a minute).
 const WATCH_SECS: u64 = 12;
 /// How much later than that a watch may end.
 const WATCH_GRACE: Duration = Duration::from_secs(3);
-/// Most slices in a page of the list (judgment: 20 slices of 100 endpoints have 1 MB).
+/// Most objects in a page of the list (judgment: 20 slices of 100 endpoints have 1 MB).
 const PAGE: usize = 20;
 /// Longest page, in octets (judgment: 20 slices of 1,000 endpoints, the most that the API allows).
 const MAX_PAGE: usize = 16 << 20;
@@ -48,7 +51,7 @@ const MANY_GONE: u32 = 3;
 
 /// Why reading was interrupted.
 enum Interrupted {
-    /// The version is too old: the slices are listed again.
+    /// The version is too old: the objects are listed again.
     Gone,
     /// Something is wrong.
     Trouble(Trouble),
@@ -60,7 +63,7 @@ impl From<Trouble> for Interrupted {
     }
 }
 
-/// Follows a Service until `stop`. `max`: the most instances that are wanted.
+/// Follows the objects until `stop`. `max`: the most instances that are wanted.
 pub async fn run(
     source: KubernetesSource,
     mappings: Mappings,
@@ -68,14 +71,14 @@ pub async fn run(
     updates: UpdateSender,
     stop: CancellationToken,
 ) {
-    let mut reader = SliceReader {
+    let mut reader = ObjectReader {
         source,
         mappings,
         max,
         api: None,
         listed: None,
         updates,
-        book: SliceBook::default(),
+        book: ObjectBook::default(),
         version: None,
         known: None,
         is_away: false,
@@ -87,8 +90,8 @@ pub async fn run(
     }
 }
 
-/// Reads the slices of one Service.
-struct SliceReader {
+/// Reads the objects of one source.
+struct ObjectReader {
     source: KubernetesSource,
     mappings: Mappings,
     max: usize,
@@ -97,8 +100,8 @@ struct SliceReader {
     /// The server and the namespace that `version` is of.
     listed: Option<(BaseUrl, String)>,
     updates: UpdateSender,
-    book: SliceBook,
-    /// The version up to which all changes were seen; `None`: the slices must be listed.
+    book: ObjectBook,
+    /// The version up to which all changes were seen; `None`: the objects must be listed.
     version: Option<String>,
     /// The last list that was sent.
     known: Option<InstanceList>,
@@ -107,7 +110,7 @@ struct SliceReader {
     gone: u32,
 }
 
-impl SliceReader {
+impl ObjectReader {
     async fn follow(&mut self) {
         let mut backoff = Backoff::default();
         loop {
@@ -177,7 +180,7 @@ impl SliceReader {
         if let Some(namespace) = &self.source.namespace {
             access.namespace.clone_from(namespace);
         }
-        // Versions of other slices mean nothing.
+        // Versions of other objects mean nothing.
         let place = (access.base.clone(), access.namespace.clone());
         if self.listed.as_ref() != Some(&place) {
             (self.version, self.listed) = (None, Some(place));
@@ -193,14 +196,15 @@ impl SliceReader {
     }
 
     async fn list(&mut self) -> Result<(), Interrupted> {
-        let mut book = SliceBook::default();
+        let mut book = ObjectBook::default();
         let mut at = String::new();
         for _ in 0..MAX_PAGES {
             let more = if at.is_empty() { String::new() } else { format!("&continue={}", encoded(&at)) };
             let reply = self.send(&format!("limit={PAGE}{more}")).await?;
             let text = reply.whole(MAX_PAGE).await.map_err(|failure| failure.trouble(""))?;
-            let page = SlicePage::parse(&text, who_and_where(&self.source.access).1).map_err(Trouble::bad)?;
-            page.items.into_iter().try_for_each(|slice| book.set(slice)).map_err(Trouble::bad)?;
+            let at = who_and_where(&self.source.access).1;
+            let page = ObjectPage::parse(&text, self.source.resource, at).map_err(Trouble::bad)?;
+            page.items.into_iter().try_for_each(|object| book.set(object)).map_err(Trouble::bad)?;
             at = page.next;
             if at.is_empty() {
                 (self.book, self.version) = (book, Some(page.version));
@@ -208,7 +212,8 @@ impl SliceReader {
                 return Ok(());
             }
         }
-        Err(Trouble::bad(format!("the list has over {MAX_PAGES} pages of {PAGE} EndpointSlices")).into())
+        let plural = self.source.resource.as_str();
+        Err(Trouble::bad(format!("the list has over {MAX_PAGES} pages of {PAGE} {plural}")).into())
     }
 
     async fn watch(&mut self, version: String) -> Result<(), Interrupted> {
@@ -235,11 +240,12 @@ impl SliceReader {
             };
             let Some(part) = part else { return Ok(()) };
             let mut news = Vec::new();
-            let cut = objects.feed(&part, |event| news.push(watch_news(event)));
+            let resource = self.source.resource;
+            let cut = objects.feed(&part, |event| news.push(watch_news(event, resource)));
             for of in news {
                 match of.map_err(Trouble::bad)? {
-                    WatchNews::Changed(slice, version) => {
-                        self.book.set(slice).map_err(Trouble::bad)?;
+                    WatchNews::Changed(object, version) => {
+                        self.book.set(object).map_err(Trouble::bad)?;
                         self.version = Some(version);
                     }
                     WatchNews::Removed(name, version) => {
@@ -258,8 +264,7 @@ impl SliceReader {
 
     /// Sends the list, if it is another one.
     async fn report(&mut self) {
-        let KubernetesSource { port_name, zones, .. } = &self.source;
-        let list = self.book.list(port_name.as_deref(), zones, &self.mappings, self.max);
+        let list = self.book.list(&self.source, &self.mappings, self.max);
         if self.known.as_ref() != Some(&list) {
             self.known = Some(list.clone());
             self.is_away = false;
@@ -271,11 +276,18 @@ impl SliceReader {
         let Some((access, connection)) = &mut self.api else {
             return Err(Trouble::away("where the API is was not read yet").into());
         };
-        let selector = encoded(&format!("kubernetes.io/service-name={}", self.source.service));
-        let path = format!(
-            "/apis/discovery.k8s.io/v1/namespaces/{}/endpointslices?labelSelector={selector}&{options}",
-            encoded(&access.namespace)
-        );
+        let KubernetesSource { resource, selected, .. } = &self.source;
+        let selector = match (resource, selected) {
+            (KubernetesResource::EndpointSlices, Some(service)) => {
+                format!("labelSelector={}&", encoded(&format!("kubernetes.io/service-name={service}")))
+            }
+            (KubernetesResource::Ingresses | KubernetesResource::Gateways, Some(name)) => {
+                format!("fieldSelector={}&", encoded(&format!("metadata.name={name}")))
+            }
+            (_, None) => String::new(),
+        };
+        let (group, plural, namespace) = (resource.group(), resource.as_str(), encoded(&access.namespace));
+        let path = format!("/apis/{group}/v1/namespaces/{namespace}/{plural}?{selector}{options}");
         let mut request = HttpRequest::get(path);
         if let Some(value) = &access.authorization {
             request = request.with(AUTHORIZATION, value.clone());
@@ -296,15 +308,15 @@ impl SliceReader {
         let message = watch::message(reply.message().await.as_bytes());
         let shown = format!("{status}: {}", escaped(&message).chars().take(200).collect::<String>());
         let (who, at) = who_and_where(&self.source.access);
+        let (group, plural) = (self.source.resource.group(), self.source.resource.as_str());
         match status {
             StatusCode::UNAUTHORIZED => {
                 Trouble::bad(format!("the API does not know who this is ({shown}): check {who}"))
             }
             StatusCode::FORBIDDEN => Trouble::bad(format!(
-                "{shown}: give the account get, list and watch of endpointslices.discovery.k8s.io in the namespace \
-                 {namespace}"
+                "{shown}: give the account get, list and watch of {plural}.{group} in the namespace {namespace}"
             )),
-            StatusCode::NOT_FOUND => Trouble::bad(format!("there is no API discovery.k8s.io/v1 ({shown}): check {at}")),
+            StatusCode::NOT_FOUND => Trouble::bad(format!("there is no API {group}/v1 ({shown}): check {at}")),
             status if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS => {
                 Trouble::away(format!("the API replies {shown}"))
             }

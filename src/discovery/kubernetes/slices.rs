@@ -83,7 +83,7 @@ struct SlicePort {
 
 impl EndpointSlice {
     /// What it takes of memory.
-    fn octets(&self) -> usize {
+    pub(super) fn octets(&self) -> usize {
         let ports = self.ports.iter().map(|port| size_of::<SlicePort>() + port.name.len());
         let endpoints = self.endpoints.iter().map(SliceEndpoint::octets);
         let texts = [&self.metadata.name, &self.metadata.name, &self.metadata.namespace, &self.address_type];
@@ -92,8 +92,8 @@ impl EndpointSlice {
     }
 
     /// Its name, which is unique in the namespace.
-    pub(super) fn into_name(self) -> String {
-        self.metadata.name
+    pub(super) fn name(&self) -> &str {
+        &self.metadata.name
     }
 }
 
@@ -111,76 +111,43 @@ impl EndpointConditions {
     }
 }
 
-/// Most octets of memory of all slices together. Judgment: more than 50,000 endpoints with the texts that they have.
-const MAX_OCTETS: usize = 32 << 20;
-
-/// All slices of a Service.
-#[derive(Debug, Default)]
-pub(super) struct SliceBook {
-    by_name: BTreeMap<String, EndpointSlice>,
-    /// What they take of memory.
-    octets: usize,
-}
-
-impl SliceBook {
-    /// A slice is new, or another one than before. An error says that all of them are too large.
-    pub(super) fn set(&mut self, slice: EndpointSlice) -> Result<(), String> {
-        self.remove(&slice.metadata.name);
-        let octets = self.octets + slice.octets();
-        if octets > MAX_OCTETS {
-            return Err(format!("its EndpointSlices take over {} MiB of memory", MAX_OCTETS >> 20));
+/// Adds the instances of the slices to the list, in the order of their keys. `port_name`: which port is probed; `None`:
+/// the first one. `zones`: the regions of zones.
+pub(super) fn instances_of<'s>(
+    slices: impl Iterator<Item = &'s EndpointSlice>,
+    port_name: Option<&str>,
+    zones: &BTreeMap<String, String>,
+    mappings: &Mappings,
+    list: &mut InstanceList,
+) {
+    let mut found: BTreeMap<&str, Instance> = BTreeMap::new();
+    for slice in slices {
+        if slice.address_type == "FQDN" {
+            list.refusals.add(&slice.metadata.name, "it lists names and not addresses (addressType FQDN)");
+            continue;
         }
-        self.octets = octets;
-        self.by_name.insert(slice.metadata.name.clone(), slice);
-        Ok(())
-    }
-
-    /// A slice has gone.
-    pub(super) fn remove(&mut self, name: &str) {
-        let gone = self.by_name.remove(name);
-        self.octets -= gone.map_or(0, |slice| slice.octets());
-    }
-
-    /// The instances in the order of their keys. `port_name`: which port is probed; `None`: the first one. `zones`: the
-    /// regions of zones.
-    pub(super) fn list(
-        &self,
-        port_name: Option<&str>,
-        zones: &BTreeMap<String, String>,
-        mappings: &Mappings,
-        max: usize,
-    ) -> InstanceList {
-        let mut list = InstanceList::new(max);
-        let mut found: BTreeMap<&str, Instance> = BTreeMap::new();
-        for slice in self.by_name.values() {
-            if slice.address_type == "FQDN" {
-                list.refusals.add(&slice.metadata.name, "it lists names and not addresses (addressType FQDN)");
+        let port = match slice.port(port_name) {
+            Ok(port) => port,
+            // A slice without endpoints has no ports either.
+            Err(_) if slice.endpoints.is_empty() => continue,
+            Err(why) => {
+                list.refusals.add(&slice.metadata.name, &why);
                 continue;
             }
-            let port = match slice.port(port_name) {
-                Ok(port) => port,
-                // A slice without endpoints has no ports either.
-                Err(_) if slice.endpoints.is_empty() => continue,
-                Err(why) => {
-                    list.refusals.add(&slice.metadata.name, &why);
-                    continue;
-                }
-            };
-            for endpoint in &slice.endpoints {
-                // The addresses of one endpoint are interchangeable: the API says to use the first one.
-                let Some(address) = endpoint.addresses.first() else { continue };
-                let pod = endpoint.target_ref.as_ref().map(|of| of.name.as_str()).filter(|name| !name.is_empty());
-                let key = pod.unwrap_or(address);
-                let instance = endpoint.instance(key, address, port, (&slice.metadata.namespace, zones), mappings);
-                match found.get_mut(key) {
-                    Some(known) => merge(known, instance),
-                    None => drop(found.insert(key, instance)),
-                }
+        };
+        for endpoint in &slice.endpoints {
+            // The addresses of one endpoint are interchangeable: the API says to use the first one.
+            let Some(address) = endpoint.addresses.first() else { continue };
+            let pod = endpoint.target_ref.as_ref().map(|of| of.name.as_str()).filter(|name| !name.is_empty());
+            let key = pod.unwrap_or(address);
+            let instance = endpoint.instance(key, address, port, (&slice.metadata.namespace, zones), mappings);
+            match found.get_mut(key) {
+                Some(known) => merge(known, instance),
+                None => drop(found.insert(key, instance)),
             }
         }
-        found.into_values().for_each(|instance| list.push(instance));
-        list
     }
+    found.into_values().for_each(|instance| list.push(instance));
 }
 
 impl EndpointSlice {

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
+use super::book::ApiObject;
 use super::*;
 use crate::discovery::test_driver::DrivenSource;
 use crate::discovery::test_server::{TestReply, TestRequest, TestServer};
@@ -43,7 +44,8 @@ fn source(url: &str) -> KubernetesSource {
     KubernetesSource {
         access: KubernetesAccess::Address { address: url.to_owned(), token_file: None, tls: SourceTls::default() },
         namespace: Some("shop".to_owned()),
-        service: "web".to_owned(),
+        resource: KubernetesResource::EndpointSlices,
+        selected: Some("web".to_owned()),
         port_name: Some("http".to_owned()),
         zones: BTreeMap::from([("eu-west-1a".to_owned(), "eu-west".to_owned())]),
     }
@@ -65,9 +67,11 @@ fn option(request: &TestRequest, name: &str) -> Option<String> {
 }
 
 fn instances(slices: &[Value], port: Option<&str>, mappings: &Mappings) -> (Vec<Instance>, Option<String>) {
-    let mut book = SliceBook::default();
-    slices.iter().for_each(|slice| book.set(serde_json::from_value(slice.clone()).unwrap()).unwrap());
-    let list = book.list(port, &source("").zones, mappings, 10);
+    let mut book = ObjectBook::default();
+    let read = |slice| ApiObject::read(KubernetesResource::EndpointSlices, slice).unwrap();
+    slices.iter().for_each(|slice| book.set(read(slice)).unwrap());
+    let source = KubernetesSource { port_name: port.map(str::to_owned), ..source("") };
+    let list = book.list(&source, mappings, 10);
     (list.instances().to_vec(), list.refusals.shown())
 }
 
@@ -238,9 +242,13 @@ fn many_short_values_are_refused_before_they_take_memory() {
         r#"{{"kind":"EndpointSliceList","metadata":{{"resourceVersion":"1"}},"x":[{}0]}}"#,
         "{},".repeat(300_000)
     );
-    assert!(SlicePage::parse(page.as_bytes(), "`address`").unwrap_err().contains("over 500000 values"));
+    assert!(
+        ObjectPage::parse(page.as_bytes(), KubernetesResource::EndpointSlices, "`address`")
+            .unwrap_err()
+            .contains("over 500000 values")
+    );
     let news = format!(r#"{{"type":"ADDED","object":[{}0]}}"#, "0,".repeat(25_001));
-    assert!(watch_news(news.as_bytes()).unwrap_err().contains("over 25000 values"));
+    assert!(watch_news(news.as_bytes(), KubernetesResource::EndpointSlices).unwrap_err().contains("over 25000 values"));
 }
 
 #[test]
@@ -269,7 +277,7 @@ async fn refusals_say_what_to_do() {
         (|| status(403, "x"), TroubleState::Bad, "give the account get, list and watch of endpointslices"),
         (|| status(404, "x"), TroubleState::Bad, "there is no API discovery.k8s.io/v1"),
         (|| status(503, "x"), TroubleState::Away, "the API replies 503 Service Unavailable: x"),
-        (|| TestReply::ok("{}"), TroubleState::Bad, "not a list of EndpointSlices"),
+        (|| TestReply::ok("{}"), TroubleState::Bad, "not a list of endpointslices"),
         (|| TestReply::Close, TroubleState::Away, "127.0.0.1"),
     ];
     for (reply, state, why) in cases {
