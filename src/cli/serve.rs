@@ -43,12 +43,13 @@ pub(super) struct ServeArgs {
   portolan demo
   portolan demo --no-tour --for 60s
   portolan demo --fleet
+  portolan demo --discover
   portolan demo --dns 127.0.0.1:5301 --http 127.0.0.1:8054      # next to another demo
 
 On a terminal it shows the answer that a client of each region gets, and takes a region down once
 for some seconds. Without a terminal it prints a line for each change. Ctrl-C ends it.")]
 pub(super) struct DemoArgs {
-    /// End after this time, such as 30s; without it the demo runs until Ctrl-C
+    /// End after this time, such as 30s; without it the demo runs until Ctrl-C, or the last step of --discover
     #[arg(long = "for", value_name = "TIME", value_parser = humantime::parse_duration)]
     duration: Option<Duration>,
     /// The address of the DNS server, UDP and TCP; port 0 is any free port
@@ -57,6 +58,9 @@ pub(super) struct DemoArgs {
     /// The address of the API and the status page; port 0 is any free port
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8053")]
     http: SocketAddr,
+    /// Show endpoints that come and go, from a list that the demo serves itself; it ends after the last step
+    #[arg(long, conflicts_with_all = ["fleet", "no_tour"])]
+    discover: bool,
     /// Start a server in each region, which agree through NATS; needs the program nats-server
     #[arg(long)]
     fleet: bool,
@@ -92,9 +96,9 @@ pub(super) fn serve(args: ServeArgs) -> Result<(), Failure> {
 }
 
 pub(super) fn demo(args: DemoArgs) -> Result<(), Failure> {
-    let DemoArgs { duration, dns, http, no_tour, tour_after, fleet, nats_server } = args;
+    let DemoArgs { duration, dns, http, discover, no_tour, tour_after, fleet, nats_server } = args;
     let tour_after = (!no_tour).then_some(tour_after);
-    run(demo::run(DemoOptions { duration, dns, http, tour_after, fleet, nats_server }))?.map_err(failure)
+    run(demo::run(DemoOptions { duration, dns, http, tour_after, discover, fleet, nats_server }))?.map_err(failure)
 }
 
 pub(super) fn demo_region(args: &RegionArgs) -> Result<(), Failure> {

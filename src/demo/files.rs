@@ -39,19 +39,27 @@ pub(crate) struct DemoFiles {
 impl DemoFiles {
     /// Makes the folder with a new token, and finds the files of the checkout or makes copies.
     pub(crate) fn prepare() -> Result<DemoFiles, StartError> {
+        let checkout = Path::new("zones/demo");
+        if !checkout.join(SETTINGS).is_file() {
+            return DemoFiles::of(&FILES);
+        }
+        let mut files = DemoFiles::of::<&str>(&[])?;
+        files.dir = checkout.to_path_buf();
+        Ok(files)
+    }
+
+    /// Makes the folder with a new token and these files, by name.
+    pub(crate) fn of<T: AsRef<str>>(texts: &[(&str, T)]) -> Result<DemoFiles, StartError> {
         let temporary = std::env::temp_dir();
         let failed = |error: std::io::Error| StartError::Demo(format!("{}: {error}; set TMPDIR", temporary.display()));
         let own = new_folder(&temporary, std::process::id()).map_err(failed)?;
         let secret = clock::secret::<16>().map_err(StartError::System)?;
         let token = data_encoding::HEXLOWER.encode(&secret);
-        let checkout = Path::new("zones/demo");
-        let is_checkout = checkout.join(SETTINGS).is_file();
-        let dir = if is_checkout { checkout.to_path_buf() } else { own.clone() };
-        let files = DemoFiles { dir, own: own.clone(), token };
+        let files = DemoFiles { dir: own.clone(), own: own.clone(), token };
         let tokens = OpenOptions::new().write(true).create_new(true).mode(0o600).open(files.token_file());
         tokens.and_then(|mut file| writeln!(file, "{OPERATOR} operate {}", files.token)).map_err(failed)?;
-        for (name, text) in FILES.iter().filter(|_| !is_checkout) {
-            std::fs::write(own.join(name), text).map_err(failed)?;
+        for (name, text) in texts {
+            std::fs::write(own.join(name), text.as_ref()).map_err(failed)?;
         }
         Ok(files)
     }

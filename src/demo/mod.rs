@@ -1,8 +1,10 @@
 //! `portolan demo`: the server with three regions on loopback, without any set-up. Each region is a process that can be
 //! killed and stopped, and has a vantage. The demo prints commands to try, and then what happens. On a terminal it also
-//! shows the answers to one client of each region. The server is that of `serve`.
+//! shows the answers to one client of each region. The server is that of `serve`. [`discover`] is another demo, without
+//! regions to kill.
 
 mod children;
+mod discover;
 mod files;
 mod fleet;
 mod live;
@@ -50,6 +52,8 @@ pub struct DemoOptions {
     pub http: SocketAddr,
     /// On a terminal, the demo kills a region once after this time; `None`: never.
     pub tour_after: Option<Duration>,
+    /// Endpoints that come and go, in place of the regions.
+    pub discover: bool,
     /// A server in each region instead of one.
     pub fleet: bool,
     /// The program `nats-server` for the fleet; `None`: that of PATH.
@@ -74,6 +78,9 @@ const STARTS: usize = 4;
 /// Runs the demo. All processes that it started have ended when this returns.
 pub async fn run(options: DemoOptions) -> Result<(), StartError> {
     ports::check_free(options.dns, options.http)?;
+    if options.discover {
+        return discover::run(&options).await;
+    }
     let mut files = DemoFiles::prepare()?;
     let flags =
         Flags::default().with("listen.dns", &options.dns.to_string()).with("listen.http", &options.http.to_string());

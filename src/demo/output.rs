@@ -54,6 +54,15 @@ impl DemoOutput {
         output
     }
 
+    /// Prints the ready line and these lines; there is no block that is redrawn.
+    pub(crate) fn of_steps(node: &RunningNode, lines: &[String]) -> DemoOutput {
+        let mut output = DemoOutput { answers: answers(&node.snapshot()), terminal: None, commands: Vec::new() };
+        output.print(&node.ready_line());
+        output.print("");
+        lines.iter().for_each(|line| output.print(line));
+        output
+    }
+
     /// The terminal, if there is one.
     pub(crate) fn terminal(&mut self) -> Option<&mut Terminal> {
         self.terminal.as_mut()
