@@ -4,6 +4,7 @@
 
 mod affinity;
 mod exponential;
+mod flat_race;
 #[cfg(test)]
 mod law_tests;
 mod odds;

@@ -23,6 +23,17 @@ pub mod option {
 /// some twenty options, and a query has a few of them.
 const MAX_OPTIONS: usize = 64;
 
+/// The options that are read, each as the bit of its code; none has a higher code than padding.
+const READ_OPTIONS: u32 = bit(option::NSID)
+    | bit(option::CLIENT_SUBNET)
+    | bit(option::COOKIE)
+    | bit(option::TCP_KEEPALIVE)
+    | bit(option::PADDING);
+
+const fn bit(code: u16) -> u32 {
+    1 << code
+}
+
 /// The OPT record of a query.
 #[derive(Debug, Clone, Copy)]
 pub struct Edns<'a> {
@@ -92,22 +103,25 @@ impl<'a> Edns<'a> {
         if rest.is_empty() {
             return Some(());
         }
-        let (mut subnet, mut cookie) = (None, None);
+        let (mut subnet, mut cookie, mut wanted) = (None, None, READ_OPTIONS);
         for _ in 0..MAX_OPTIONS {
             let Some((head, after)) = rest.split_first_chunk::<4>() else { break };
             let head = u32::from_be_bytes(*head);
             let Some((data, next)) = after.split_at_checked((head & 0xFFFF) as usize) else { break };
             rest = next;
-            match (head >> 16) as u16 {
-                // Unknown options are ignored (RFC 6891, 6.1.2). These are passed first, as a query may have many.
-                code if code > option::PADDING => {}
-                option::CLIENT_SUBNET if subnet.is_none() => subnet = Some(data),
-                option::COOKIE if cookie.is_none() => cookie = Some(data),
-                option::NSID => self.wants_nsid = true,
-                option::PADDING => self.is_padded = true,
-                option::TCP_KEEPALIVE => self.has_keepalive = true,
-                _ => {}
+            let code = (head >> 16) as u16;
+            // Unknown options are ignored (RFC 6891, 6.1.2), and so are those that were read. A query may have many.
+            if code > option::PADDING || wanted >> code & 1 == 0 {
+                continue;
             }
+            match code {
+                option::CLIENT_SUBNET => subnet = Some(data),
+                option::COOKIE => cookie = Some(data),
+                option::NSID => self.wants_nsid = true,
+                option::TCP_KEEPALIVE => self.has_keepalive = true,
+                _ => self.is_padded = true,
+            }
+            wanted &= !bit(code);
         }
         let mut is_sound = rest.is_empty();
         if let Some(data) = subnet {

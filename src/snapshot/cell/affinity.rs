@@ -1,6 +1,7 @@
 //! Draws in which the client's net decides: one net, one answer. A [`Race`] orders the shares of a tier in which the
 //! net decides a choice; other tiers are drawn from by chance.
 
+use super::flat_race::MOST_SELECTED;
 use super::race::{Race, Runner};
 use super::rdata::Rdata;
 use super::{Cell, CellShare, CellTier, Draw, Picks, PreparedRecord};
@@ -44,21 +45,28 @@ impl Cell {
     #[inline(never)]
     fn draw_sorted(&self, tier: &CellTier, race: &Race, draw: &mut Draw, net: ClientNet) -> bool {
         // The number of shares that are needed is known only if each adds one record.
-        let is_each_added = self.is_each_added();
         let left = self.draws.saturating_sub(draw.draws).min(self.limit.saturating_sub(draw.picks.len()));
-        let count = if is_each_added { left } else { tier.shares.len() };
-        let Some(sorted) = race.sorted(count, net.number) else { return false };
-        if is_each_added {
-            draw.draws += draw.picks.extend(sorted.shares().map(|share| tier.shares[share].first));
-            return true;
+        let count = if self.is_each_added() { left } else { tier.shares.len() };
+        let Some(flat) = race.flat() else { return false };
+        match count <= MOST_SELECTED {
+            true => self.take_each(tier, flat.selected(count, net.number).shares(), draw),
+            false => self.take_each(tier, flat.sorted(count, net.number).shares(), draw),
         }
-        for share in sorted.shares() {
+        true
+    }
+
+    /// Takes these shares of a tier in their order, until the reply is complete.
+    fn take_each(&self, tier: &CellTier, shares: impl ExactSizeIterator<Item = usize>, draw: &mut Draw) {
+        if self.is_each_added() {
+            draw.draws += draw.picks.extend(shares.map(|share| tier.shares[share].first));
+            return;
+        }
+        for share in shares {
             if self.is_complete(draw) {
                 break;
             }
             self.take(tier.shares[share], draw);
         }
-        true
     }
 
     // Not inlined, so that its stack is used and cleared only where it is needed.

@@ -13,45 +13,17 @@ use std::ops::Range;
 
 use super::Chance;
 use super::exponential::{exponential, least_exponential};
-use super::time_buckets::{self, TimeBuckets};
+use super::flat_race::FlatRace;
 use crate::model::MAX_ENDPOINTS;
 use crate::placing::{SplitMix, mix};
 use crate::steering::PathStep;
-
-/// Fewer shares are not sorted: a heap of them costs little.
-const LEAST_SORTED: usize = 16;
-/// If no more than this many shares are needed, they are selected; otherwise all shares are sorted. Each share that is
-/// selected takes some logarithms, and each that is sorted takes one.
-const MOST_SELECTED: usize = 6;
-/// Most shares that are sorted: their places have six bits.
-const MOST_SORTED: usize = time_buckets::MOST;
-/// The bits of a share's place.
-const PLACE: u64 = MOST_SORTED as u64 - 1;
 
 /// The tree of one tier, in order of depth, the root first.
 #[derive(Debug)]
 pub(super) struct Race {
     nodes: Box<[Node]>,
-    /// The shares, where they are one choice by net, and neither few nor many: for [`Race::sorted`].
-    flat: Box<[FlatShare]>,
-    buckets: Option<TimeBuckets>,
-}
-
-/// A share of a race that is one choice by net.
-#[derive(Debug, Clone, Copy)]
-struct FlatShare {
-    key: u64,
-    rate: f64,
-}
-
-impl FlatShare {
-    /// The bits of its time. Times are never negative, and zero has no sign, so that their bits have their order. The
-    /// place of the share, below [`MOST_SORTED`], replaces the last six: they decide between two shares in one of 2^46
-    /// cases, and numbers are sorted in half the time of pairs.
-    #[inline]
-    fn time(&self, number: u64, place: u64) -> u64 {
-        (exponential(number) / self.rate).to_bits() & !PLACE | place
-    }
+    /// The shares, where they are one choice by net, and neither few nor many.
+    flat: Option<FlatRace>,
 }
 
 #[derive(Debug)]
@@ -110,9 +82,8 @@ impl Race {
             nodes.push(Node { key: branch.key, rate: branch.rate, by_net: branch.by_net, below });
             waiting.extend(branch.children);
         }
-        let flat = flat(&nodes).unwrap_or_default();
-        let buckets = TimeBuckets::of(flat.iter().map(|share| share.rate));
-        Some(Race { nodes: nodes.into(), flat, buckets })
+        let flat = flat(&nodes);
+        Some(Race { nodes: nodes.into(), flat })
     }
 
     /// The share that is drawn first.
@@ -192,47 +163,9 @@ impl Race {
         soonest
     }
 
-    /// As [`Race::order`], all at once, but only the first `count` shares; `None` where the shares are few, many, or
-    /// not one choice by net.
-    pub(super) fn sorted(&self, count: usize, net: u64) -> Option<FinishedRace> {
-        if self.flat.is_empty() {
-            return None;
-        }
-        let len = count.min(self.flat.len());
-        if len <= MOST_SELECTED {
-            return Some(self.selected(len, net));
-        }
-        let mut sorted = FinishedRace { times: [0; MOST_SORTED], len };
-        for ((to, share), at) in sorted.times.iter_mut().zip(&self.flat).zip(0..) {
-            *to = share.time(mix(net ^ share.key), at);
-        }
-        match self.buckets {
-            Some(buckets) => buckets.sort(&mut sorted.times, self.flat.len(), len),
-            None => sorted.times.get_mut(..self.flat.len())?.sort_unstable(),
-        }
-        Some(sorted)
-    }
-
-    /// The first `count` shares of [`Race::sorted`], where they are few: most others need no logarithm.
-    fn selected(&self, count: usize, net: u64) -> FinishedRace {
-        let mut selected = FinishedRace { times: [u64::MAX; MOST_SORTED], len: count };
-        let Some(times) = selected.times.get_mut(..count.min(MOST_SORTED)) else { return selected };
-        // No less than the last time that is selected; its place may have made that less.
-        let mut last = f64::INFINITY;
-        for (share, at) in self.flat.iter().zip(0..) {
-            let number = mix(net ^ share.key);
-            if least_exponential(number) >= last * share.rate {
-                continue;
-            }
-            let time = share.time(number, at);
-            let place = times.iter().position(|before| time < *before).unwrap_or(times.len());
-            if let Some(behind) = times.get_mut(place..).filter(|behind| !behind.is_empty()) {
-                behind.rotate_right(1);
-                behind[0] = time;
-            }
-            last = times.last().filter(|last| **last < u64::MAX).map_or(last, |last| f64::from_bits(last | PLACE));
-        }
-        selected
+    /// The shares, to draw several of them at once; `None` where they are few, many, or not one choice by net.
+    pub(super) fn flat(&self) -> Option<&FlatRace> {
+        self.flat.as_ref()
     }
 
     /// Every share in the order in which they are drawn, each once. `N` is at least how many there are.
@@ -253,28 +186,14 @@ impl Node {
     }
 }
 
-/// The shares of a race that is one choice by net, by their places; `None` where they are few or many, or it is not.
-fn flat(nodes: &[Node]) -> Option<Box<[FlatShare]>> {
-    let count = nodes.len().checked_sub(1).filter(|count| (LEAST_SORTED..=MOST_SORTED).contains(count))?;
-    let mut shares = vec![FlatShare { key: 0, rate: 0.0 }; count];
+/// The shares of a race that is one choice by net; `None` where they are few or many, or it is not.
+fn flat(nodes: &[Node]) -> Option<FlatRace> {
+    let mut shares = vec![(0, 0.0); nodes.len().checked_sub(1)?];
     for node in nodes.iter().skip(1) {
         let Below::Share(share) = node.below else { return None };
-        *shares.get_mut(usize::from(share)).filter(|_| node.by_net)? = FlatShare { key: node.key, rate: node.rate };
+        *shares.get_mut(usize::from(share)).filter(|_| node.by_net)? = (node.key, node.rate);
     }
-    Some(shares.into())
-}
-
-/// The end of a race: the times of the first shares in their order, each with the share's place in its last bits.
-pub(super) struct FinishedRace {
-    times: [u64; MOST_SORTED],
-    len: usize,
-}
-
-impl FinishedRace {
-    /// The first shares in their order.
-    pub(super) fn shares(&self) -> impl ExactSizeIterator<Item = usize> {
-        self.times.iter().take(self.len).map(|time| (time & PLACE) as usize)
-    }
+    FlatRace::of(&shares)
 }
 
 /// A race in progress: the nodes whose parents have been reached, with their times. A heap: none is before its parent,
@@ -407,30 +326,24 @@ mod tests {
     use super::*;
 
     proptest::proptest! {
-        /// However few shares are needed, they are the first ones in the order of all times.
+        /// One share is the first of several, whether they are drawn at once or one after the other.
         #[test]
-        fn the_first_shares_are_those_of_the_whole_order(
-            weights in proptest::collection::vec(1.0..60.0_f64, LEAST_SORTED..=MOST_SORTED),
-            net: u64,
-            is_even: bool,
+        fn the_first_share_is_the_first_of_several(
+            weights in proptest::collection::vec(1.0..60.0_f64, 16..=64), net: u64
         ) {
             let path = |at: u64| [PathStep { member: mix(at), by_net: true }];
             let paths: Vec<_> = (0..weights.len() as u64).map(path).collect();
-            let weight = |weight: f64| if is_even { 1.0 + weight / 60.0 } else { weight };
             let mut runners = Vec::new();
-            for ((path, own), share) in paths.iter().zip(&weights).zip(0..) {
-                runners.push(Runner { share, weight: weight(*own), path: &path[..], leaf: 0 });
+            for ((path, weight), share) in paths.iter().zip(&weights).zip(0..) {
+                runners.push(Runner { share, weight: *weight, path, leaf: 0 });
             }
             let race = Race::among(&runners).unwrap();
-            let time = |(share, at): (&FlatShare, u64)| share.time(mix(net ^ share.key), at);
-            let mut times: Vec<u64> = race.flat.iter().zip(0..).map(time).collect();
-            times.sort_unstable();
-            let expected: Vec<usize> = times.iter().map(|time| (time & PLACE) as usize).collect();
-            for count in 1..=weights.len() {
-                let found: Vec<usize> = race.sorted(count, net).unwrap().shares().collect();
-                proptest::prop_assert_eq!(&found[..], &expected[..count]);
-            }
-            proptest::prop_assert_eq!(race.first(net, &mut Chance(SplitMix(0))), expected[0]);
+            let first = race.first(net, &mut Chance(SplitMix(0)));
+            let flat = race.flat().unwrap();
+            proptest::prop_assert_eq!(flat.selected(2, net).shares().next(), Some(first));
+            proptest::prop_assert_eq!(flat.sorted(weights.len(), net).shares().next(), Some(first));
+            let mut order = race.order::<64>(net);
+            proptest::prop_assert_eq!(order.next(&mut Chance(SplitMix(0))), Some(first));
         }
     }
 }

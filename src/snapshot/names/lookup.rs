@@ -5,6 +5,9 @@ use super::{Below, LookupResult, NONE, NodeKind, NodeRef, ZoneTable, hash_of};
 use crate::model::ZoneId;
 use crate::wire::NameBuf;
 
+/// Room for the places where the labels of a name begin: a name of 255 octets has 127 labels and the root.
+const MOST_LABELS: usize = 128;
+
 impl ZoneTable {
     /// The node of `name`, or of its closest ancestor that has one, and whether it is the name's.
     pub(super) fn closest(&self, name: &NameBuf) -> Option<(u32, bool)> {
@@ -18,37 +21,32 @@ impl ZoneTable {
     }
 
     /// The node of the closest ancestor of `name`, which has none itself. `top`: the node of an ancestor, and how many
-    /// octets of `name` are before that; `None`: the root's. By bisection: each step reads on from the shortest name
-    /// that is known to be missing, so that all steps together read about as many labels as the name has.
+    /// octets of `name` are before that; `None`: the root's. By bisection over the places where labels begin, which are
+    /// read once.
     #[inline(never)]
     pub(super) fn closest_above(&self, name: &[u8], top: Option<(u32, usize)>) -> Option<u32> {
-        let (mut found, mut there) = match top {
+        let (mut found, end) = match top {
             Some(top) => top,
             None => (self.lookup(&[0])?, name.len() - 1),
         };
+        let before = name.get(..end)?;
+        let mut starts = [0_u8; MOST_LABELS];
+        let (mut at, mut there) = (0, 0);
+        for start in &mut starts {
+            let Some(&len) = before.get(at) else { break };
+            *start = at as u8;
+            at += 1 + usize::from(len);
+            there += 1;
+        }
         let mut missing = 0;
-        loop {
+        while there - missing > 1 {
             let middle = usize::midpoint(missing, there);
-            let mut at = missing;
-            loop {
-                let next = at + 1 + usize::from(*name.get(at)?);
-                // Where no label begins in the second half, the last one of the first half is tried.
-                if next >= there {
-                    break;
-                }
-                at = next;
-                if at >= middle {
-                    break;
-                }
-            }
-            if at == missing {
-                return Some(found);
-            }
-            match self.lookup(name.get(at..)?) {
-                Some(node) => (there, found) = (at, node),
-                None => missing = at,
+            match self.lookup(name.get(starts[middle % MOST_LABELS].into()..)?) {
+                Some(node) => (there, found) = (middle, node),
+                None => missing = middle,
             }
         }
+        Some(found)
     }
 
     pub(super) fn lookup(&self, name: &[u8]) -> Option<u32> {
