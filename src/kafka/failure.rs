@@ -7,6 +7,10 @@ use crate::printable::{cut, escaped};
 /// Longest text of the library that is shown, in octets (judgment: two lines).
 const MAX_SHOWN: usize = 300;
 
+/// Most partitions of a topic that are followed. Each may have a reply of the longest kind in memory (judgment: topics
+/// for the events of a fleet have a few).
+pub(super) const MAX_PARTITIONS: usize = 64;
+
 /// Why a call failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum KafkaFailure {
@@ -18,6 +22,8 @@ pub enum KafkaFailure {
     NoRight(String),
     /// The partition has no record of this offset: it begins later, or ends before.
     OutOfRange,
+    /// The topic has this many partitions, more than [`MAX_PARTITIONS`].
+    ManyPartitions(usize),
     /// The brokers do not answer, or can't do it now.
     Away(String),
 }
@@ -32,6 +38,7 @@ impl KafkaFailure {
             }
             KafkaFailure::NoRight(_) => "the principal of this node needs READ or WRITE, and DESCRIBE, on the topic",
             KafkaFailure::OutOfRange => "raise retention.ms or retention.bytes of the topic",
+            KafkaFailure::ManyPartitions(_) => "write the events into a topic with fewer partitions",
             KafkaFailure::Away(_) => "look whether the brokers work, and compare brokers and tls",
         }
     }
@@ -43,6 +50,9 @@ impl std::fmt::Display for KafkaFailure {
             KafkaFailure::Record(why) | KafkaFailure::NoRight(why) | KafkaFailure::Away(why) => f.write_str(why),
             KafkaFailure::NoTopic => f.write_str("the brokers have no such topic"),
             KafkaFailure::OutOfRange => f.write_str("the topic no longer has the next record"),
+            KafkaFailure::ManyPartitions(count) => {
+                write!(f, "the topic has {count} partitions, and at most {MAX_PARTITIONS} are followed")
+            }
         }
     }
 }

@@ -1,12 +1,14 @@
 //! The connection to one topic.
 
 use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
 use chrono::DateTime;
+use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
 use rskafka::BackoffConfig;
 use rskafka::client::partition::{Compression, OffsetAt, PartitionClient, UnknownTopicHandling};
 use rskafka::client::{Client, ClientBuilder};
@@ -16,10 +18,18 @@ use tokio::sync::Mutex;
 use crate::config::KafkaCluster;
 use crate::discovery::http_client::client_config;
 use crate::kafka::KafkaFailure;
+use crate::kafka::failure::MAX_PARTITIONS;
 use crate::kafka::partitioner::partition_of;
 
-/// Longest reply of a broker in octets. A list of 10,000 topics has less than 2 MB.
-const MAX_REPLY: usize = 16 << 20;
+/// Longest reply of a broker in octets. A list of 10,000 topics has less than 2 MB; a read has [`MAX_READ`], or one
+/// longer batch of records.
+const MAX_REPLY: usize = 4 << 20;
+/// No offset is so high: a partition with a million records a second has it after 30,000 years. What a broker says
+/// beyond it is an error.
+const MAX_OFFSET: i64 = 1 << 60;
+/// Partitions that are looked at at the same time (judgment: one after the other takes too long where the brokers are
+/// far away).
+const LOOKED_AT_ONCE: usize = 8;
 /// Most octets of records of one read (judgment: some thousand events).
 const MAX_READ: i32 = 1 << 20;
 /// How the library itself repeats a request, for example after a change of the leader. The caller repeats everything
@@ -114,23 +124,35 @@ impl KafkaTopic {
         self.end(&used, storing).await
     }
 
-    /// The partitions that there are now, with what they have.
+    /// The partitions that there are now, at most [`MAX_PARTITIONS`], in their order, with what they have. Each
+    /// partition has the time-out of a call.
     pub async fn ranges(&self) -> Result<Vec<PartitionRange>, KafkaFailure> {
         let used = UsedConnection::new();
-        let looking = async {
+        let listing = async {
             let of = self.connected(&used).await?;
             let partitions = match of.is_new.swap(false, Relaxed) {
                 true => of.partitions.clone(),
                 false => self.partitions(&of.client).await?,
             };
-            let mut ranges = Vec::with_capacity(partitions.len());
-            for partition in partitions {
-                let leader = self.leader(of, partition).await?;
-                let first = leader.get_offset(OffsetAt::Earliest).await?;
-                let end = leader.get_offset(OffsetAt::Latest).await?;
-                ranges.push(PartitionRange { partition, first, end });
+            match partitions.len() {
+                count if count > MAX_PARTITIONS => Err(KafkaFailure::ManyPartitions(count)),
+                _ => Ok(partitions),
             }
-            Ok(ranges)
+        };
+        let partitions = self.end(&used, listing).await?;
+        let looking = stream::iter(partitions).map(|partition| self.range(partition));
+        looking.buffered(LOOKED_AT_ONCE).try_collect().await
+    }
+
+    /// What a partition has now.
+    async fn range(&self, partition: i32) -> Result<PartitionRange, KafkaFailure> {
+        let used = UsedConnection::new();
+        let looking = async {
+            let of = self.connected(&used).await?;
+            let leader = self.leader(of, partition).await?;
+            let first = leader.get_offset(OffsetAt::Earliest).await?;
+            let end = leader.get_offset(OffsetAt::Latest).await?;
+            Ok(PartitionRange { partition, first: usable(first)?, end: usable(end)? })
         };
         self.end(&used, looking).await
     }
@@ -149,12 +171,14 @@ impl KafkaTopic {
             let of = self.connected(&used).await?;
             let leader = self.leader(of, partition).await?;
             let (records, end) = leader.fetch_records(from, 1..MAX_READ, wait).await?;
-            let read = records.into_iter().filter(|of| of.offset >= from).map(|of| ReadRecord {
-                offset: of.offset,
-                stored_at: of.record.timestamp.timestamp_millis() as f64 / 1000.0,
-                value: of.record.value.unwrap_or_default().into(),
+            let read = records.into_iter().filter(|of| of.offset >= from).map(|of| {
+                Ok(ReadRecord {
+                    offset: usable(of.offset)?,
+                    stored_at: of.record.timestamp.timestamp_millis() as f64 / 1000.0,
+                    value: of.record.value.unwrap_or_default().into(),
+                })
             });
-            Ok((read.collect(), end))
+            Ok((read.collect::<Result<_, KafkaFailure>>()?, usable(end)?))
         };
         self.end(&used, reading).await
     }
@@ -166,10 +190,16 @@ impl KafkaTopic {
         used: &UsedConnection,
         call: impl Future<Output = Result<T, KafkaFailure>>,
     ) -> Result<T, KafkaFailure> {
-        let done = tokio::time::timeout(self.timeout, call).await;
-        let done = done.unwrap_or_else(|_| Err(KafkaFailure::Away("no reply from the brokers in time".to_owned())));
+        // Numbers that make no sense may overflow inside the library, which is a panic in builds that check for it.
+        let done = tokio::time::timeout(self.timeout, AssertUnwindSafe(call).catch_unwind()).await;
+        let away = |why: &str| Err(KafkaFailure::Away(why.to_owned()));
+        let done = match done {
+            Ok(Ok(done)) => done,
+            Ok(Err(_)) => away("a reply of the brokers can't be read"),
+            Err(_) => away("no reply from the brokers in time"),
+        };
         let is_connection = match &done {
-            Ok(_) | Err(KafkaFailure::Record(_) | KafkaFailure::OutOfRange) => false,
+            Ok(_) | Err(KafkaFailure::Record(_) | KafkaFailure::OutOfRange | KafkaFailure::ManyPartitions(_)) => false,
             Err(KafkaFailure::Away(_) | KafkaFailure::NoTopic | KafkaFailure::NoRight(_)) => true,
         };
         if is_connection && let Some(used) = used.get() {
@@ -224,13 +254,19 @@ impl KafkaTopic {
 
     /// The connection to the broker that leads a partition.
     async fn leader(&self, of: &ConnectedTopic, partition: i32) -> Result<Arc<PartitionClient>, KafkaFailure> {
-        let mut leaders = of.leaders.lock().await;
-        if let Some(leader) = leaders.get(&partition) {
+        if let Some(leader) = of.leaders.lock().await.get(&partition) {
             return Ok(leader.clone());
         }
+        // Those of other partitions are made at the same time.
         let made = of.client.partition_client(self.topic.clone(), partition, UnknownTopicHandling::Error).await?;
-        let leader = Arc::new(made);
-        leaders.insert(partition, leader.clone());
-        Ok(leader)
+        Ok(of.leaders.lock().await.entry(partition).or_insert_with(|| Arc::new(made)).clone())
+    }
+}
+
+/// An offset that a reader can go on with.
+fn usable(offset: i64) -> Result<i64, KafkaFailure> {
+    match (0..MAX_OFFSET).contains(&offset) {
+        true => Ok(offset),
+        false => Err(KafkaFailure::Away(format!("the brokers reply with the offset {offset}, which none can have"))),
     }
 }

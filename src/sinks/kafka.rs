@@ -35,9 +35,11 @@ impl KafkaSink {
             let (why, hint) = (failure.to_string(), failure.hint());
             match failure {
                 KafkaFailure::Record(_) => SendFailure { kind: FailureKind::Refused, retry_after: None, why, hint },
-                KafkaFailure::NoTopic | KafkaFailure::NoRight(_) | KafkaFailure::OutOfRange | KafkaFailure::Away(_) => {
-                    SendFailure::away(why, hint)
-                }
+                KafkaFailure::NoTopic
+                | KafkaFailure::NoRight(_)
+                | KafkaFailure::OutOfRange
+                | KafkaFailure::ManyPartitions(_)
+                | KafkaFailure::Away(_) => SendFailure::away(why, hint),
             }
         })
     }

@@ -1,7 +1,7 @@
 //! What the events of a stream do here, whatever it is: the steering task makes their overrides, and the board has how
 //! it went.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
@@ -12,11 +12,15 @@ use crate::control::follow::{
     EventUse, FollowBoard, FollowLedger, FollowRules, FollowState, FollowedEvent, RefusedEvent,
 };
 use crate::daemon::follow::positions::{FollowPositions, SavedFollow};
+use crate::repeats::Repeats;
 
 /// How long the position waits until the overrides are on the disk (judgment: a disk that works takes milliseconds).
 const SAVED_WITHIN: Duration = Duration::from_secs(5);
-/// Most refused events that are listed (judgment: the log has all of them).
+/// Most refused events that are listed (judgment: the log has some more of them, the metrics count all).
 const MAX_REFUSED: usize = 8;
+/// Most refused events that have a line each in the log within a window; then they are counted. A stream may have
+/// millions of them (judgment: enough to see what they have in common).
+const REFUSALS_AT_ONCE: u32 = 32;
 
 /// The effects of one stream.
 pub(super) struct FollowEffects {
@@ -30,6 +34,29 @@ pub(super) struct FollowEffects {
     pub(super) commands: mpsc::Sender<Command>,
     pub(super) positions: Arc<FollowPositions>,
     pub(super) board: Arc<FollowBoard>,
+    pub(super) refusals: RefusedEventLog,
+}
+
+/// Which refused events have a line in the log.
+pub(super) struct RefusedEventLog(Mutex<Repeats<(), ()>>);
+
+impl Default for RefusedEventLog {
+    fn default() -> RefusedEventLog {
+        RefusedEventLog(Mutex::new(Repeats::new(REFUSALS_AT_ONCE, 1)))
+    }
+}
+
+impl RefusedEventLog {
+    /// Whether the next one has a line.
+    fn note(&self) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).note((), (), clock::now())
+    }
+
+    /// How many had none, and within which time, when it is time for a summary.
+    fn sum_up(&self) -> Option<(u64, Duration)> {
+        let summary = self.0.lock().unwrap_or_else(PoisonError::into_inner).sum_up(clock::now())?;
+        Some((summary.count(), summary.within))
+    }
 }
 
 /// How far a reader is.
@@ -129,7 +156,9 @@ impl FollowEffects {
 
     /// An event can't be used. It holds up no other.
     fn refuse(&self, id: String, why: String) {
-        tracing::warn!(follow = &*self.name, event = id, why, "an event can't be used");
+        if self.refusals.note() {
+            tracing::warn!(follow = &*self.name, event = id, why, "an event can't be used");
+        }
         let at = clock::unix_seconds();
         self.board.update(self.at, at, |report| {
             report.refused += 1;
@@ -156,6 +185,10 @@ impl FollowEffects {
 
     /// Reports how a read went, and logs what is new.
     pub(super) fn note_read(&self, progress: ReadProgress<'_>, problem: Option<String>) {
+        if let Some((count, within)) = self.refusals.sum_up() {
+            let seconds = within.as_secs();
+            tracing::warn!(follow = &*self.name, count, seconds, "more events can't be used, without a line for each");
+        }
         let ReadProgress { position, behind, missed, gap } = progress;
         let state = match (&problem, gap) {
             (Some(_), _) => FollowState::Away,

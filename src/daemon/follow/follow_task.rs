@@ -153,7 +153,7 @@ impl FollowTask {
         let wanted = messages.iter().filter(|message| message.sequence >= saved.next);
         let texts = wanted.map(|message| (message.stored_at, &*message.payload));
         let is_saved = self.effects.make_all(&mut saved.ledger, texts).await?;
-        saved.next = last + 1;
+        saved.next = last.saturating_add(1);
         // After the effect: what a crash repeats changes nothing.
         if is_saved {
             self.effects.save(saved.clone());

@@ -45,7 +45,7 @@ impl KafkaPlace {
             };
             let next = self.saved.offsets.entry(*partition).or_insert(at_start);
             if *next < *first {
-                self.missed += (*first - *next).unsigned_abs();
+                self.missed = self.missed.saturating_add(first.abs_diff(*next));
                 *next = *first;
                 let (topic, count) = (&self.saved.stream, self.missed);
                 let why = format!("the topic {topic} discarded {count} records before they were read");
@@ -90,15 +90,20 @@ impl KafkaPlace {
     pub(super) fn progress(&self) -> ReadProgress<'_> {
         let behind = |(partition, next): (&i32, &i64)| {
             let end = self.ends.get(partition).copied().unwrap_or_default();
-            u64::try_from(end - next).unwrap_or_default()
+            u64::try_from(end.saturating_sub(*next)).unwrap_or_default()
         };
         ReadProgress {
-            position: Some(self.saved.offsets.values().map(|next| u64::try_from(*next).unwrap_or_default()).sum()),
-            behind: self.saved.offsets.iter().map(behind).sum(),
+            position: Some(sum(self.saved.offsets.values().map(|next| u64::try_from(*next).unwrap_or_default()))),
+            behind: sum(self.saved.offsets.iter().map(behind)),
             missed: self.missed,
             gap: self.gap.as_deref(),
         }
     }
+}
+
+/// What brokers and files say may be more in all than 64 bits hold.
+fn sum(of_partitions: impl Iterator<Item = u64>) -> u64 {
+    of_partitions.fold(0, u64::saturating_add)
 }
 
 #[cfg(test)]
@@ -128,6 +133,14 @@ mod tests {
         let mut other = KafkaPlace::after(saved(&[(0, 7)]), "other");
         assert!(!other.adopt(&[range(0, 2, 9)], FollowStart::Oldest));
         assert_eq!(next(&other), [(0, 2)], "the settings name another topic");
+    }
+
+    #[test]
+    fn numbers_of_a_broker_or_a_file_that_make_no_sense_overflow_nothing() {
+        let mut place = KafkaPlace::after(saved(&[(0, i64::MIN), (1, i64::MAX), (2, i64::MAX), (3, i64::MAX)]), "t");
+        assert!(place.adopt(&[range(0, i64::MAX, i64::MAX), range(1, 0, i64::MIN)], FollowStart::Oldest));
+        assert_eq!(place.progress().position, Some(u64::MAX));
+        assert_eq!((place.progress().behind, place.progress().missed), (0, u64::MAX));
     }
 
     #[test]

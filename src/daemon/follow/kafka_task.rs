@@ -120,7 +120,7 @@ impl TopicReader {
         let texts = records.iter().map(|record| (record.stored_at, &*record.value));
         let is_saved = self.effects.make_all(&mut self.place.saved.ledger, texts).await;
         let is_saved = is_saved.map_err(|_| ReadEnd::Stopping)?;
-        self.place.saved.offsets.insert(partition, last + 1);
+        self.place.saved.offsets.insert(partition, last.saturating_add(1));
         // After the effect: what a crash repeats changes nothing.
         if is_saved {
             self.effects.save(self.place.saved.clone());

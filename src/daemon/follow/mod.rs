@@ -30,7 +30,7 @@ use crate::fleet::nats::NatsUse;
 use crate::model::Override;
 use crate::source::{Problem, Severity, listed};
 
-use effects::FollowEffects;
+use effects::{FollowEffects, RefusedEventLog};
 use follow_task::FollowTask;
 use positions::FollowPositions;
 pub(crate) use positions::{FollowsFile, load};
@@ -103,6 +103,7 @@ impl Follows {
                 commands: commands.clone(),
                 positions: positions.clone(),
                 board: board.clone(),
+                refusals: RefusedEventLog::default(),
             };
             run_of(follow, effects, settings, stop.clone())
         };

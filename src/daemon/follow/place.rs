@@ -39,13 +39,13 @@ impl FollowPlace {
         let Some(saved) = self.saved.take() else {
             let next = match start {
                 FollowStart::Oldest => *first,
-                FollowStart::New => *last + 1,
+                FollowStart::New => last.saturating_add(1),
             };
             self.saved = Some(anew(next.max(1), SavedFollow::default()));
             return false;
         };
         let (is_other, next) = (saved.stream != stream, saved.next);
-        if is_other || saved.created != *created || next > *last + 1 {
+        if is_other || saved.created != *created || next > last.saturating_add(1) {
             self.saved = Some(anew((*first).max(1), saved));
             if !is_other {
                 let why = format!("the stream {stream} was made anew, and what was not read of the old one is lost");
@@ -56,7 +56,7 @@ impl FollowPlace {
         let has_missed = *first > next;
         self.saved = Some(SavedFollow { next: next.max(*first), ..saved });
         if has_missed {
-            self.missed += *first - next;
+            self.missed = self.missed.saturating_add(*first - next);
             let count = self.missed;
             let why = format!("the stream {stream} discarded up to {count} messages before they were read");
             self.gap = Some(format!("{why}: {WHAT_TO_DO}"));
@@ -81,7 +81,7 @@ impl FollowPlace {
 
     /// How many messages the stream is known to have from the next one on.
     pub(super) fn behind(&self) -> u64 {
-        (self.last + 1).saturating_sub(self.next())
+        self.last.saturating_add(1).saturating_sub(self.next())
     }
 }
 
