@@ -22,6 +22,10 @@ const MOST_OCTETS: u64 = 32 * 1024 * 1024;
 /// More messages that were lost in a [`WINDOW`] because the queue was full are no burst of a fleet whose network is
 /// back (judgment: four times what the queue holds). What was read is then a sample of what arrived.
 const MANY_LOST: u64 = 2048;
+/// Fewer messages that are lost in each of so many [`WINDOW`]s in a row are no burst either: a server that gets little
+/// processor time reads a flood slowly, and loses the reports of others with it. Judgment: a fleet whose network is
+/// back has sent its backlog after two or three seconds.
+const LOSING_WINDOWS: u32 = 4;
 /// Of such a sample a sender floods that sent more than these, and more than half of all. Judgment: no vantage sends as
 /// many in a second of peace.
 const MOST_OF_A_FULL_QUEUE: u64 = 64;
@@ -70,7 +74,9 @@ struct Window {
     messages: u64,
     /// Messages that were lost from the start of the process to this beginning.
     lost_before: u64,
-    /// Whether many were lost since.
+    /// How many windows before this one lost messages, without a pause.
+    losing_before: u32,
+    /// Whether more were lost since than a burst loses.
     has_lost: bool,
 }
 
@@ -105,7 +111,9 @@ impl FloodGuard {
     /// Ends and begins exclusions, and returns them. Called a few times a second. `lost`: the messages that were lost
     /// since the start of the process because the queue was full.
     pub fn advance(&mut self, lost: u64, now: Moment) -> Vec<FloodChange> {
-        self.window.has_lost = lost.saturating_sub(self.window.lost_before) > MANY_LOST;
+        let lost_now = lost.saturating_sub(self.window.lost_before);
+        let losing = if lost_now > 0 { self.window.losing_before + 1 } else { 0 };
+        self.window.has_lost = lost_now > MANY_LOST || losing >= LOSING_WINDOWS;
         let window = self.window;
         let mut changes = Vec::new();
         for (subject, sender) in &mut self.senders {
@@ -113,7 +121,7 @@ impl FloodGuard {
         }
         changes.extend(self.strangers.advance(&window, STRANGERS_COUNT_AS, now, || None));
         if window.has_ended(now) {
-            self.window = Window { began: now, lost_before: lost, ..Window::default() };
+            self.window = Window { began: now, lost_before: lost, losing_before: losing, ..Window::default() };
         }
         self.senders.retain(|_, sender| sender.excluded_until.is_some() || !sender.is_silent(now));
         changes
@@ -252,6 +260,21 @@ mod tests {
         assert_eq!(guard.advance(MANY_LOST + 1, at(1250)).len(), 1);
         (0..80).for_each(|_| guard.count("r.a", 1, true, at(1300)));
         assert_eq!(guard.advance(MANY_LOST + 1, at(1500)), [], "nothing was lost since");
+    }
+
+    #[test]
+    fn a_server_that_reads_slowly_notices_a_flood_by_losses_that_do_not_end() {
+        let mut guard = FloodGuard::default();
+        guard.count("r.a", 100, true, at(0));
+        let second = |guard: &mut FloodGuard, nth: u64, lost: u64| {
+            (0..80).for_each(|_| guard.count("r.unknown", 1, false, at(nth * 1000)));
+            guard.advance(lost, at(nth * 1000 + 999)).len() + guard.advance(lost, at(nth * 1000 + 1000)).len()
+        };
+        // A backlog of three seconds, and one lost message later.
+        let losses = [100, 200, 300, 300, 301];
+        assert_eq!(losses.iter().zip(1..).map(|(lost, nth)| second(&mut guard, nth, *lost)).sum::<usize>(), 0);
+        let began: Vec<usize> = (1..5).map(|more| second(&mut guard, 5 + more, 301 + more)).collect();
+        assert_eq!(began, [0, 0, 1, 0], "the fourth second with losses");
     }
 
     #[test]
