@@ -1,20 +1,30 @@
-//! Finds countries, continents and autonomous systems that no client can have, because neither a database nor a region
-//! has them. A selector with them selects nobody. The usual reason is a missing database.
+//! Finds what no client can have, because neither a database nor a region has it: countries, continents and autonomous
+//! systems, and regions at all. A selector with them selects nobody, and a pool that ranks by the client's region does
+//! not rank. The usual reason is a missing database.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 
 use crate::config::client_settings::ClientSettings;
 use crate::config::spec::{PolicySpec, SelectorSpec};
-use crate::model::{Continent, Country, Database};
+use crate::model::{Continent, Country, Database, Selector, Steering};
 use crate::source::{At, ManualSection, Place, Problems};
 
 /// A message has at most so many entries, and the number of the others.
 const MOST_NAMED: usize = 4;
 
-/// The entries by which one `when`, fence or group selects clients.
+/// What a policy needs to know of clients.
 #[derive(Debug)]
-pub(super) struct Sought {
+pub(super) enum Sought {
+    /// The entries by which one `when`, fence or group selects clients.
+    Entries(SoughtEntries),
+    /// The region of each client: this pool ranks by it, as its `steer` at this place has it.
+    Region { pool: String, steer: At<Steering> },
+}
+
+/// Countries, continents and autonomous systems.
+#[derive(Debug)]
+pub(super) struct SoughtEntries {
     key: String,
     countries: Vec<At<Country>>,
     continents: Vec<At<Continent>>,
@@ -22,17 +32,25 @@ pub(super) struct Sought {
 }
 
 impl Sought {
-    /// Those of every selector of a policy that has such entries.
+    /// Those of every selector of a policy that has such entries, and of every pool that ranks by region.
     pub(super) fn of(spec: &PolicySpec) -> impl Iterator<Item = Sought> {
+        let ranks = |steering| matches!(steering, Steering::Latency | Steering::Nearest);
+        let regions = spec.pools.iter().filter(move |pool| ranks(*pool.steer)).filter_map(|pool| {
+            let steer = At { value: *pool.steer, place: pool.steer.place.clone()? };
+            Some(Sought::Region { pool: pool.name.value.clone(), steer })
+        });
         let has_any = |selector: &&SelectorSpec| {
             !selector.countries.is_empty() || !selector.continents.is_empty() || !selector.asns.is_empty()
         };
-        spec.selectors().filter(has_any).map(|selector| Sought {
-            key: selector.kind().to_owned(),
-            countries: selector.countries.value.clone(),
-            continents: selector.continents.value.clone(),
-            asns: selector.asns.value.clone(),
-        })
+        let entries = spec.selectors().filter(has_any).map(|selector| {
+            Sought::Entries(SoughtEntries {
+                key: selector.kind().to_owned(),
+                countries: selector.countries.value.clone(),
+                continents: selector.continents.value.clone(),
+                asns: selector.asns.value.clone(),
+            })
+        });
+        entries.chain(regions)
     }
 }
 
@@ -61,13 +79,27 @@ impl Known {
     }
 }
 
-/// Warns of each selector with entries that select nobody.
+/// Warns of each selector with entries that select nobody, and of each pool that ranks by region where no client has
+/// one.
 pub(super) fn check(sought: &[Sought], settings: &ClientSettings, databases: &[Arc<Database>], p: &mut Problems) {
     if sought.is_empty() {
         return;
     }
     let known = Known::of(settings, databases);
-    for Sought { key, countries, continents, asns } in sought {
+    // Without regions in the settings, as for a policy that is checked alone, nothing is known of them.
+    let has_no_region = !settings.claims.is_empty()
+        && settings.claims.iter().all(|claim| *claim == Selector::default())
+        && settings.default.is_none()
+        && databases.is_empty();
+    for sought in sought {
+        let SoughtEntries { key, countries, continents, asns } = match sought {
+            Sought::Entries(entries) => entries,
+            Sought::Region { pool, steer } if has_no_region => {
+                warn_of_region(pool, steer, p);
+                continue;
+            }
+            Sought::Region { .. } => continue,
+        };
         let mut missing: Vec<(&Place, String)> = Vec::new();
         let of_countries = countries.iter().filter(|at| !known.countries.contains(&at.value));
         missing.extend(of_countries.map(|at| (&at.place, at.value.to_string())));
@@ -78,6 +110,18 @@ pub(super) fn check(sought: &[Sought], settings: &ClientSettings, databases: &[A
         missing.extend(of_asns.map(|at| (&at.place, format!("AS{}", at.value))));
         warn(key, &missing, (is_by_asn_only, databases.is_empty()), p);
     }
+}
+
+fn warn_of_region(pool: &str, steer: &At<Steering>, p: &mut Problems) {
+    let how = match steer.value {
+        Steering::Latency => "round-trip times from the client's region",
+        _ => "distances from the client's region",
+    };
+    let message = format!("pool `{pool}` gives its members as listed: it ranks by {how}, and no client has a region");
+    p.warning(&steer.place, message).see(ManualSection::Clients).hint(
+        "give the regions nets, countries or continents in the settings, name a database, [clients] mmdb = \
+         [\"geo.mmdb\"], or a region for all clients, [clients] default_region = \"REGION\"",
+    );
 }
 
 fn warn(key: &str, missing: &[(&Place, String)], (is_by_asn_only, no_databases): (bool, bool), p: &mut Problems) {
@@ -111,7 +155,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::model::{Facts, FileStamp, Selector};
+    use crate::model::{Facts, FileStamp, RegionId};
     use crate::placing::DatabaseBuilder;
 
     fn at<T>(value: T) -> At<T> {
@@ -121,12 +165,28 @@ mod tests {
     fn sought(countries: &[&str], continents: &[&str], asns: &[u32]) -> Sought {
         let country = |code: &&str| at(Country::parse(code).unwrap());
         let continent = |code: &&str| at(Continent::parse(code).unwrap());
-        Sought {
+        Sought::Entries(SoughtEntries {
             key: "when".to_owned(),
             countries: countries.iter().map(country).collect(),
             continents: continents.iter().map(continent).collect(),
             asns: asns.iter().copied().map(at).collect(),
-        }
+        })
+    }
+
+    #[test]
+    fn a_pool_that_ranks_by_region_needs_clients_that_have_one() {
+        let sought = || [Sought::Region { pool: "near".to_owned(), steer: at(Steering::Nearest) }];
+        let warnings = |settings: &ClientSettings| {
+            let mut problems = Problems::default();
+            check(&sought(), settings, &[], &mut problems);
+            problems.into_sorted().len()
+        };
+        let of_country = Selector { countries: vec![Country::parse("DE").unwrap()], ..Selector::default() };
+        let of = |claims: Vec<Selector>, default| ClientSettings { claims, default, ..ClientSettings::default() };
+        assert_eq!(warnings(&of(vec![Selector::default(), Selector::default()], None)), 1);
+        assert_eq!(warnings(&of(vec![Selector::default(), of_country], None)), 0);
+        assert_eq!(warnings(&of(vec![Selector::default()], Some(RegionId(0)))), 0);
+        assert_eq!(warnings(&of(vec![], None)), 0, "there are no settings");
     }
 
     #[test]

@@ -29,7 +29,8 @@ keys! {
     /// `[pool.NAME]`.
     PoolSpec {
         /// endpoints or pools, in order: `["fra1", { to = "fra2", weight = 30 }]`. A weight here replaces the
-        /// endpoint's own. In a geo pool, `when` selects the clients of a member, see [below](#geo-when)
+        /// endpoint's own. A pool has the weight 1 if none is written, however many members it has, and keeps its share
+        /// while some of them are down. In a geo pool, `when` selects the clients of a member, see [below](#geo-when)
         members: Vec<At<MemberSpec>> =
             list(custom(member, member_schema), "[\"fra1\", \"ams1\"]").sized(1..=MAX_MEMBERS),
             note "required, unless a source fills the pool";
@@ -41,7 +42,8 @@ keys! {
         band: BandKeys = inline(BAND_EXAMPLE);
         /// while less than this share of its members' weight is up, 0 to 1, the pool counts as down for the pools that
         /// contain it; what is up of it is answered when they have nothing better. A drained member doesn't count as
-        /// up: the others would have its load
+        /// up: the others would have its load. In failover and geo pools too all members count by weight, whoever the
+        /// client is
         min_up: f64 = number(0.0..=1.0, "0.5"), inherits json!(0);
     }
 }

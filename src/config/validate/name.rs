@@ -41,6 +41,7 @@ impl Policies<'_, '_> {
                 problem.hint("case doesn't count, and relative and full names are the same: remove one");
                 continue;
             }
+            self.check_full(name, problems);
             self.check_cuts(name, problems);
             let Some(policy) = self.policy(name, problems) else { continue };
             let next = ids.len();
@@ -53,6 +54,20 @@ impl Policies<'_, '_> {
         let policies: Vec<Policy> = policies.into_iter().flatten().collect();
         fit::check(self.zone.spec, &steered, |id| &policies[id.0 as usize - first], problems);
         (steered, policies)
+    }
+
+    /// A full name without its final dot is relative, and has the zone twice. Zones of one label may have such names.
+    fn check_full(&self, name: &NameSpec, problems: &mut Problems) {
+        let (label, zone) = (&name.name, self.zone.spec.zone.value.to_string());
+        let zone = zone.trim_end_matches('.');
+        let written = label.value.to_ascii_lowercase();
+        let before = written.strip_suffix(zone).filter(|before| before.is_empty() || before.ends_with('.'));
+        if let Some(before) = before.filter(|_| zone.contains('.')) {
+            let short = if before.is_empty() { "@" } else { before.trim_end_matches('.') };
+            let message = format!("`{}` is relative to the zone, so this is {}", label.value, name.owner);
+            let hint = format!("write `{short}`, or the full name with its final dot: `{}.`", label.value);
+            problems.warning(&label.place, message).hint(hint);
+        }
     }
 
     /// Names below a delegation or a DNAME are never answered from this zone.

@@ -7,6 +7,36 @@ use std::collections::HashSet;
 
 use crate::source::listed;
 
+/// What other products call a key or a value: their word, and ours. A word of theirs may be like another one of ours.
+const WORDS_OF_OTHERS: [(&str, &str); 26] = [
+    ("fallback", "on_empty"),
+    ("fallback_ip", "on_empty"),
+    ("fallback_pool", "on_empty"),
+    ("up_thresh", "min_up"),
+    ("minimum_origins", "min_up"),
+    ("enabled", "state"),
+    ("disabled", "state"),
+    ("health_check", "monitor"),
+    ("healthcheck", "monitor"),
+    ("service_types", "monitor"),
+    ("url_path", "path"),
+    ("origins", "members"),
+    ("ip", "addresses"),
+    ("address", "addresses"),
+    ("addrs", "addresses"),
+    ("roundrobin", "weighted"),
+    ("round-robin", "weighted"),
+    ("round_robin", "weighted"),
+    ("ratio", "weighted"),
+    ("random", "weighted"),
+    ("topology", "geo"),
+    ("geoip", "geo"),
+    ("proximity", "nearest"),
+    ("multivalue", "all"),
+    ("hash", "affinity"),
+    ("sticky", "affinity"),
+];
+
 /// How much one load compares, in pairs of octets. Judgment: about a tenth of a second in a release build, and enough
 /// for ten thousand pairs of names with 20 octets each; whoever has more wrong names looks at the first ones.
 const MOST_COMPARED: usize = 4_000_000;
@@ -51,7 +81,11 @@ pub(crate) fn similar<'a>(written: &str, known: impl IntoIterator<Item = &'a str
     const NEAR: f64 = 0.85;
     /// Longest name that is compared, in octets: that of a domain. Comparing takes the product of two lengths.
     const LONGEST: usize = 255;
+    let meant = WORDS_OF_OTHERS.iter().find(|(word, _)| word.eq_ignore_ascii_case(written)).map(|(_, ours)| *ours);
     let near = |name: &&str| {
+        if meant == Some(*name) {
+            return 3.0;
+        }
         let (a, b) = (written.to_lowercase(), name.to_lowercase());
         match strsim::damerau_levenshtein(&a, &b) {
             // Only the case differs.
@@ -101,6 +135,9 @@ mod tests {
             (0..).take_while(|_| similar(&name, ["b"; 100]).is_none() && LEFT.get() > 0).count()
         });
         assert_eq!(loading.join().unwrap(), MOST_COMPARED / (256 * 2 * 100));
+        assert_eq!(similar("fallback", ["failback", "on_empty"]).as_deref(), Some("did you mean `on_empty`?"));
+        assert_eq!(similar("fallback", ["failback"]).as_deref(), Some("did you mean `failback`?"));
+        assert_eq!(similar("Round-Robin", ["weighted", "latency"]).as_deref(), Some("did you mean `weighted`?"));
         assert_eq!(did_you_mean("x", ["One", "two", "One", "two"]).as_deref(), Some("there is `One` and `two`"));
         assert_eq!(did_you_mean("wieght", ["weight"]).as_deref(), Some("did you mean `weight`?"), "another thread");
         let long = "a".repeat(1 << 20);
