@@ -7,6 +7,7 @@ mod drafting;
 mod drill;
 mod operate;
 mod reload;
+mod reload_events;
 mod removal;
 
 use std::path::PathBuf;

@@ -18,6 +18,7 @@ use crate::daemon::changes::{Cause, WatchedFiles};
 use crate::daemon::fleet::{CheckHashes, hashes_of};
 use crate::daemon::steer::Steer;
 use crate::daemon::steer::compiling::{ComingGeneration, CompiledRound, Compiling};
+use crate::daemon::steer::reload_events::ReloadEvents;
 use crate::daemon::steer::removal::with_removals_moved;
 use crate::daemon::vantages::plan_of;
 use crate::fleet::events::EventKind;
@@ -50,6 +51,8 @@ pub(crate) struct Reloads {
     pub(super) span: Span,
     /// Why the last load was refused; `None`: it was not. The same reason is no event again.
     refusal: Option<String>,
+    /// Which loads have an event of their own.
+    events: ReloadEvents,
 }
 
 impl Reloads {
@@ -73,6 +76,7 @@ impl Default for Reloads {
             begun_at: None,
             span: Span::none(),
             refusal: None,
+            events: ReloadEvents::default(),
         }
     }
 }
@@ -189,6 +193,7 @@ impl Steer {
             removed_until: _,
             ended_at: _,
             refusal: _,
+            events: _,
         } = &mut self.reloads;
         requests.append(waiting);
         *again = None;
@@ -342,7 +347,12 @@ impl Steer {
     }
 
     /// Appends the event of a load to the journal; `generations` are those that were served before and after it.
-    fn append_reload(&self, (from, to): (u64, u64), why: String) {
+    fn append_reload(&mut self, (from, to): (u64, u64), why: String) {
+        let Some(without) = self.reloads.events.note(clock::now()) else { return };
+        let why = match without {
+            0 => why,
+            count => format!("{why}; {count} loads before this one have no event"),
+        };
         let at = clock::unix_seconds();
         let (from, generation, to) = (from.to_string(), to, to.to_string());
         self.journal.append(JournalEvent {
