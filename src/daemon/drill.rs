@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clock;
 use crate::control::drill::{DrillBoard, DrillOrder, not_now};
 use crate::control::{Journal, JournalEvent};
+use crate::daemon::drill_facts::{answers_by_endpoint, choices, names_of_checks};
 use crate::daemon::drill_file;
 use crate::daemon::state::StateDir;
 use crate::daemon::vantages::{Loss, Vantages};
@@ -18,8 +19,7 @@ use crate::drill::{DrillEnd, DrillObservation, DrillPlan, DrillRun, DrillStatus,
 use crate::fleet::events::EventKind;
 use crate::health::Injection;
 use crate::model::{
-    CheckId, CheckTable, Endpoint, Failback, Health, MemberRef, Model, Moment, PolicyId, PoolId, VantageState,
-    WorldView,
+    CheckId, CheckTable, Endpoint, Health, MemberRef, Model, Moment, PolicyId, PoolId, VantageState, WorldView,
 };
 use crate::server::Counters;
 use crate::snapshot::Snapshot;
@@ -400,42 +400,6 @@ fn not_back(lost: &LostSet, view: &WorldView) -> Vec<String> {
         },
     };
     lost.vantages.iter().filter_map(reason).collect()
-}
-
-/// The endpoint of each check that is lost.
-fn names_of_checks(model: &Model, lost: &LostSet) -> HashMap<crate::model::CheckKey, String> {
-    let mut names = HashMap::new();
-    for id in &lost.endpoints {
-        let endpoint = model.endpoint(*id);
-        let mut below: Vec<CheckId> = endpoint.answerables.iter().flat_map(|side| side.checks()).collect();
-        while let Some(check) = below.pop() {
-            let check = &model.checks[check.0 as usize];
-            below.extend(&check.parts);
-            names.entry((*check.key).clone()).or_insert_with(|| endpoint.name.clone());
-        }
-    }
-    names
-}
-
-/// The choices of the policies whose pools do not return by themselves at once.
-fn choices(served: &Snapshot) -> HashMap<PolicyId, Vec<(PoolId, MemberRef)>> {
-    let policies = (0..served.model.policies.len() as u32).map(PolicyId);
-    let waits = policies.filter(|policy| match served.model.policy(*policy).failback {
-        Failback::Auto => false,
-        Failback::Manual | Failback::After(_) => true,
-    });
-    waits.map(|policy| (policy, served.failover_choices(policy))).collect()
-}
-
-/// How often each endpoint was in a reply.
-fn answers_by_endpoint(served: &Snapshot, totals: &crate::server::Totals) -> HashMap<u32, u64> {
-    let by_name = served.tallies.by_endpoint(&totals.picks);
-    let zones: Vec<String> = served.model.zones.iter().map(|zone| zone.apex.to_string()).collect();
-    let count = |(endpoint, id): (&crate::model::Endpoint, u32)| {
-        endpoint.capacity?;
-        Some((id, *by_name.get(&(zones[endpoint.zone.0 as usize].as_str(), endpoint.name.as_str()))?))
-    };
-    served.model.endpoints.iter().zip(0..).filter_map(count).collect()
 }
 
 fn event(status: &DrillStatus, from: &str, generation: u64, why: String) -> JournalEvent {

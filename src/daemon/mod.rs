@@ -8,6 +8,7 @@ mod clocks;
 mod difference;
 mod discovery;
 mod drill;
+mod drill_facts;
 mod drill_file;
 mod event_log;
 mod event_number;
