@@ -74,7 +74,7 @@ def test_a_gateway_is_answered_with_while_it_is_programmed(dir):
         api.put_object("edge", gateway("192.0.2.1", "192.0.2.2"))
         with Node(dir, zone(api, "gateways", port_name="https", region="eu-west")) as node:
             waits(node, ["192.0.2.1", "192.0.2.2"])
-            api.put_object("edge", gateway("192.0.2.1", programmed="False"))
+            api.put_object("edge", gateway("192.0.2.1", "192.0.2.2", programmed="False"))
             waits(node, [])
             api.put_object("edge", gateway("192.0.2.1"))
             waits(node, ["192.0.2.1"])

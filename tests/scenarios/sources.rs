@@ -9,7 +9,6 @@ use portolan::discovery::{
     Instance, InstanceChanges, InstanceList, SourceSet, Stating, TrackedSource, Trouble, Update,
 };
 use portolan::model::{DiscoveredPool, Model, Moment, WorldView};
-use portolan::wire::Name;
 
 use crate::script::Wrong;
 
@@ -25,11 +24,9 @@ impl Sources {
     /// None of them was read yet.
     pub(crate) fn of(model: &Model) -> Sources {
         let regions: Arc<BTreeSet<String>> = Arc::new(model.regions.iter().map(|of| of.name.clone()).collect());
-        let of_files = model.endpoints.iter().filter(|endpoint| endpoint.discovered.is_none());
-        let named = of_files.map(|of| (model.zone(of.zone).apex.clone(), of.name.clone()));
-        let names: Arc<BTreeSet<(Name, String)>> = Arc::new(named.collect());
         let tracked = |spec: &Arc<DiscoveredPool>| {
-            let rules = InstanceRules { spec: spec.clone(), regions: regions.clone(), names: names.clone() };
+            let names = model.own_names.get(&spec.zone).cloned().unwrap_or_default();
+            let rules = InstanceRules { spec: spec.clone(), regions: regions.clone(), names };
             TrackedSource::new(spec.clone(), SourceSet::judged_by(rules), None)
         };
         Sources { all: model.sources.iter().map(tracked).collect() }
