@@ -23,7 +23,13 @@ def pytest_configure(config):
         raise pytest.UsageError(f"no {portolan.BINARY}: cargo build --release, or name another with PORTOLAN_BIN")
 
 
+# The files that take longest, in this order: each runs in one process, and the last one to begin would be waited for.
+LONGEST = ["test_sinks_nats", "test_files", "test_lossy", "test_hostile", "test_drill_fleet", "test_kubernetes", "test_documents"]
+
+
 def pytest_collection_modifyitems(items):
+    order = {name: at for at, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: order.get(item.path.stem, len(order)))
     if can_make_places():
         return
     if os.environ.get("CI") == "true" and os.geteuid() == 0:
