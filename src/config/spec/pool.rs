@@ -25,6 +25,9 @@ const MAX_BAND_MS: f64 = 10_000.0;
 const MAX_BAND_PERCENT: i64 = 1000;
 const BAND_EXAMPLE: &str = "{ ms = 8, pct = 10 }";
 
+/// Most members of a geo pool whose order is looked at (judgment: each is compared with each).
+const MOST_ORDERED: usize = 64;
+
 keys! {
     /// `[pool.NAME]`.
     PoolSpec {
@@ -206,6 +209,27 @@ impl PoolSpec {
             let problem = problems.error(&all.to.place, message);
             problem.label(&last.to.place, "the last member");
             problem.hint("give it a `when`, or move it to the end: only the last member of a geo pool has none");
+        }
+        self.check_order(problems);
+    }
+
+    /// A member whose `when` is narrower than one before it is only a reserve of that one. Where it is also listed
+    /// before that, this is meant.
+    fn check_order(&self, problems: &mut Problems) {
+        let members = self.members().iter().filter_map(|At { value, .. }| Some((&value.to, value.when.as_deref()?)));
+        let members: Vec<(&At<String>, &SelectorSpec)> = members.take(MOST_ORDERED).collect();
+        for (at, (to, when)) in members.iter().enumerate() {
+            let before = &members[..at];
+            let wider = before.iter().position(|(_, wider)| wider.covers(when) && !when.covers(wider));
+            let Some(wider) = wider.filter(|wider| before[..=*wider].iter().all(|(first, _)| first.value != to.value))
+            else {
+                continue;
+            };
+            let (first, name) = (before[wider].0, &to.value);
+            let message =
+                format!("`{name}` is only a reserve: the `when` of `{}` before it has all its clients", first.value);
+            let problem = problems.note(&to.place, message).label(&first.place, "their first member");
+            problem.hint(format!("list `{name}` first: the order of members decides, not which `when` is narrower"));
         }
     }
 }

@@ -93,19 +93,51 @@ pub(super) fn not_empty(mut table: Json) -> Json {
 impl SelectorSpec {
     /// A selector that names no clients is a problem, and can't be used.
     fn check_empty(&self, message: &str, hint: &str, is_clean: bool, problems: &mut Problems) -> bool {
-        let nets = self.nets.written.len() + self.nets.files.len() + self.asns.len();
-        let places = self.countries.len() + self.continents.len() + self.regions.len();
-        let is_empty = nets + places + self.groups.len() == 0 && !*self.unknown;
-        if is_empty && is_clean {
+        let is_empty = is_clean && self.is_empty();
+        if is_empty {
             problems.error(&self.name.place, message).hint(hint);
         }
-        !(is_empty && is_clean)
+        !is_empty
+    }
+
+    /// Whether it lists nothing, or nothing that could be read.
+    fn is_empty(&self) -> bool {
+        let nets = self.nets.written.len() + self.nets.files.len() + self.asns.len();
+        let places = self.countries.len() + self.continents.len() + self.regions.len();
+        nets + places + self.groups.len() == 0 && !*self.unknown
+    }
+
+    /// Whether `other` lists clients, and all of them are surely clients of this one too, by what both list. Lists with
+    /// very many nets are not compared, and files of nets neither.
+    pub(in crate::config) fn covers(&self, other: &SelectorSpec) -> bool {
+        /// Most pairs of nets (judgment).
+        const MOST_PAIRS: usize = 4096;
+        let (own, nets) = (&self.nets.written, &other.nets.written);
+        let is_country = |country: &Country| {
+            let is_there = |at: &At<Country>| at.value == *country;
+            self.countries.iter().any(is_there) || self.continents.iter().any(|at| at.value == country.continent())
+        };
+        !other.is_empty()
+            && other.nets.files.is_empty()
+            && own.len() * nets.len() <= MOST_PAIRS
+            && nets.iter().all(|net| own.iter().any(|own| own.value.contains(&net.value)))
+            && other.countries.iter().all(|at| is_country(&at.value))
+            && all_among(&other.continents, &self.continents)
+            && all_among(&other.asns, &self.asns)
+            && all_among(&other.regions, &self.regions)
+            && all_among(&other.groups, &self.groups)
+            && (!*other.unknown || *self.unknown)
     }
 
     /// What it is, for messages: `when`, `clients` or `group`.
     pub(in crate::config) fn kind(&self) -> &str {
         if self.has_lines_of_its_own() { "group" } else { &self.name.value }
     }
+}
+
+/// Whether each value of a list is in another one.
+fn all_among<T: PartialEq>(list: &[At<T>], other: &[At<T>]) -> bool {
+    list.iter().all(|at| other.iter().any(|of| of.value == at.value))
 }
 
 /// `[group.NAME]`: a selector without `groups`, because a group within a group would be a second thing to look up.
