@@ -260,8 +260,13 @@ impl AccessReader<'_> {
         if let Some(of) = non_empty(&user.token_file) {
             return Ok(Some(BearerToken::File(self.path("tokenFile", of)?)));
         }
-        let text = user.token.as_ref().and_then(WrittenSecret::some);
-        Ok(text.map(|text| BearerToken::Text(text.clone())))
+        let written = user.token.as_ref().and_then(|written| Some((written.at, written.some()?)));
+        let Some((at, text)) = written else { return Ok(None) };
+        if !text.bytes().all(|octet| octet.is_ascii_graphic()) {
+            let message = "`token` has characters that no token has, such as a space or the end of a line";
+            return Err(KubeconfigProblem::at(at, message, TOKEN));
+        }
+        Ok(Some(BearerToken::Text(text.clone())))
     }
 
     /// What is in the kubeconfig goes before a file.

@@ -20,6 +20,7 @@ use crate::clock;
 use crate::control::access::{ApiAccess, Refusal};
 use crate::control::connections::{ApiConnection, ApiRoom};
 use crate::control::patient::PatientStream;
+use crate::repeats::Repeats;
 
 /// Time limit for the head of a request, and for the next request on an idle connection. Judgment: an idle connection
 /// is closed between two scrapes of a long interval; opening a new one costs little.
@@ -44,6 +45,9 @@ const STOP_GRACE: Duration = Duration::from_secs(1);
 /// Pause after a failed accept, so that the loop does not spin. The usual cause is a lack of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
+/// Most errors of the system that are logged each on its own (judgment: an accept has a few).
+const MOST_ERRORS: usize = 8;
+
 /// The routes, with what all connections share.
 #[derive(Debug, Clone)]
 pub struct ApiRoutes {
@@ -67,8 +71,8 @@ pub async fn serve(listener: TcpListener, routes: ApiRoutes, stop: CancellationT
 }
 
 async fn serve_within(head_timeout: Duration, listener: TcpListener, routes: ApiRoutes, stop: CancellationToken) {
-    let mut connections = JoinSet::new();
-    while let Some((stream, connection)) = accept(&listener, &routes.room, &stop).await {
+    let (mut connections, mut failures) = (JoinSet::new(), Repeats::new(1, MOST_ERRORS));
+    while let Some((stream, connection)) = accept(&listener, &routes.room, &mut failures, &stop).await {
         connections.spawn(serve_connection(stream, Arc::new(connection), head_timeout, routes.clone(), stop.clone()));
         while connections.try_join_next().is_some() {}
     }
@@ -82,6 +86,7 @@ async fn serve_within(head_timeout: Duration, listener: TcpListener, routes: Api
 async fn accept(
     listener: &TcpListener,
     room: &ApiRoom,
+    failures: &mut Repeats<Option<i32>, ()>,
     stop: &CancellationToken,
 ) -> Option<(TcpStream, ApiConnection)> {
     let next = async {
@@ -95,7 +100,14 @@ async fn accept(
                 }
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => tokio::task::yield_now().await,
                 Err(error) => {
-                    tracing::warn!(%error, "HTTP: a connection could not be accepted");
+                    let now = clock::now();
+                    if let Some(of) = failures.sum_up(now) {
+                        let (count, seconds) = (of.count(), of.within.as_secs());
+                        tracing::warn!(count, seconds, "HTTP: more connections could not be accepted");
+                    }
+                    if failures.note(error.raw_os_error(), (), now) {
+                        tracing::warn!(%error, "HTTP: a connection could not be accepted");
+                    }
                     if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) {
                         room.seats.make_room();
                     }

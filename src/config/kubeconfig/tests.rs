@@ -116,6 +116,7 @@ fn what_can_not_be_used_says_where_and_what_to_do() {
         (user("auth-provider: {name: gcp}"), 6, "`auth-provider`", "service account"),
         (user("username: admin, password: s3cret"), 6, "`username`: the API accepts no passwords", "`token`"),
         (user("token: t, as: root"), 6, "`as`: this server does not act", "service account"),
+        (user("token: \"abc\\r\\nX-Other: 1\""), 6, "characters that no token has", "service account"),
         (user("client-certificate-data: Y2VydA=="), 6, "a certificate without a key", "--flatten"),
         (
             user("client-key-data: 'a*b', client-certificate-data: Y2VydA=="),
