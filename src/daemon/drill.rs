@@ -171,7 +171,7 @@ impl Drills {
     }
 
     /// Takes in what [`Drills::next`] returned.
-    pub(crate) fn wake(&mut self, wake: DrillWake, vantages: &mut Vantages) -> Option<DrillEnd> {
+    pub(crate) fn wake(&mut self, wake: DrillWake, served: &Snapshot, vantages: &mut Vantages) -> Option<DrillEnd> {
         let (now, drill) = (clock::now(), self.running.as_mut()?);
         if let Some(at) = self.board.renewed(drill.status.id) {
             drill.run.renew(at);
@@ -182,7 +182,7 @@ impl Drills {
             DrillWake::Failed(why) => drill.run.is_lost().then(|| drill.run.abort(why, now)),
             DrillWake::Passed => drill.run.pass(now),
         };
-        self.follow(end, vantages)
+        self.follow(end, &served.model, &served.view, vantages)
     }
 
     /// Takes in a view, before it is published.
@@ -208,10 +208,7 @@ impl Drills {
             trouble,
         };
         let end = drill.run.observe(&observed, now);
-        if end == Some(DrillEnd::EndLoss) && is_same {
-            drill.status.unnoticed = drill.unnoticed(view);
-        }
-        self.follow(end, vantages)
+        self.follow(end, model, view, vantages)
     }
 
     /// The view was published.
@@ -224,9 +221,19 @@ impl Drills {
         }
     }
 
-    fn follow(&mut self, end: Option<DrillEnd>, vantages: &mut Vantages) -> Option<DrillEnd> {
+    /// Ends the loss, if `end` says so; `view` is the newest one, in the ids of `model`.
+    fn follow(
+        &mut self,
+        end: Option<DrillEnd>,
+        model: &Arc<Model>,
+        view: &WorldView,
+        vantages: &mut Vantages,
+    ) -> Option<DrillEnd> {
         let drill = self.running.as_mut()?;
         if end == Some(DrillEnd::EndLoss) {
+            if Arc::ptr_eq(model, &drill.model) {
+                drill.status.unnoticed = drill.unnoticed(view);
+            }
             drill.status.phase = DrillStatus::RESTORING.to_owned();
             drill.status.aborted = drill.run.aborted().map(str::to_owned);
             // The client knows of the end before the answers change.
@@ -270,18 +277,13 @@ impl Drills {
             }
         }
         status.left.extend(not_back(&drill.lost, &served.view));
-        status.phase = match (&status.aborted, status.left.is_empty()) {
-            (Some(_), _) => DrillStatus::ABORTED,
-            (None, true) => DrillStatus::RESTORED,
-            (None, false) => DrillStatus::FAILED,
-        }
-        .to_owned();
-        status.restored_at = status.left.is_empty().then(clock::unix_seconds);
-        let why = match (&status.aborted, status.left.is_empty()) {
-            (Some(why), _) => why.clone(),
-            (None, true) => "its time is over".to_owned(),
-            (None, false) => status.left.join("; "),
+        let (phase, why) = match (&status.aborted, status.left.is_empty()) {
+            (Some(why), _) => (DrillStatus::ABORTED, why.clone()),
+            (None, true) => (DrillStatus::RESTORED, "its time is over".to_owned()),
+            (None, false) => (DrillStatus::FAILED, status.left.join("; ")),
         };
+        status.phase = phase.to_owned();
+        status.restored_at = status.left.is_empty().then(clock::unix_seconds);
         let event = event(status, DrillStatus::LOST, served.generation, why);
         drill.show(&self.board);
         drill_file::put(&self.state_dir, None);
@@ -310,9 +312,8 @@ impl RunningDrill {
         });
         if let Some((id, ..)) = down.next() {
             let check = CheckId(id as u32);
-            let has = |endpoint: &&crate::model::Endpoint| {
-                endpoint.answerables.iter().any(|side| side.checks().any(|of| of == check))
-            };
+            let has =
+                |endpoint: &&Endpoint| endpoint.answerables.iter().any(|side| side.checks().any(|of| of == check));
             let name = self.model.endpoints.iter().find(has).map_or("a check", |endpoint| endpoint.name.as_str());
             let evidence = view.evidence.of(&self.model, check, view.at);
             let why = evidence.iter().find_map(|of| of.why.as_deref()).unwrap_or("its probes fail");
@@ -385,19 +386,17 @@ impl RunningDrill {
     }
 }
 
-/// The vantages whose loss has ended and that have no vote, with the reason: one that stopped during the drill, or is
-/// really cut off.
+/// Why vantages whose loss has ended have no vote: they stopped during the drill, or are really cut off.
 fn not_back(lost: &LostSet, view: &WorldView) -> Vec<String> {
-    let reason = |name: &Arc<str>| match view.vantages.iter().find(|of| of.name == *name) {
-        None => Some(format!("vantage {name} did not come back: it has stopped")),
-        Some(of) => match of.state {
-            VantageState::Up => None,
-            VantageState::Blind => Some(format!("vantage {name} did not come back: it is blind")),
-            VantageState::Stale => {
-                let age = view.at.since(of.reported_at).as_secs();
-                Some(format!("vantage {name} did not come back: its last report is {age} s old"))
-            }
-        },
+    let reason = |name: &Arc<str>| {
+        let found = view.vantages.iter().find(|of| of.name == *name);
+        let why = match found.map(|of| (of.state, of.reported_at)) {
+            Some((VantageState::Up, _)) => return None,
+            Some((VantageState::Blind, _)) => "it is blind".to_owned(),
+            Some((VantageState::Stale, at)) => format!("its last report is {} s old", view.at.since(at).as_secs()),
+            None => "it has stopped".to_owned(),
+        };
+        Some(format!("vantage {name} did not come back: {why}"))
     };
     lost.vantages.iter().filter_map(reason).collect()
 }

@@ -254,7 +254,7 @@ impl Agreement {
 }
 
 fn voter(vantage: &VantageBallots, slot: Slot, right: VoteRight) -> Option<Voter<'_>> {
-    // Where the verdict rests on it.
+    // Where the verdict rests on its ballot, that counts as before.
     let right = if right == VoteRight::Left && vantage.holds(slot) { VoteRight::Votes } else { right };
     Some(Voter { vantage, region: vantage.region?, ballot: vantage.ballot(slot)?, right })
 }

@@ -32,12 +32,12 @@ pub(crate) struct VantageBallots {
     pub(crate) blind: Option<Arc<str>>,
     /// When its last report arrived.
     pub(crate) received_at: Moment,
-    /// Since when it has stopped in order.
+    /// It has stopped in order, and has not reported again.
     pub(crate) left: Option<LeftVantage>,
     column: Arc<Column>,
 }
 
-/// What of a vantage that has stopped in order still counts. If it starts again meanwhile, all its ballots count again.
+/// What still counts of a vantage that has stopped in order. If it starts again meanwhile, all its ballots count again.
 #[derive(Debug, Clone)]
 pub(crate) struct LeftVantage {
     pub(crate) at: Moment,

@@ -173,6 +173,11 @@ impl Collector {
         self.vantages.iter().filter(|(_, remote)| !remote.has_left())
     }
 
+    /// When the last message of a remote vantage was received: also of one that has stopped in order.
+    pub fn received_at(&self, name: &str) -> Option<Moment> {
+        self.vantages.get(name).map(RemoteVantage::received_at)
+    }
+
     /// Refused messages with names that no known vantage has.
     pub fn strangers(&self) -> &RefusedMessages {
         &self.strangers

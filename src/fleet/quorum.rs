@@ -205,23 +205,22 @@ fn median(sorted: &[MeasuredRtt]) -> Duration {
 /// What each vantage reports of a check, with the reason where another verdict was agreed on, or it is not counted.
 pub(crate) fn evidence(model: &Model, quorum: &Quorum, voters: &[Voter<'_>], now: Moment) -> Vec<Evidence> {
     let (is_voted, count) = (is_voted(voters), count(quorum, voters));
-    let reason = |voter: &Voter<'_>| match voter.votes() || !is_voted {
+    let is_counted = |voter: &Voter<'_>| voter.votes() || !is_voted;
+    let reason = |voter: &Voter<'_>| match is_counted(voter) {
         true => count.outvoted(model, voter.region, voter.ballot.health),
         false => Some(not_counted(voter, now)),
     };
-    voters.iter().map(|voter| evidence_of(voter, voter.votes() || !is_voted, reason(voter))).collect()
+    voters.iter().map(|voter| evidence_of(voter, is_counted(voter), reason(voter))).collect()
 }
 
 /// Why a voter is not counted, for one that isn't.
 fn not_counted(voter: &Voter<'_>, now: Moment) -> String {
-    match (voter.right, &voter.vantage.blind) {
-        (VoteRight::Left, _) => "not counted: this vantage has stopped".to_owned(),
-        (VoteRight::Votes | VoteRight::Blind | VoteRight::Stale, Some(_)) => {
-            "not counted: this vantage is blind".to_owned()
-        }
-        (VoteRight::Votes | VoteRight::Blind | VoteRight::Stale, None) => {
-            format!("not counted: reported {} s ago", now.since(voter.vantage.received_at).as_secs())
-        }
+    if voter.right == VoteRight::Left {
+        return "not counted: this vantage has stopped".to_owned();
+    }
+    match voter.vantage.blind {
+        Some(_) => "not counted: this vantage is blind".to_owned(),
+        None => format!("not counted: reported {} s ago", now.since(voter.vantage.received_at).as_secs()),
     }
 }
 

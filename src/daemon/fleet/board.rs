@@ -61,7 +61,7 @@ struct Targets {
     differing: Vec<DifferingReport>,
 }
 
-/// Which values that can't be used are logged already.
+/// How many values that can't be used were logged, and when the last line was.
 #[derive(Debug, Default)]
 struct RefusedLog {
     values: u64,
@@ -69,8 +69,8 @@ struct RefusedLog {
 }
 
 impl RefusedLog {
-    /// Of how many values to log that they can't be used; `values`: how many there were since the start. Nothing is to
-    /// be logged within [`REFUSED_EVERY`] of the last time.
+    /// How many values the next line is about; `values` is their number since the start. `None`: no line is due, as
+    /// there is no new value, or the last line was within [`REFUSED_EVERY`].
     fn due(&mut self, values: u64, now: Moment) -> Option<u64> {
         let is_early = self.at.is_some_and(|at| now.since(at) < REFUSED_EVERY);
         let count = values - self.values;
@@ -155,13 +155,11 @@ impl Board {
         (targets.plan, targets.unplanned) = (numbers, left_out);
     }
 
-    /// Whether a node reports at present. A vantage does not know.
+    /// Whether a node reports at present, or has stopped in order a moment ago: it may only restart. A vantage does not
+    /// know.
     pub(super) fn is_live(&self, node: &str) -> bool {
-        let now = clock::now();
-        self.collector().is_some_and(|collector| {
-            let found = collector.vantages().find(|(name, _)| ***name == *node);
-            found.is_some_and(|(_, vantage)| now.since(vantage.received_at()) <= STALE_AFTER)
-        })
+        let received_at = self.collector().and_then(|collector| collector.received_at(node));
+        received_at.is_some_and(|at| clock::now().since(at) <= STALE_AFTER)
     }
 
     /// The targets, for the API. Nodes that differ and do not report any more are left out.

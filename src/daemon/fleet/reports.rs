@@ -75,7 +75,7 @@ impl SendTask {
                 }
             }
         }
-        // The probers have ended, or will.
+        // Nothing more is reported: the probers have ended, or the goodbye is due.
         tokio::select! {
             () = stop.cancelled() => {}
             () = goodbye.cancelled() => self.say_goodbye(subject).await,

@@ -19,7 +19,8 @@ impl Steer {
 
     /// Follows what woke a drill.
     pub(super) fn wake_drill(&mut self, wake: DrillWake) {
-        let end = self.drills.wake(wake, &mut self.vantages);
+        let served = self.publisher.snapshots().load_full();
+        let end = self.drills.wake(wake, &served, &mut self.vantages);
         self.finish_drill(end);
     }
 

@@ -339,18 +339,21 @@ impl Steer {
         let refusal = refusal.lines().map(str::trim).collect::<Vec<_>>().join(" ");
         if self.reloads.refusal.as_ref() != Some(&refusal) {
             let why = format!("{}, no change was loaded: {}", cause.as_str(), refusal.trim_end());
-            self.append_reload((generation, generation), why);
-            self.reloads.refusal = Some(refusal);
+            if self.append_reload((generation, generation), why) {
+                self.reloads.refusal = Some(refusal);
+            }
         }
         self.ended(false, problems, None);
         NextGeneration::Nothing
     }
 
-    /// Appends the event of a load to the journal; `generations` are those that were served before and after it.
-    fn append_reload(&mut self, (from, to): (u64, u64), why: String) {
-        let Some(without) = self.reloads.events.note(clock::now()) else { return };
+    /// Appends the event of a load to the journal, with the generations that were served before and after it. Returns
+    /// false where too many loads had one.
+    fn append_reload(&mut self, (from, to): (u64, u64), why: String) -> bool {
+        let Some(without) = self.reloads.events.note(clock::now()) else { return false };
         let why = match without {
             0 => why,
+            1 => format!("{why}; 1 load before this one has no event"),
             count => format!("{why}; {count} loads before this one have no event"),
         };
         let at = clock::unix_seconds();
@@ -364,6 +367,7 @@ impl Steer {
             generation,
             ..JournalEvent::default()
         });
+        true
     }
 
     /// A new generation is served instead of the generation `before`; `refused` is the number of problems of what is

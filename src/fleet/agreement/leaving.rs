@@ -1,12 +1,12 @@
 //! Vantages that stop in order: their votes are gone at once, and they are no longer known.
 //!
 //! A vantage that only restarts says goodbye too, as no process knows what comes after it. So nothing changes by the
-//! goodbye alone until the votes would have become stale anyway: where the verdict rests on a ballot, it counts that
+//! goodbye alone until the votes would have become stale anyway: a ballot on which the verdict rests counts that
 //! long. If the vantage reports again, all its ballots are there again.
 
 use crate::fleet::Report;
 use crate::fleet::agreement::Agreement;
-use crate::fleet::ballots::{Effect, LeftVantage, Slot};
+use crate::fleet::ballots::{Effect, LeftVantage, Slot, VantageBallots};
 use crate::fleet::quorum::{Voter, rests_on};
 use crate::model::quorum::STALE_AFTER;
 use crate::model::{Health, Moment};
@@ -41,7 +41,7 @@ impl Agreement {
         leaving.slots().filter(is_held).collect()
     }
 
-    /// Forgets the vantages that did not start again. The ballots stay without which a check would have no verdict.
+    /// Forgets the vantages that did not start again. It keeps the ballots without which a check would have no verdict.
     pub(super) fn forget_left(&mut self, now: Moment) {
         for at in (0..self.ballots.vantages.len()).rev() {
             let Some(left) = &self.ballots.vantages[at].left else { continue };
@@ -66,7 +66,7 @@ impl Agreement {
 
     /// Whether no other vantage has a verdict on a check of the model.
     fn is_last(&self, at: usize, slot: Slot) -> bool {
-        let has_verdict = |(other, vantage): (usize, &crate::fleet::ballots::VantageBallots)| {
+        let has_verdict = |(other, vantage): (usize, &VantageBallots)| {
             let has = vantage.ballot(slot).is_some_and(|ballot| ballot.health != Health::Unknown);
             other != at && vantage.region.is_some() && has
         };

@@ -135,9 +135,9 @@ impl EventArchive {
         MissedEvents { lost: lost.collect(), events: self.events.iter().filter(is_new).cloned().collect() }
     }
 
-    /// Takes the nodes out of a cursor whose last event is before it: the cursor is wrong, or their numbers have begun
-    /// anew. Returns them with the numbers of their last events. Of a node that the archive does not know nothing is
-    /// hidden, and a stream that is made anew gets its events again: it stays.
+    /// Takes those nodes out of a cursor whose last event has a lower number than the cursor: it is wrong, or their
+    /// numbers have begun anew. Returns them with the numbers of their last events. A node that the archive does not
+    /// know stays: nothing of it is hidden, and a stream that is made anew gets its events again.
     pub fn correct(&self, cursor: &mut EventCursor) -> BTreeMap<Arc<str>, u64> {
         let beyond = |(node, known): (&Arc<str>, &NodeEvents)| {
             cursor.of(node).filter(|number| *number > known.last).map(|_| (node.clone(), known.last))

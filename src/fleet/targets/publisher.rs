@@ -8,7 +8,7 @@
 //!   or if the server that wrote the manifest is gone or differs itself. Otherwise it differs;
 //! - the server's serial is older: it differs.
 //!
-//! A server differs also in a zone of the bucket that it does not have, as long as the node that wrote it reports.
+//! A server also differs in each zone of the bucket that it does not have, as long as the node that wrote it reports.
 //!
 //! The manifest comes first, and only over the revision that was read: of two servers that write at the same time one
 //! wins. Then each server that has the checks of the manifest writes the parts that are missing or wrong. Until all are
@@ -191,7 +191,7 @@ impl TargetPublisher {
             .or_else(|| self.differences(differing, book, now))
     }
 
-    /// The zones of the bucket that this server does not have, and a server that reports has.
+    /// The zones of the bucket that this server does not have, and whose writer reports.
     fn missing(&self, book: &TargetBook, is_live: impl Fn(&str) -> bool) -> Vec<Differing> {
         let own: HashSet<&str> = self.zones.iter().map(|zone| zone.zone.as_str()).collect();
         let others = book.manifests().filter(|manifest| {

@@ -18,6 +18,7 @@ fn a_goodbye_ends_its_process_and_late_messages_of_it_do_not_bring_it_back() {
     assert_eq!(take(&mut collector, &whole(1, 0..10, Health::Up), 0), Ok(Some(Extent::Part)));
     assert_eq!(take(&mut collector, &goodbye(BOOT, 5), 1000), Ok(Some(Extent::End)));
     assert_eq!(collector.vantages().count(), 0);
+    assert_eq!(collector.received_at("far"), Some(at(1000)), "it may only restart");
     assert_eq!(take(&mut collector, &goodbye(BOOT, 5), 1100), Err(Unaccepted::Repeated));
     assert_eq!(take(&mut collector, &whole(1, 0..10, Health::Up), 1200), Err(Unaccepted::Repeated));
     assert_eq!(take(&mut collector, &changes(3, [1], Health::Down), 1300), Err(Unaccepted::Ended), "overtaken");
