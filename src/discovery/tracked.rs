@@ -72,6 +72,7 @@ impl TrackedSource {
     /// time. `None`: it states the same as before.
     pub fn restate(&mut self, (model, view): (&Model, &WorldView), now: Moment, unix_now: f64) -> Option<Restated> {
         let is_changed = std::mem::take(&mut self.is_changed);
+        let is_confirmed = std::mem::take(&mut self.is_confirmed);
         if !is_changed && self.leaving.is_empty() {
             return None;
         }
@@ -79,14 +80,13 @@ impl TrackedSource {
             if is_changed { endpoints_of(&self.spec, self.set.instances()) } else { self.stating.stated.clone() };
         let is_other = stated != self.stating.stated;
         let known = Served { model, view, spec: &self.spec };
-        if is_other && !self.is_confirmed && !self.set.is_empty() {
+        if is_other && !is_confirmed && !self.set.is_empty() {
             self.leaving.replace([&self.stating.stated, &stated], &known, now);
         }
         self.leaving.settle(&stated, &known, now);
         if self.set.is_empty() {
             self.leaving.clear();
         }
-        self.is_confirmed = false;
         let leaving = self.leaving.endpoints();
         if !is_other && leaving == self.stating.leaving {
             return None;

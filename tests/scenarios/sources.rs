@@ -1,7 +1,7 @@
 //! Sources of endpoints in a scenario (`[discover.NAME]`): what they list, and what becomes of it. The pure core of the
 //! daemon decides that, in simulated time.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use portolan::discovery::endpoints::InstanceRules;
@@ -94,14 +94,13 @@ impl Sources {
 
     /// Makes what they state of what they list. Returns whether that is something else.
     pub(crate) fn restate(&mut self, model: &Model, view: &WorldView) -> bool {
-        let restated = self.all.iter_mut().map(|of| of.restate((model, view), view.at, 0.0).is_some());
-        restated.fold(false, |is_other, is| is_other | is)
+        self.all.iter_mut().filter_map(|of| of.restate((model, view), view.at, 0.0)).count() > 0
     }
 
     /// What they state.
     pub(crate) fn stating(&self) -> Stating {
         let known = self.all.iter().filter(|of| of.set.is_known());
-        Stating { by_source: known.map(|of| (of.spec.key(), of.stating.clone())).collect::<BTreeMap<_, _>>() }
+        Stating { by_source: known.map(|of| (of.spec.key(), of.stating.clone())).collect() }
     }
 
     /// `SOURCE_IS NAME STATE [TEXT]`: the state of a source, and a part of its problem.

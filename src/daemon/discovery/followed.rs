@@ -19,8 +19,10 @@ pub(super) struct Followed {
     pub(super) read_at: Option<Moment>,
     /// What the log and the events have of it.
     pub(super) notices: SourceNotices,
-    /// Its last state, and when that or what it lists changed, in Unix seconds; `None`: not since the start.
-    pub(super) changed: (SourceState, Option<f64>),
+    /// Its state when it was looked at last; before its first reply a source is away.
+    pub(super) last_state: SourceState,
+    /// When its state or what it lists changed last, in Unix seconds; `None`: not since the start.
+    pub(super) changed_at: Option<f64>,
     pub(super) driver: Driver,
 }
 
@@ -54,7 +56,7 @@ impl Followed {
         {
             self.notices.listed(&place, names.iter().map(String::as_str).collect(), states, at);
         }
-        self.changed.1 = Some(now);
+        self.changed_at = Some(now);
         true
     }
 
@@ -65,8 +67,8 @@ impl Followed {
             !self.tracked.set.is_known() && !self.tracked.set.has_failed() && self.override_problem().is_none();
         if !is_awaited {
             let is = (self.state(), self.problem(), self.tracked.set.len());
-            if self.changed.0 != is.0 {
-                self.changed = (is.0, Some(clock::unix_seconds()));
+            if self.last_state != is.0 {
+                (self.last_state, self.changed_at) = (is.0, Some(clock::unix_seconds()));
             }
             self.notices.is_in(&place, is, now);
         }
@@ -116,7 +118,7 @@ impl Followed {
                 age_ms: is_followed.then_some(0),
                 endpoints: 0,
                 left_out: set.left_out() + stating.stated.refused.total(),
-                changed_at: self.changed.1,
+                changed_at: self.changed_at,
                 problem: (!problems.is_empty()).then(|| problems.join("; ")),
             },
         }

@@ -131,7 +131,7 @@ impl Hub {
         for spec in &wanted.sources {
             let (key, rules) = (spec.key(), wanted.rules(spec));
             match self.sources.remove(&key) {
-                Some(before) => self.change(key, before, rules),
+                Some(followed) => self.change(key, followed, rules),
                 None => self.begin(key, rules),
             }
         }
@@ -149,26 +149,30 @@ impl Hub {
             set.restore(row.instances, now.moment - age, now.moment);
         }
         let driver = self.drive(&key, &spec);
-        let (tracked, notices) = (TrackedSource::new(spec, set, restored_at), SourceNotices::default());
-        // Before its first answer a source is away.
-        let changed = (SourceState::Away, None);
-        let of = Followed { tracked, read_at: None, notices, changed, driver };
-        self.sources.insert(key, of);
+        let followed = Followed {
+            tracked: TrackedSource::new(spec, set, restored_at),
+            read_at: None,
+            notices: SourceNotices::default(),
+            last_state: SourceState::Away,
+            changed_at: None,
+            driver,
+        };
+        self.sources.insert(key, followed);
     }
 
     /// Another table of the same name, or another name. A driver goes on unless that is so, or what it reads is another
     /// thing.
-    fn change(&mut self, key: SourceKey, before: Followed, rules: InstanceRules) {
-        let Followed { mut tracked, read_at, notices, changed, driver } = before;
-        let (old, spec) = (tracked.spec.clone(), rules.spec.clone());
-        tracked.change(rules, clock::now());
+    fn change(&mut self, key: SourceKey, mut followed: Followed, rules: InstanceRules) {
+        let (old, spec) = (followed.tracked.spec.clone(), rules.spec.clone());
+        followed.tracked.change(rules, clock::now());
         if states_overrides(&old) && (!states_overrides(&spec) || old.name != spec.name) {
             self.parts.links.end(&old);
         }
         let reads = |spec: &DiscoveredPool| (spec.name.clone(), spec.source.clone(), spec.mappings.clone(), spec.max);
-        let driver = if reads(&old) == reads(&spec) { driver } else { self.drive(&key, &spec) };
-        let of = Followed { tracked, read_at, notices, changed, driver };
-        self.sources.insert(key, of);
+        if reads(&old) != reads(&spec) {
+            followed.driver = self.drive(&key, &spec);
+        }
+        self.sources.insert(key, followed);
     }
 
     fn drive(&mut self, key: &SourceKey, spec: &Arc<DiscoveredPool>) -> Driver {

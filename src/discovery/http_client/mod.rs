@@ -180,7 +180,7 @@ impl HttpReply {
     }
 }
 
-/// The content coding of a body; `None` if it is as it is.
+/// The content coding of a body; `None`: it has none.
 fn coding_of(headers: &HeaderMap) -> Option<String> {
     let codings: Vec<String> = headers
         .get_all(CONTENT_ENCODING)

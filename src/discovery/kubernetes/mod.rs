@@ -197,12 +197,12 @@ impl ObjectReader {
 
     async fn list(&mut self) -> Result<(), Interrupted> {
         let mut book = ObjectBook::default();
+        let (_, api) = who_and_where(&self.source.access);
         let mut at = String::new();
         for _ in 0..MAX_PAGES {
             let more = if at.is_empty() { String::new() } else { format!("&continue={}", encoded(&at)) };
             let reply = self.send(&format!("limit={PAGE}{more}")).await?;
             let text = reply.whole(MAX_PAGE).await.map_err(|failure| failure.trouble(""))?;
-            let api = who_and_where(&self.source.access).1;
             let page = ObjectPage::parse(&text, self.source.resource, api).map_err(Trouble::bad)?;
             page.items.into_iter().try_for_each(|object| book.set(object)).map_err(Trouble::bad)?;
             at = page.next;

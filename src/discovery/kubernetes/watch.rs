@@ -60,7 +60,7 @@ struct ListMetadata {
 impl ObjectPage {
     /// From the JSON; an error says what it is instead, and to check `at`, where the place of the API is written.
     pub(super) fn parse(text: &[u8], resource: KubernetesResource, at: &str) -> Result<ObjectPage, String> {
-        let (kind, plural) = (resource.kind(), resource.as_str());
+        let plural = resource.as_str();
         let wrong = |why: &str| format!("not a list of {plural} of the Kubernetes API ({why}): check {at}");
         if has_too_many_values(text, MAX_PAGE_VALUES) {
             return Err(wrong(&format!("a page with over {MAX_PAGE_VALUES} values")));
@@ -69,11 +69,11 @@ impl ObjectPage {
             KubernetesResource::EndpointSlices => List::read(text, ApiObject::Slice),
             KubernetesResource::Ingresses | KubernetesResource::Gateways => List::read(text, ApiObject::Addressed),
         };
-        let (found, page) = read.map_err(|error| wrong(&error.to_string()))?;
-        match found.strip_suffix("List") == Some(kind) {
-            true => Ok(page),
-            false => Err(wrong(&format!("its kind is {}", bounded(&found)))),
+        let (kind, page) = read.map_err(|error| wrong(&error.to_string()))?;
+        if kind != format!("{}List", resource.kind()) {
+            return Err(wrong(&format!("its kind is {}", bounded(&kind))));
         }
+        Ok(page)
     }
 }
 
