@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use crate::control::follow::{FollowReport, FollowState};
+use crate::control::overrides::utc;
 use crate::control::sources::SourceReport;
 use crate::control::status::Status;
 use crate::sinks::{SinkReport, SinkState};
@@ -50,6 +51,11 @@ impl FeedRow {
             (Some(age), FeedLevel::Good) => format!("{}, read {} ago", self.state, span(age)),
             (Some(age), FeedLevel::Bad | FeedLevel::Note) => format!("{}, its list is {} old", self.state, span(age)),
         }
+    }
+
+    /// When it changed last.
+    pub fn changed_text(&self) -> String {
+        self.changed_at.map_or_else(|| "none since the start".to_owned(), utc)
     }
 
     /// The state, for a sentence.
@@ -110,15 +116,14 @@ fn of_source(source: &SourceReport) -> FeedRow {
 
 fn of_sink(sink: &SinkReport) -> FeedRow {
     let SinkReport { name, kind, to, state, behind, delivered, dead_letters, lost, .. } = sink;
+    let last_error = || sink.last_error.as_ref().map(|error| format!("{} ({})", error.why, error.hint));
     let (level, problem) = match state {
         SinkState::Ok => (FeedLevel::Good, None),
         SinkState::Waiting => {
             (FeedLevel::Note, sink.waiting.first().map(|first| format!("{} ({})", first.why, first.hint)))
         }
-        SinkState::Retrying | SinkState::Off => {
-            let level = if *state == SinkState::Off { FeedLevel::Bad } else { FeedLevel::Note };
-            (level, sink.last_error.as_ref().map(|error| format!("{} ({})", error.why, error.hint)))
-        }
+        SinkState::Retrying => (FeedLevel::Note, last_error()),
+        SinkState::Off => (FeedLevel::Bad, last_error()),
     };
     FeedRow {
         name: format!("sink.{name}"),

@@ -134,9 +134,9 @@ impl KafkaTopic {
                 true => of.partitions.clone(),
                 false => self.partitions(&of.client).await?,
             };
-            match partitions.len() {
-                count if count > MAX_PARTITIONS => Err(KafkaFailure::ManyPartitions(count)),
-                _ => Ok(partitions),
+            match partitions.len() > MAX_PARTITIONS {
+                true => Err(KafkaFailure::ManyPartitions(partitions.len())),
+                false => Ok(partitions),
             }
         };
         let partitions = self.end(&used, listing).await?;

@@ -213,13 +213,13 @@ pub enum KubernetesResource {
 impl KubernetesResource {
     /// All, with the word of `resource`, which is the plural of the API.
     pub const ALL: [(&str, KubernetesResource); 3] = [
-        ("endpointslices", KubernetesResource::EndpointSlices),
-        ("ingresses", KubernetesResource::Ingresses),
-        ("gateways", KubernetesResource::Gateways),
+        (KubernetesResource::EndpointSlices.as_str(), KubernetesResource::EndpointSlices),
+        (KubernetesResource::Ingresses.as_str(), KubernetesResource::Ingresses),
+        (KubernetesResource::Gateways.as_str(), KubernetesResource::Gateways),
     ];
 
     /// The plural of the API.
-    pub fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             KubernetesResource::EndpointSlices => "endpointslices",
             KubernetesResource::Ingresses => "ingresses",

@@ -1,5 +1,5 @@
-"""A server that replays EndpointSlices, Ingresses or Gateways as the Kubernetes API lists and watches them: resource versions, bookmarks, the end of a
-watch, 410 Gone, a bearer token. It is no kube-apiserver."""
+"""A server that replays EndpointSlices, Ingresses or Gateways as the Kubernetes API lists and watches them: resource
+versions, bookmarks, the end of a watch, 410 Gone, a bearer token. It is no kube-apiserver."""
 import http.server
 import json
 import threading
@@ -16,7 +16,7 @@ class KubernetesApi:
     def __init__(self, token=None, tls=None, kind="EndpointSlice"):
         self.kind, self.refused = kind, None
         self.changed = threading.Condition()
-        self.version, self.oldest, self.slices, self.events = 100, 0, {}, []
+        self.version, self.oldest, self.objects, self.events = 100, 0, {}, []
         self.token, self.lists, self.watches, self.is_open = token, 0, 0, True
         api = self
 
@@ -55,17 +55,17 @@ class KubernetesApi:
         """Creates or replaces an object in the namespace `shop`; returns when that was."""
         with self.changed:
             self.version += 1
-            kind = "MODIFIED" if name in self.slices else "ADDED"
+            kind = "MODIFIED" if name in self.objects else "ADDED"
             metadata = {"name": name, "namespace": "shop", "resourceVersion": str(self.version), "labels": labels or {}}
-            self.slices[name] = {"metadata": metadata, **body}
-            self.events.append((self.version, kind, self.slices[name]))
+            self.objects[name] = {"metadata": metadata, **body}
+            self.events.append((self.version, kind, self.objects[name]))
             self.changed.notify_all()
             return time.monotonic()
 
     def delete(self, name):
         with self.changed:
             self.version += 1
-            gone = {**self.slices.pop(name)}
+            gone = {**self.objects.pop(name)}
             gone["metadata"] = {**gone["metadata"], "resourceVersion": str(self.version)}
             self.events.append((self.version, "DELETED", gone))
             self.changed.notify_all()
@@ -96,7 +96,7 @@ class KubernetesApi:
             return self.watch(handler, int(query["resourceVersion"]), int(query["timeoutSeconds"]))
         with self.changed:
             self.lists += 1
-            body = {"kind": f"{self.kind}List", "metadata": {"resourceVersion": str(self.version)}, "items": list(self.slices.values())}
+            body = {"kind": f"{self.kind}List", "metadata": {"resourceVersion": str(self.version)}, "items": list(self.objects.values())}
         return self.send(handler, 200, body)
 
     @staticmethod

@@ -53,7 +53,9 @@ pub(super) fn problems(status: &Status, away: &[NameReport], down: &[(&str, usiz
     files(status, &mut add);
     for feed in feeds(status) {
         let level = if feed.level == FeedLevel::Bad { AlertLevel::Bad } else { AlertLevel::Note };
-        feed.sentence().into_iter().for_each(|text| add(level, text));
+        if let Some(text) = feed.sentence() {
+            add(level, text);
+        }
     }
     for (region, all) in down {
         let plural = if *all == 1 { "" } else { "s" };

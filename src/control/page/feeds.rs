@@ -5,10 +5,9 @@ use std::time::Duration;
 
 use super::escape;
 use crate::control::feeds::{FeedLevel, FeedRow};
-use crate::control::overrides::utc;
 
 /// The CSS class of a level.
-pub(super) fn class_of(level: FeedLevel) -> &'static str {
+fn class_of(level: FeedLevel) -> &'static str {
     match level {
         FeedLevel::Bad => "down",
         FeedLevel::Note => "warning",
@@ -26,10 +25,9 @@ pub(super) fn write(html: &mut String, feeds: &[FeedRow]) {
          <th>Last change<th>What is wrong</tr></thead>\n<tbody>\n",
     );
     for feed in feeds {
-        let FeedRow { name, kind, place, counts, changed_at, problem, .. } = feed;
+        let FeedRow { name, kind, place, counts, problem, .. } = feed;
         let class = class_of(feed.level);
         let state = feed.state_text(|age| humantime::format_duration(Duration::from_secs(age.as_secs())).to_string());
-        let changed = changed_at.map_or_else(|| "none since the start".to_owned(), utc);
         let _ = writeln!(
             html,
             "<tr class=\"{class}\" data-feed=\"{0}\"><td data-label=\"Feed\">{0} ({1}, {2})<td data-label=\"State\">\
@@ -40,7 +38,7 @@ pub(super) fn write(html: &mut String, feeds: &[FeedRow]) {
             escape(place),
             escape(&state),
             escape(counts),
-            escape(&changed),
+            escape(&feed.changed_text()),
             escape(problem.as_deref().unwrap_or("nothing")),
         );
     }

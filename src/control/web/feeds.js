@@ -1,12 +1,11 @@
-// Feeds: sources of endpoints, sinks of events, and streams that are followed. Each with its state, its counts, its last
-// change, and what is wrong.
+// Feeds: sources of endpoints, sinks of events, and streams that are followed. Each with its state, its counts, its
+// last change, and what is wrong.
 
 /** What is alike for all: `level` is the class of the state, `words` are for the list of problems. */
-function feed(name, { type, changed_at: changed, problem = "" }, more) {
-  const feed = { name, type, changed, problem: problem ?? "", ...more };
+function feed(name, { type, changed_at: changed, problem }, more) {
   // What says something although the feed works is a note.
-  feed.level = more.level ?? (feed.problem ? "warning" : "up");
-  return feed;
+  const level = more.level ?? (problem ? "warning" : "up");
+  return { name, type, changed, problem: problem ?? "", ...more, level };
 }
 
 const SOURCE_STATES = {

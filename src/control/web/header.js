@@ -91,11 +91,12 @@ function showContact() {
   const contact = find("#contact");
   const silent = silence();
   const since = store.answeredAt ? `; what is shown is ${lasting(silent)} old` : "";
-  const isLate = !isAway() && silent > LATE_S;
-  const words = isLate ? `no answer yet${since}` : streamWord();
-  write(contact, isAway() ? `${store.problem || "no answer"} from the server${since}` : words);
-  change(contact, { class: isAway() ? "away" : isLate ? "late" : "live" });
-  change(document.body, { "data-away": isAway() ? "1" : null });
+  let [state, words] = ["live", streamWord()];
+  if (isAway()) [state, words] = ["away", `${store.problem || "no answer"} from the server${since}`];
+  else if (silent > LATE_S) [state, words] = ["late", `no answer yet${since}`];
+  write(contact, words);
+  change(contact, { class: state });
+  change(document.body, { "data-away": state === "away" ? "1" : null });
   showTitle();
 }
 

@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::clock;
 use crate::control::command::{Command, OverrideChange, RefusedChanges};
 use crate::control::follow::{
-    EventUse, FollowBoard, FollowLedger, FollowRules, FollowState, FollowedEvent, RefusedEvent,
+    EventUse, FollowBoard, FollowLedger, FollowReport, FollowRules, FollowState, FollowedEvent, RefusedEvent,
 };
 use crate::daemon::follow::positions::{FollowPositions, SavedFollow};
 use crate::repeats::Repeats;
@@ -110,9 +110,9 @@ impl FollowEffects {
             let (applied, unchanged, is_on_disk) = self.make(group).await?;
             is_saved &= is_on_disk;
             ignored += unchanged;
-            self.board.update(self.at, clock::unix_seconds(), |report| report.applied += applied as u64);
+            self.update(|report| report.applied += applied as u64);
         }
-        self.board.update(self.at, clock::unix_seconds(), |report| report.ignored += ignored as u64);
+        self.update(|report| report.ignored += ignored as u64);
         Ok(is_saved)
     }
 
@@ -154,6 +154,11 @@ impl FollowEffects {
         Ok((applied, unchanged, is_on_disk))
     }
 
+    /// Changes what the board has of this stream.
+    fn update(&self, change: impl FnOnce(&mut FollowReport)) {
+        self.board.update(self.at, clock::unix_seconds(), change);
+    }
+
     /// An event can't be used. It holds up no other.
     fn refuse(&self, id: String, why: String) {
         if self.refusals.note() {
@@ -170,12 +175,12 @@ impl FollowEffects {
 
     /// Reports how many messages are known that had no effect yet.
     pub(super) fn note_behind(&self, behind: u64) {
-        self.board.update(self.at, clock::unix_seconds(), |report| report.behind = behind);
+        self.update(|report| report.behind = behind);
     }
 
     /// Reports up to where messages had their effect.
     pub(super) fn note_position(&self, position: u64) {
-        self.board.update(self.at, clock::unix_seconds(), |report| report.position = position);
+        self.update(|report| report.position = position);
     }
 
     /// Logs that something was missed.
@@ -196,7 +201,7 @@ impl FollowEffects {
             (None, None) => FollowState::Ok,
         };
         let (follow, mut before, mut is_other) = (&*self.name, FollowState::Waiting, false);
-        self.board.update(self.at, clock::unix_seconds(), |report| {
+        self.update(|report| {
             before = std::mem::replace(&mut report.state, state);
             is_other = report.problem != problem;
             report.missed = missed;

@@ -48,7 +48,10 @@ pub(crate) fn overrides_left(all: &[Arc<Override>], follows: &[FollowSettings], 
     let warning = |(name, targets): (&str, Vec<&str>)| {
         let named = match targets.len().saturating_sub(MOST_NAMED) {
             0 => listed(&targets),
-            more => format!("{} and {more} more", listed(&targets[..MOST_NAMED]).replace(" and ", ", ")),
+            more => {
+                let named: Vec<String> = targets.iter().take(MOST_NAMED).map(|target| format!("`{target}`")).collect();
+                format!("{} and {more} more", named.join(", "))
+            }
         };
         let message = format!("there is no [follow.{name}] any more, and its overrides stay in force: {named}");
         let mut warning = Problem::of_file(file.to_owned(), Severity::Warning, message);

@@ -36,6 +36,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// probes and loads take seconds each.
 const MOST: Duration = Duration::from_secs(60);
 
+/// The master file.
 const ZONE: &str = "$TTL 300\n@ IN SOA ns1 hostmaster 1 3600 600 604800 30\n@ IN NS ns1\nns1 IN A 127.0.0.1\n";
 
 /// One step.
@@ -88,9 +89,9 @@ const STEPS: [Step; 6] = [
 pub(super) async fn run(options: &DemoOptions) -> Result<(), StartError> {
     let stop = stop_signal();
     tokio::pin!(stop);
-    let every: Vec<_> = (0..INSTANCES.len()).map(|instance| address_of(instance, 0)).collect();
+    let addresses: Vec<_> = (0..INSTANCES.len()).map(|instance| address_of(instance, 0)).collect();
     let no_port = || StartError::Demo("no port is free on 127.1.0.20, 127.2.0.20 and 127.3.0.20".to_owned());
-    let port = ports::another(&every).ok_or_else(no_port)?;
+    let port = ports::another(&addresses).ok_or_else(no_port)?;
     let mut servers = DemoServers::start(port).await.map_err(StartError::System)?;
     let policy = policy(&servers.url());
     let texts = [
@@ -174,16 +175,13 @@ async fn play(
     }
     output.print("");
     output.print("That was all. `--for 5m` lets the demo run on; docs/discovery.md has all sources.");
-    match duration {
-        None => Ok(()),
-        Some(_) => {
-            tokio::select! {
-                () = stop => {}
-                () = end => {}
-            }
-            Ok(())
+    if duration.is_some() {
+        tokio::select! {
+            () = stop => {}
+            () = end => {}
         }
     }
+    Ok(())
 }
 
 /// Waits until this time; without one for ever.

@@ -8,7 +8,6 @@ use super::tone::Tone;
 use crate::cli::text;
 use crate::cli::top::state::{TopState, TopView};
 use crate::control::feeds::{FeedLevel, FeedRow, feeds};
-use crate::control::overrides::utc;
 
 /// Draws the view.
 pub(super) fn draw(canvas: &mut Canvas<'_>, state: &mut TopState, area: Rect) {
@@ -16,20 +15,19 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, state: &mut TopState, area: Rect) {
     let all = feeds(&readout.status);
     let mut shown: Vec<&FeedRow> =
         all.iter().filter(|feed| state.passes([feed.name.as_str(), &feed.kind, &feed.place])).collect();
-    shown.sort_by_key(|feed| feed.level);
+    shown.sort_by_key(|feed| (feed.level, feed.problem.is_none()));
     let selected = state.selected(TopView::Sources, shown.len());
     let about = shown.get(selected).map(|feed| about(feed)).unwrap_or_default();
     let table = details(canvas, area, &about);
-    match (shown.is_empty(), all.is_empty()) {
-        (true, true) => {
-            let how = "No policy has [discover.NAME], and no setting has [sink.NAME] or [follow.NAME].";
-            canvas.line(table, 0, &[toned(how, Tone::Soft)]);
-        }
-        (true, false) => canvas.line(table, 0, &[toned("No source, sink or stream has this text.", Tone::Soft)]),
-        (false, _) => {
-            let headings = ["FEED", "TYPE", "STATE", "COUNTS", "LAST CHANGE"];
-            canvas.table(table, (&headings, &[0, 2]), (shown.len(), selected), |at| line(shown[at]));
-        }
+    if shown.is_empty() {
+        let why = match all.is_empty() {
+            true => "No policy has [discover.NAME], and no setting has [sink.NAME] or [follow.NAME].",
+            false => "No source, sink or stream has this text.",
+        };
+        canvas.line(table, 0, &[toned(why, Tone::Soft)]);
+    } else {
+        let headings = ["FEED", "TYPE", "STATE", "COUNTS", "LAST CHANGE"];
+        canvas.table(table, (&headings, &[0, 2]), (shown.len(), selected), |at| line(shown[at]));
     }
     state.readout = Some(readout);
 }
@@ -48,7 +46,7 @@ fn line(feed: &FeedRow) -> Vec<Toned> {
         toned(feed.kind.clone(), Tone::Soft),
         toned(feed.state_text(text::span), tone(feed.level)),
         plain(feed.counts.clone()),
-        toned(feed.changed_at.map_or_else(|| "none since the start".to_owned(), utc), Tone::Soft),
+        toned(feed.changed_text(), Tone::Soft),
     ]
 }
 
