@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 
+use crate::model::tree::OnceSet;
 use crate::model::{EndpointId, Failback, Gives, Member, MemberRef, Pool, PoolId};
 use crate::steering::operator::is_drained;
 use crate::steering::tiers::{distinct, key_of};
@@ -36,7 +37,10 @@ fn join(scene: &Scene, shares: Vec<Share>) -> Vec<Share> {
     let (aliases, addresses): (Vec<Share>, Vec<Share>) =
         shares.into_iter().partition(|share| scene.is_alias(share.endpoints[0]));
     let weight = addresses.iter().map(|share| share.weight).sum();
-    let endpoints: Vec<EndpointId> = addresses.into_iter().flat_map(|share| share.endpoints).collect();
+    // An endpoint may be in several shares, and is in a reply once.
+    let mut seen = OnceSet::default();
+    let endpoints = addresses.into_iter().flat_map(|share| share.endpoints).filter(|endpoint| seen.insert(*endpoint));
+    let endpoints: Vec<EndpointId> = endpoints.collect();
     let mut joined = Vec::with_capacity(1 + aliases.len());
     if !endpoints.is_empty() {
         joined.push(Share { endpoints, weight, path: Vec::new() });

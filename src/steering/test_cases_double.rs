@@ -116,6 +116,13 @@ fn a_pool_below_all_gives_a_draw_of_its_own() {
 }
 
 #[test]
+fn a_member_that_a_pool_below_has_too_is_given_once_when_nothing_is_up() {
+    let world = abc().pool("x", All, "a b").pool("p", All, "b x").down("a b c");
+    let decision = world.decide("eu", Facet::V4, None);
+    assert_eq!((world.render(&decision).as_str(), world.flaw(&decision)), ("stale [b a]", None));
+}
+
+#[test]
 fn too_many_combinations_are_given_together() {
     let names = |from: u8| (from..from + 17).map(|at| format!("e{at}")).collect::<Vec<_>>().join(" ");
     let mut world = SteeringWorld::new();
