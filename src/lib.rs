@@ -40,6 +40,7 @@
 //! | [`wire`] | names, questions and replies as bytes |
 //! | [`model`] | the content of the files, valid: values only |
 //! | [`repeats`] | which notices that repeat are reported, and which are summed up; pure |
+//! | [`report_board`] | the reports of tasks that run side by side; pure |
 //! | [`placing`] | finds the class of a client by its address; pure |
 //! | [`source`] | the files of the user as texts, places in them, and the problems that readers find |
 //! | [`masterfile`] | reads master files, from text to RRsets |
@@ -60,9 +61,9 @@
 //! | [`external_dns`] | the webhook provider of external-dns, a process of its own that writes policy files |
 //! | [`cli`] | the command line |
 //!
-//! Pure (no socket, clock, entropy or metrics): `printable`, `wire`, `model`, `repeats`, `placing`, `steering`,
-//! `answer`, `drill`, and the files of `health`, `fleet`, `discovery`, `snapshot` and `sinks` that `PURE` of
-//! `tests/tidy/walls.rs` lists.
+//! Pure (no socket, clock, entropy or metrics): `printable`, `wire`, `model`, `repeats`, `report_board`, `placing`,
+//! `steering`, `answer`, `drill`, and the files of `health`, `fleet`, `discovery`, `snapshot` and `sinks` that `PURE`
+//! of `tests/tidy/walls.rs` lists.
 //!
 //! ## Threads
 //!
@@ -87,6 +88,8 @@ pub mod wire;
 pub mod model;
 
 pub mod repeats;
+
+pub mod report_board;
 
 pub mod placing;
 

@@ -1,9 +1,9 @@
 //! What is known of each sink, for the API, the status and the metrics.
 
-use std::sync::{Mutex, PoisonError};
-
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+
+use crate::report_board::{ReportBoard, TimedReport};
 
 /// What a sink does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
@@ -130,32 +130,16 @@ pub struct DeadLetter {
 }
 
 /// The reports of all sinks. Each task of a sink writes its own.
-#[derive(Debug, Default)]
-pub struct SinkBoard {
-    sinks: Vec<Mutex<SinkReport>>,
-}
+pub type SinkBoard = ReportBoard<SinkReport>;
 
-impl SinkBoard {
-    /// A board with these reports.
-    pub fn of(reports: impl IntoIterator<Item = SinkReport>) -> SinkBoard {
-        SinkBoard { sinks: reports.into_iter().map(Mutex::new).collect() }
+impl TimedReport for SinkReport {
+    type Content = (SinkState, u64, u64, u64);
+
+    fn content(&self) -> (SinkState, u64, u64, u64) {
+        (self.state, self.delivered, self.dead_letters, self.lost)
     }
 
-    /// Changes the report of one sink at `now`, in Unix seconds.
-    pub fn update(&self, sink: usize, now: f64, change: impl FnOnce(&mut SinkReport)) {
-        if let Some(report) = self.sinks.get(sink) {
-            let mut report = report.lock().unwrap_or_else(PoisonError::into_inner);
-            let what = |of: &SinkReport| (of.state, of.delivered, of.dead_letters, of.lost);
-            let before = what(&report);
-            change(&mut report);
-            if what(&report) != before {
-                report.changed_at = Some(now);
-            }
-        }
-    }
-
-    /// The reports, in the order of the settings.
-    pub fn reports(&self) -> Vec<SinkReport> {
-        self.sinks.iter().map(|report| report.lock().unwrap_or_else(PoisonError::into_inner).clone()).collect()
+    fn set_changed_at(&mut self, at: f64) {
+        self.changed_at = Some(at);
     }
 }

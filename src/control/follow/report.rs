@@ -1,9 +1,9 @@
 //! What is known of each stream that is followed, for the API, the status and the metrics.
 
-use std::sync::{Mutex, PoisonError};
-
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+
+use crate::report_board::{ReportBoard, TimedReport};
 
 /// How a stream is followed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
@@ -81,32 +81,16 @@ pub struct RefusedEvent {
 }
 
 /// The reports of all streams that are followed. Each task writes its own.
-#[derive(Debug, Default)]
-pub struct FollowBoard {
-    follows: Vec<Mutex<FollowReport>>,
-}
+pub type FollowBoard = ReportBoard<FollowReport>;
 
-impl FollowBoard {
-    /// A board with these reports.
-    pub fn of(reports: impl IntoIterator<Item = FollowReport>) -> FollowBoard {
-        FollowBoard { follows: reports.into_iter().map(Mutex::new).collect() }
+impl TimedReport for FollowReport {
+    type Content = (FollowState, u64, u64, u64);
+
+    fn content(&self) -> (FollowState, u64, u64, u64) {
+        (self.state, self.applied, self.refused, self.missed)
     }
 
-    /// Changes one report at `now`, in Unix seconds.
-    pub fn update(&self, follow: usize, now: f64, change: impl FnOnce(&mut FollowReport)) {
-        if let Some(report) = self.follows.get(follow) {
-            let mut report = report.lock().unwrap_or_else(PoisonError::into_inner);
-            let what = |of: &FollowReport| (of.state, of.applied, of.refused, of.missed);
-            let before = what(&report);
-            change(&mut report);
-            if what(&report) != before {
-                report.changed_at = Some(now);
-            }
-        }
-    }
-
-    /// The reports, in the order of the settings.
-    pub fn reports(&self) -> Vec<FollowReport> {
-        self.follows.iter().map(|report| report.lock().unwrap_or_else(PoisonError::into_inner).clone()).collect()
+    fn set_changed_at(&mut self, at: f64) {
+        self.changed_at = Some(at);
     }
 }

@@ -13,10 +13,8 @@ const EVERY: Duration = Duration::from_secs(60);
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct ReloadEvents {
-    /// Events that were taken and not returned yet.
-    taken: u32,
-    /// When the next one is returned.
-    returned_at: Moment,
+    /// When [`AT_ONCE`] loads may have an event again (the theoretical arrival time of ITU-T I.371, GCRA).
+    free_at: Moment,
     /// Loads since the last event that have none.
     without: u64,
 }
@@ -24,17 +22,12 @@ pub(super) struct ReloadEvents {
 impl ReloadEvents {
     /// A load has ended. If it has an event: how many before it had none since the last one.
     pub(super) fn note(&mut self, now: Moment) -> Option<u64> {
-        while self.taken > 0 && now >= self.returned_at {
-            (self.taken, self.returned_at) = (self.taken - 1, self.returned_at + EVERY);
-        }
-        if self.taken == AT_ONCE {
+        let free_at = self.free_at.max(now);
+        if free_at.since(now) > EVERY * (AT_ONCE - 1) {
             self.without += 1;
             return None;
         }
-        if self.taken == 0 {
-            self.returned_at = now + EVERY;
-        }
-        self.taken += 1;
+        self.free_at = free_at + EVERY;
         Some(std::mem::take(&mut self.without))
     }
 }

@@ -19,7 +19,7 @@ const LEVELS: [(&str, LevelFilter); 6] = [
 ];
 
 /// The program's own modules.
-const MODULES: [&str; 26] = [
+const MODULES: [&str; 27] = [
     "admission",
     "answer",
     "cli",
@@ -39,6 +39,7 @@ const MODULES: [&str; 26] = [
     "placing",
     "printable",
     "repeats",
+    "report_board",
     "server",
     "sinks",
     "snapshot",
