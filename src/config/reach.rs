@@ -2,12 +2,13 @@
 //! systems, and regions at all. A selector with them selects nobody, and a pool that ranks by the client's region does
 //! not rank. The usual reason is a missing database.
 
+use std::cell::LazyCell;
 use std::collections::HashSet;
 use std::sync::Arc;
 
 use crate::config::client_settings::ClientSettings;
 use crate::config::spec::{PolicySpec, SelectorSpec};
-use crate::model::{Continent, Country, Database, Selector, Steering};
+use crate::model::{Continent, Country, Database, RankedBy, Selector};
 use crate::source::{At, ManualSection, Place, Problems};
 
 /// A message has at most so many entries, and the number of the others.
@@ -18,8 +19,8 @@ const MOST_NAMED: usize = 4;
 pub(super) enum Sought {
     /// The entries by which one `when`, fence or group selects clients.
     Entries(SoughtEntries),
-    /// The region of each client: this pool ranks by it, as its `steer` at this place has it.
-    Region { pool: String, steer: At<Steering> },
+    /// The region of each client: the `steer` of this pool, at this place, ranks by it.
+    Region { pool: String, ranked_by: At<RankedBy> },
 }
 
 /// Countries, continents and autonomous systems.
@@ -34,10 +35,9 @@ pub(super) struct SoughtEntries {
 impl Sought {
     /// Those of every selector of a policy that has such entries, and of every pool that ranks by region.
     pub(super) fn of(spec: &PolicySpec) -> impl Iterator<Item = Sought> {
-        let ranks = |steering| matches!(steering, Steering::Latency | Steering::Nearest);
-        let regions = spec.pools.iter().filter(move |pool| ranks(*pool.steer)).filter_map(|pool| {
-            let steer = At { value: *pool.steer, place: pool.steer.place.clone()? };
-            Some(Sought::Region { pool: pool.name.value.clone(), steer })
+        let regions = spec.pools.iter().filter_map(|pool| {
+            let ranked_by = At { value: pool.steer.ranked_by()?, place: pool.steer.place.clone()? };
+            Some(Sought::Region { pool: pool.name.value.clone(), ranked_by })
         });
         let has_any = |selector: &&SelectorSpec| {
             !selector.countries.is_empty() || !selector.continents.is_empty() || !selector.asns.is_empty()
@@ -82,10 +82,8 @@ impl Known {
 /// Warns of each selector with entries that select nobody, and of each pool that ranks by region where no client has
 /// one.
 pub(super) fn check(sought: &[Sought], settings: &ClientSettings, databases: &[Arc<Database>], p: &mut Problems) {
-    if sought.is_empty() {
-        return;
-    }
-    let known = Known::of(settings, databases);
+    // A database has many facts, and only entries need them.
+    let known = LazyCell::new(|| Known::of(settings, databases));
     // Without regions in the settings, as for a policy that is checked alone, nothing is known of them.
     let has_no_region = !settings.claims.is_empty()
         && settings.claims.iter().all(|claim| *claim == Selector::default())
@@ -94,8 +92,8 @@ pub(super) fn check(sought: &[Sought], settings: &ClientSettings, databases: &[A
     for sought in sought {
         let SoughtEntries { key, countries, continents, asns } = match sought {
             Sought::Entries(entries) => entries,
-            Sought::Region { pool, steer } if has_no_region => {
-                warn_of_region(pool, steer, p);
+            Sought::Region { pool, ranked_by } if has_no_region => {
+                warn_of_region(pool, ranked_by, p);
                 continue;
             }
             Sought::Region { .. } => continue,
@@ -112,13 +110,13 @@ pub(super) fn check(sought: &[Sought], settings: &ClientSettings, databases: &[A
     }
 }
 
-fn warn_of_region(pool: &str, steer: &At<Steering>, p: &mut Problems) {
-    let how = match steer.value {
-        Steering::Latency => "round-trip times from the client's region",
-        _ => "distances from the client's region",
+fn warn_of_region(pool: &str, ranked_by: &At<RankedBy>, p: &mut Problems) {
+    let how = match ranked_by.value {
+        RankedBy::Rtt => "round-trip times from the client's region",
+        RankedBy::GreatCircle => "distances from the client's region",
     };
     let message = format!("pool `{pool}` gives its members as listed: it ranks by {how}, and no client has a region");
-    p.warning(&steer.place, message).see(ManualSection::Clients).hint(
+    p.warning(&ranked_by.place, message).see(ManualSection::Clients).hint(
         "give the regions nets, countries or continents in the settings, name a database, [clients] mmdb = \
          [\"geo.mmdb\"], or a region for all clients, [clients] default_region = \"REGION\"",
     );
@@ -175,7 +173,7 @@ mod tests {
 
     #[test]
     fn a_pool_that_ranks_by_region_needs_clients_that_have_one() {
-        let sought = || [Sought::Region { pool: "near".to_owned(), steer: at(Steering::Nearest) }];
+        let sought = || [Sought::Region { pool: "near".to_owned(), ranked_by: at(RankedBy::GreatCircle) }];
         let warnings = |settings: &ClientSettings| {
             let mut problems = Problems::default();
             check(&sought(), settings, &[], &mut problems);

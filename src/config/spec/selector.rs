@@ -123,7 +123,8 @@ impl SelectorSpec {
             && nets.iter().all(|net| own.iter().any(|own| own.value.contains(&net.value)))
             && other.countries.iter().all(|at| is_country(&at.value))
             && all_among(&other.continents, &self.continents)
-            && all_among(&other.asns, &self.asns)
+            // These are sorted, and may be long.
+            && other.asns.iter().all(|at| self.asns.binary_search_by_key(&at.value, |own| own.value).is_ok())
             && all_among(&other.regions, &self.regions)
             && all_among(&other.groups, &self.groups)
             && (!*other.unknown || *self.unknown)

@@ -205,10 +205,11 @@ pub(super) fn check_cutoff(
 ) {
     let Ecs { enabled: true, v4, v6 } = spec.ecs_rule() else { return };
     // An IPv4 net that is written as a part of IPv6 is one of IPv4 for clients too.
-    let limit = |net: &IpNet| if folded_net(*net).addr().is_ipv4() { v4 } else { v6 };
-    let longer = |net: &&IpNet| folded_net(**net).prefix_len() > limit(net);
+    let limit = |net: &IpNet| if folded_net(*net).addr().is_ipv4() { ("v4", v4) } else { ("v6", v6) };
+    let longer = |net: &&IpNet| folded_net(**net).prefix_len() > limit(net).1;
     let mut warn = |place: &Place, net: &IpNet, whose: &str, other: Option<&Place>| {
-        let message = format!("the net {net} of {whose} is longer than [ecs] allows (/{})", limit(net));
+        let (key, bits) = limit(net);
+        let message = format!("the net {net} of {whose} is longer than [ecs] allows (/{bits})");
         let problem = problems.warning(place, message);
         if let Some(other) = other {
             problem.label(other, format!("the net of {whose}"));
@@ -216,7 +217,6 @@ pub(super) fn check_cutoff(
         if let Some(ecs) = spec.place_of("ecs") {
             problem.label(ecs, "[ecs]");
         }
-        let (key, bits) = if folded_net(*net).addr().is_ipv4() { ("v4", v4) } else { ("v6", v6) };
         problem.hint(format!("for clients known by ECS only {bits} bits are used; raise `{key}` in [ecs]"));
     };
     if let Some(rule) = model.clients.rules.iter().find(|rule| longer(&&rule.net)) {

@@ -14,7 +14,8 @@ use crate::wire::code::rtype::NS;
 pub(super) struct ZoneApexes {
     /// Where each zone is declared.
     declared: HashMap<Name, Place>,
-    /// All names above these apexes. Only for a zone that is among them all zones are searched for those below it.
+    /// All names above these apexes. A zone has others below it only if its apex is among them: the zones are not
+    /// searched for the rest.
     above: HashSet<Name>,
 }
 
