@@ -247,6 +247,14 @@ fn vantage_of(name: &str, octet: u8) -> VantageSpec {
     VantageSpec { name: name.into(), region: name.into(), sources }
 }
 
+/// Waits for this time; without one for ever.
+async fn pass(time: Option<Duration>) {
+    match time {
+        Some(time) => tokio::time::sleep(time).await,
+        None => std::future::pending().await,
+    }
+}
+
 /// Runs the demo until a signal, a key or the end of its duration.
 async fn run_until_stopped(
     duration: Option<Duration>,
@@ -264,12 +272,7 @@ async fn run_until_stopped(
     };
     let (mut look, mut draw) = (every(LOOK_EVERY), every(DRAW_EVERY));
     let mut suspend = suspend_signal(output);
-    let end = async {
-        match duration {
-            Some(duration) => tokio::time::sleep(duration).await,
-            None => std::future::pending().await,
-        }
-    };
+    let end = pass(duration);
     tokio::pin!(end);
     let mut supervisors: Vec<Supervisor> = regions.iter().map(|_| Supervisor::default()).collect();
     loop {

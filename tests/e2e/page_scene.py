@@ -64,7 +64,7 @@ class Scene:
                 }
         first = [f"{region}-1" for region in places]
         text = policy(
-            # A busy machine answers each probe in time. A door that is closed refuses it at once.
+            # The time-out is long, so that a busy machine answers in time. A closed door refuses each probe at once.
             monitor={"door": {"type": "tcp", "interval": "200ms", "timeout": "3s", "fall": 2}},
             endpoint=endpoints,
             pool={"near": {"members": list(endpoints)[:300], "steer": "nearest"}, "first": {"members": first, "steer": "failover"}},

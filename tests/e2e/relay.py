@@ -11,7 +11,7 @@ class Relay:
 
     def __init__(self, target):
         self.target, self.open = target, []
-        # No port of the kernel's choice: after a cut it would be free for anybody's connection.
+        # A port that the kernel chooses could be given to another connection after a cut.
         self.listen(*free_ports(1))
 
     def listen(self, port):

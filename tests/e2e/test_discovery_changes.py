@@ -133,4 +133,4 @@ def test_instances_with_names_that_the_files_or_another_source_have_are_left_out
             assert "`192.0.2.2:80`: `all` has another meaning in `on_empty`" in shop["problem"], shop
             assert "1 of 1 endpoints are left out: `shop`: [discover.shop] has an endpoint of this name" in web["problem"], web
             listed = [line for line in node.command("events").stdout.splitlines() if "gone -> listed" in line]
-            assert not any(" all " in line or " web " in line for line in listed), listed
+            assert listed and not any(" all " in line or " web " in line for line in listed), listed

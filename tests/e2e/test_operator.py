@@ -178,7 +178,7 @@ def test_a_manual_failback_outlives_a_restart(dir):
 
 
 def test_the_wait_of_a_failback_goes_on_over_a_restart(dir):
-    """How long a member waits is told by the state file, which is dated back here in place of waiting."""
+    """The state file has the time from which a member waits. In place of waiting, this test dates it back."""
     policy = POLICY.replace('{ to = "nyc", weight = 2 }]', '"nyc"]\nsteer = "failover"') + 'failback = "1h"\n'
     file = dir / "node" / "state" / "standings.json"
 

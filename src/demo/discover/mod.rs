@@ -18,7 +18,7 @@ use crate::demo::files::DemoFiles;
 use crate::demo::output::DemoOutput;
 use crate::demo::region::REGIONS;
 use crate::demo::watch::{AnswerLog, watch};
-use crate::demo::{DemoOptions, LOOK_EVERY, ports, vantage_of, with_control_target};
+use crate::demo::{DemoOptions, LOOK_EVERY, pass, ports, vantage_of, with_control_target};
 use crate::fleet::events::EventKind;
 use crate::model::Moment;
 use servers::{DemoServers, INSTANCES, address_of};
@@ -134,12 +134,7 @@ async fn play(
 ) -> Result<(), StartError> {
     let mut events = node.events();
     let mut state = String::from("ok");
-    let end = async {
-        match duration {
-            Some(duration) => tokio::time::sleep(duration).await,
-            None => std::future::pending().await,
-        }
-    };
+    let end = pass(duration);
     tokio::pin!(end);
     let mut look = tokio::time::interval(LOOK_EVERY);
     look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
@@ -155,9 +150,11 @@ async fn play(
         let mut ends_at: Option<Moment> = None;
         loop {
             tokio::select! {
+                // In this order, so that an event is printed before the effect that comes after it.
+                biased;
                 _ = &mut stop => return Ok(()),
                 _ = &mut end => return Ok(()),
-                () = pass_until(ends_at) => break,
+                () = pass(ends_at.map(|at| at.since(clock::now()))) => break,
                 () = &mut late, if ends_at.is_none() => {
                     let why = format!("this step had no effect within {} s: {what}", MOST.as_secs());
                     return Err(StartError::Demo(why));
@@ -182,14 +179,6 @@ async fn play(
         }
     }
     Ok(())
-}
-
-/// Waits until this time; without one for ever.
-async fn pass_until(at: Option<Moment>) {
-    match at {
-        Some(at) => tokio::time::sleep(at.since(clock::now())).await,
-        None => std::future::pending().await,
-    }
 }
 
 /// Prints an event, and remembers the state of the source.
