@@ -67,7 +67,7 @@ struct LostRange {
     last: u64,
 }
 
-/// An `unknown` message: the number of the last event of the log; of a fleet, those of the nodes that are meant.
+/// An `unknown` message: the number of the last event of the log; of a fleet, that of each node that has no such event.
 #[derive(Debug, Deserialize)]
 struct Unknown {
     last: u64,
@@ -220,18 +220,17 @@ impl Printer {
             "unknown" => {
                 let Unknown { last, nodes } = serde_json::from_str(&message.data).map_err(wrong)?;
                 self.is_incomplete = true;
+                if nodes.is_empty() {
+                    text::complain(&format!(
+                        "portolan: the log of the server has no such event, its last one is {last}: all of it follows"
+                    ));
+                }
                 for (node, last) in &nodes {
                     text::complain(&format!(
                         "portolan: the fleet has no such event of {node}, its last one is {node}/{last}: all of {node} \
                          follows"
                     ));
                 }
-                if !nodes.is_empty() {
-                    return Ok(None);
-                }
-                text::complain(&format!(
-                    "portolan: the log of the server has no such event, its last one is {last}: all of it follows"
-                ));
                 return Ok(None);
             }
             "away" => {

@@ -56,10 +56,10 @@ fn of_targets(targets: &TargetsReport) -> String {
         let _ = writeln!(shown, "{refused} targets can't be used here, such as: {why}");
     }
     for DifferingReport { node, zone, serial, fleet_serial, missing } in differing {
-        let how = match serial == fleet_serial {
-            _ if *missing => format!("does not have it, the fleet probes serial {fleet_serial}"),
-            true => format!("has other checks with the same serial {serial}: its policy files differ"),
-            false => format!("has serial {serial}, the fleet probes {fleet_serial}"),
+        let how = match (*missing, serial == fleet_serial) {
+            (true, _) => format!("does not have it, the fleet probes serial {fleet_serial}"),
+            (false, true) => format!("has other checks with the same serial {serial}: its policy files differ"),
+            (false, false) => format!("has serial {serial}, the fleet probes {fleet_serial}"),
         };
         let _ = writeln!(shown, "{node} DIFFERS in {zone}: {how}");
     }

@@ -75,12 +75,10 @@ pub(super) async fn status_json(Shared(state): Shared<ApiState>, headers: Header
         let now = clock::now();
         let snapshot = own.snapshots.load_full();
         let mut status = status::status(&snapshot, &own.reload.load(), now);
-        status.sources = own.sources.reports(&snapshot.model, now);
+        own.add_feeds(&mut status, &snapshot.model, now);
         status.idle_overrides = idle(&own.controls.book.load(), &snapshot.model, &snapshot.view);
         status.complete(&own.controls.disk, own.controls.spread.as_ref(), now);
         status.fleet = own.fleet.as_ref().map(|read| read());
-        status.sinks = own.sinks.as_ref().map(|board| board.reports()).unwrap_or_default();
-        status.follows = own.follows.as_ref().map(|board| board.reports()).unwrap_or_default();
         status.server = Some(server_report(&own, now));
         status.drill = own.controls.drill.running().as_deref().cloned();
         json::octets(&status)

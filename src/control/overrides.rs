@@ -118,11 +118,7 @@ impl Book {
     /// Adds an override. Its target must match an endpoint of `model`, and none outside its zones. Returns the override
     /// that it replaces: that of the same target and zones.
     pub fn put(&mut self, entry: Override, model: &Model) -> Result<Option<Arc<Override>>, OverrideError> {
-        check_why(&entry.why).map_err(OverrideError::Malformed)?;
-        let found = endpoints_of(&entry.target, model);
-        if found.is_empty() {
-            return Err(OverrideError::NoTarget(no_target(&entry.target, model)));
-        }
+        let found = matching(&entry, model)?;
         check_zones(&entry.target, &found, entry.zones.as_deref(), model)?;
         self.insert(entry)
     }
@@ -284,6 +280,16 @@ fn is_within(some: &[Name], zones: &[Name]) -> bool {
 /// Whether an override counts for an endpoint that its target matches: it is in the zones of the operator.
 pub(super) fn is_inside(entry: &Override, id: EndpointId, model: &Model) -> bool {
     entry.zones.as_ref().is_none_or(|zones| zones.contains(&model.zone(model.endpoint(id).zone).apex))
+}
+
+/// The endpoints that the target of an override matches. An error if there are none, or if its reason can't be used.
+fn matching(entry: &Override, model: &Model) -> Result<Vec<EndpointId>, OverrideError> {
+    check_why(&entry.why).map_err(OverrideError::Malformed)?;
+    let found = endpoints_of(&entry.target, model);
+    match found.is_empty() {
+        true => Err(OverrideError::NoTarget(no_target(&entry.target, model))),
+        false => Ok(found),
+    }
 }
 
 /// Refuses a target with endpoints outside `zones`, and names some of them.

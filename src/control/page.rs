@@ -86,9 +86,7 @@ struct PageData {
 fn page_data(state: &ApiState) -> PageData {
     let (snapshot, now) = (state.snapshots.load_full(), clock::now());
     let mut status = status::status(&snapshot, &state.reload.load(), now);
-    status.sources = state.sources.reports(&snapshot.model, now);
-    status.sinks = state.sinks.as_ref().map(|board| board.reports()).unwrap_or_default();
-    status.follows = state.follows.as_ref().map(|board| board.reports()).unwrap_or_default();
+    state.add_feeds(&mut status, &snapshot.model, now);
     status.complete(&state.controls.disk, state.controls.spread.as_ref(), now);
     let regions = snapshot.model.regions.iter().map(|region| region.name.clone()).collect();
     let reporter = Reporter::new(snapshot.clone(), state.names.states(&snapshot), now);

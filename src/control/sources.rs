@@ -26,7 +26,8 @@ pub struct SourceReport {
     pub age_ms: Option<u64>,
     /// How many endpoints it has in its pool.
     pub endpoints: usize,
-    /// How many entries of its list are no endpoints: `problem` says why. They do not count for `min_keep`.
+    /// How many entries of its list are no endpoints: `problem` says why. Of these only those count for
+    /// `min_keep` whose names another source has.
     #[serde(default)]
     pub left_out: usize,
     /// When its state or what it lists changed last, in Unix seconds; absent if neither did since the start.

@@ -23,10 +23,10 @@ use crate::control::journal::Journal;
 use crate::control::names::cache::NameStateCache;
 use crate::control::overrides::Book;
 use crate::control::sources::SourceBoard;
-use crate::control::status::ReloadStatus;
+use crate::control::status::{ReloadStatus, Status};
 use crate::control::unsaved::DiskState;
 use crate::health::BeatSender;
-use crate::model::Moment;
+use crate::model::{Model, Moment};
 use crate::sinks::SinkBoard;
 use crate::snapshot::Snapshot;
 
@@ -188,5 +188,12 @@ impl ApiState {
     /// The same with room for other numbers of connections and octets.
     pub fn with_room(self, room: ApiRoom) -> ApiState {
         ApiState { room, ..self }
+    }
+
+    /// Adds the sources, the sinks and the streams that are followed to a status.
+    pub(super) fn add_feeds(&self, status: &mut Status, model: &Model, now: Moment) {
+        status.sources = self.sources.reports(model, now);
+        status.sinks = self.sinks.as_ref().map(|board| board.reports()).unwrap_or_default();
+        status.follows = self.follows.as_ref().map(|board| board.reports()).unwrap_or_default();
     }
 }

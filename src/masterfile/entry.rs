@@ -113,16 +113,17 @@ impl Iterator for Entries<'_> {
     fn next(&mut self) -> Option<Self::Item> {
         if let Some(at) = self.nul.take() {
             self.at = self.bytes.len();
-            if self.bytes.starts_with(&RAW) {
-                let hint = "write it as text: `named-compilezone -f raw -F text -o NEW ZONE FILE`";
-                return Some(Err(Broken {
-                    at,
-                    message: "this is a zone in BIND's raw format, which is no text",
-                    hint,
-                }));
-            }
-            let hint = "the file is damaged, or not in UTF-8 (UTF-16?); in a text this octet is written `\\000`";
-            return Some(Err(Broken { at, message: "this is a NUL octet, which no master file has", hint }));
+            let (message, hint) = match self.bytes.starts_with(&RAW) {
+                true => (
+                    "this is a zone in BIND's raw format, which is no text",
+                    "write it as text: `named-compilezone -f raw -F text -o NEW ZONE FILE`",
+                ),
+                false => (
+                    "this is a NUL octet, which no master file has",
+                    "the file is damaged, or not in UTF-8 (UTF-16?); in a text this octet is written `\\000`",
+                ),
+            };
+            return Some(Err(Broken { at, message, hint }));
         }
         let mut open = Vec::new();
         let mut entry = MasterEntry { indented: false, tokens: Vec::new() };

@@ -1,9 +1,9 @@
 //! Whether an endpoint may be answered with, whoever the client is: by its state, overrides, its source and its checks.
-//! What a decision of one class of clients finds besides is in the stages.
+//! What else decides for one class of clients is in the stages.
 
 use crate::model::{AdminState, CheckId, EndpointId, Model, OverrideState, Policy, Stated, WorldView};
 
-/// Whether what this check finds lets a side be answered with. A side without a check always may.
+/// Whether a side with this check may be answered with. A side without a check always may.
 pub(super) fn is_eligible(view: &WorldView, check: Option<CheckId>) -> bool {
     check.is_none_or(|check| view.check(check).is_eligible())
 }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use crate::control::command::FollowedChange;
 use crate::control::overrides::stated::BeforeAndNow;
-use crate::control::overrides::{Book, OverrideError, check_why, is_inside, names_of, zone_set};
-use crate::control::target::{Target, endpoints_of, no_target};
+use crate::control::overrides::{Book, OverrideError, is_inside, matching, names_of, zone_set};
+use crate::control::target::Target;
 use crate::model::{Model, Override};
 
 /// Times of ends that differ by less are the same, in seconds: they are written with milliseconds in some places.
@@ -44,11 +44,7 @@ impl Book {
 
     /// Adds an override that counts in its zones, whatever else its target matches.
     fn put_inside(&mut self, entry: Override, model: &Model) -> Result<Option<Arc<Override>>, OverrideError> {
-        check_why(&entry.why).map_err(OverrideError::Malformed)?;
-        let found = endpoints_of(&entry.target, model);
-        if found.is_empty() {
-            return Err(OverrideError::NoTarget(no_target(&entry.target, model)));
-        }
+        let found = matching(&entry, model)?;
         match &entry.zones {
             Some(zones) if !found.iter().any(|id| is_inside(&entry, *id, model)) => {
                 let why = format!("`{}` matches no endpoint in {}", entry.target, names_of(zones));

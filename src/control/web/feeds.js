@@ -8,6 +8,15 @@ function feed(name, { type, changed_at: changed, problem }, more) {
   return { name, type, changed, problem: problem ?? "", ...more, level };
 }
 
+/**
+ * What `states` has of a report's state: its class, words for the list of problems, and the text that is shown, if that
+ * is not the word of the API. A state that it does not have is shown as `live`.
+ */
+function shownState(states, { state }) {
+  const [level, words, shown = state] = states[state] ?? [null, "", "live"];
+  return { level, words, state: shown };
+}
+
 const SOURCE_STATES = {
   away: ["warning", "is away, so its last list stays"],
   kept: ["down", "is kept, because too much disappeared at once"],
@@ -15,12 +24,12 @@ const SOURCE_STATES = {
 };
 
 function sourceFeed(source) {
-  const [level, words] = SOURCE_STATES[source.state] ?? [null, ""];
+  const { level, words, state } = shownState(SOURCE_STATES, source);
   const since = source.age_ms ? lasting(source.age_ms / 1000) : "";
   const age = since && (level ? `, its list is ${since} old` : `, read ${since} ago`);
   const left = source.left_out ? `, ${source.left_out} left out` : "";
   return feed(source.name, source, {
-    place: source.zone, zone: source.zone, level, words, state: `${level ? source.state : "live"}${age}`,
+    place: source.zone, zone: source.zone, level, words, state: `${state}${age}`,
     counts: `${count(source.endpoints, "endpoint")}${left}`,
   });
 }
@@ -32,12 +41,12 @@ const SINK_STATES = {
 };
 
 function sinkFeed(sink) {
-  const [level, words] = SINK_STATES[sink.state] ?? [null, ""];
+  const { level, words, state } = shownState(SINK_STATES, sink);
   const failure = sink.state === "waiting" ? sink.waiting?.[0] : sink.last_error;
   const problem = level && failure ? `${failure.why} (${failure.hint})` : "";
   const { behind, delivered, dead_letters: refused, lost } = sink;
   return feed(`sink.${sink.name}`, { ...sink, problem }, {
-    place: sink.to, level, words, state: level ? sink.state : "live",
+    place: sink.to, level, words, state,
     counts: `${count(delivered, "event")} delivered, ${behind} behind, ${refused} refused, ${lost} lost`,
   });
 }
@@ -45,12 +54,11 @@ function sinkFeed(sink) {
 const FOLLOW_STATES = {
   away: ["warning", "is away, so what it has set stays"],
   gap: ["warning", "is followed again, and events before were missed"],
-  waiting: ["unknown", ""],
+  waiting: ["unknown", "", "not read yet"],
 };
 
 function followFeed(follow) {
-  const [level, words] = FOLLOW_STATES[follow.state] ?? [null, ""];
-  const state = { ok: "live", waiting: "not read yet" }[follow.state] ?? follow.state;
+  const { level, words, state } = shownState(FOLLOW_STATES, follow);
   const { applied, behind, refused, missed } = follow;
   return feed(`follow.${follow.name}`, follow, {
     place: follow.from, level, words, state,

@@ -7,7 +7,8 @@ use std::collections::HashSet;
 
 use crate::source::listed;
 
-/// What other products call a key or a value: their word, and ours. A word of theirs may be like another one of ours.
+/// What other products call a key or a value: their word, and ours. It goes before a similar word of ours: `fallback`
+/// means `on_empty`, and is more like `failback`.
 const WORDS_OF_OTHERS: [(&str, &str); 26] = [
     ("fallback", "on_empty"),
     ("fallback_ip", "on_empty"),
