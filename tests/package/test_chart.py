@@ -1,5 +1,6 @@
-"""The Helm chart, rendered as Helm would: each document is valid for Kubernetes, its parts fit together, and wrong values are
-refused with what to write. It is not applied to a cluster."""
+"""The Helm chart, linted and rendered by Helm: each document is valid for Kubernetes, its parts fit together, and wrong values
+are refused with what to write. It is not applied to a cluster."""
+import json
 import re
 
 import kubernetes_validate
@@ -67,29 +68,41 @@ SETS = {
 
 
 @pytest.fixture(params=SETS, ids=lambda name: name.replace(" ", "-"))
-def rendered(renderer, request):
-    return Rendered(renderer, SETS[request.param][0])
+def rendered(helm, request):
+    return Rendered(helm, SETS[request.param][0])
+
+
+def notes(helm, values):
+    """What `helm install` prints at its end."""
+    text = helm.run("install", "portolan", CHART, "--namespace=dns", "--dry-run=client", "--output=json", values=values)
+    return json.loads(text)["info"]["notes"]
 
 
 @pytest.mark.parametrize("name", SETS, ids=lambda name: name.replace(" ", "-"))
-def test_the_kinds_are_those_of_the_values(renderer, name):
+def test_helm_has_no_complaint(helm, name):
+    printed = helm.run("lint", "--strict", CHART, values=SETS[name][0])
+    assert "0 chart(s) failed" in printed and "[WARNING]" not in printed and "[ERROR]" not in printed
+
+
+@pytest.mark.parametrize("name", SETS, ids=lambda name: name.replace(" ", "-"))
+def test_the_kinds_are_those_of_the_values(helm, name):
     values, more, less = SETS[name]
     expected = SERVER + more
     for kind in less:
         expected.remove(kind)
-    assert Rendered(renderer, values).kinds() == sorted(expected)
+    assert Rendered(helm, values).kinds() == sorted(expected)
 
 
 @pytest.mark.parametrize("kubernetes", ["v1.26.0", "v1.30.2-eks-1a2b3c", "v1.37.0"])
 @pytest.mark.parametrize("name", SETS, ids=lambda name: name.replace(" ", "-"))
-def test_every_document_is_valid_for_kubernetes(renderer, name, kubernetes):
-    for document in Rendered(renderer, SETS[name][0], kubernetes=kubernetes).documents:
+def test_every_document_is_valid_for_kubernetes(helm, name, kubernetes):
+    for document in Rendered(helm, SETS[name][0], kubernetes=kubernetes).documents:
         if document["kind"] != "ServiceMonitor":  # it is no part of Kubernetes
             kubernetes_validate.validate(document, re.match(r"v(\d+\.\d+)", kubernetes)[1], strict=True)
 
 
-def test_a_wrong_document_is_noticed(renderer):
-    pod = Rendered(renderer, {}).only("StatefulSet")
+def test_a_wrong_document_is_noticed(helm):
+    pod = Rendered(helm, {}).only("StatefulSet")
     pod["spec"]["template"]["spec"]["containers"][0]["readinesProbe"] = {}
     with pytest.raises(kubernetes_validate.ValidationError):
         kubernetes_validate.validate(pod, "1.37", strict=True)
@@ -150,59 +163,58 @@ def test_no_pod_has_a_right_that_it_does_not_need(rendered):
     assert pod["automountServiceAccountToken"] == bool(rendered.values["discovery"]["namespaces"])
 
 
-def test_dns_is_on_one_address_by_udp_and_tcp_and_the_addresses_of_clients_stay(renderer):
-    service = Rendered(renderer, {"dns": ENCRYPTED, "tls": {"existingSecret": "a"}}).named("Service", "portolan-dns")["spec"]
+def test_dns_is_on_one_address_by_udp_and_tcp_and_the_addresses_of_clients_stay(helm):
+    service = Rendered(helm, {"dns": ENCRYPTED, "tls": {"existingSecret": "a"}}).named("Service", "portolan-dns")["spec"]
     assert (service["type"], service["externalTrafficPolicy"]) == ("LoadBalancer", "Local")
     ports = {(of["port"], of["protocol"]) for of in service["ports"]}
     assert ports == {(53, "UDP"), (53, "TCP"), (853, "TCP"), (443, "TCP"), (853, "UDP")}
-    each = Rendered(renderer, {"service": {"perPod": True}})
+    each = Rendered(helm, {"service": {"perPod": True}})
     for pod in ("portolan-0", "portolan-1"):
         assert each.named("Service", f"{pod}-dns")["spec"]["selector"]["statefulset.kubernetes.io/pod-name"] == pod
-    internal = Rendered(renderer, {"service": {"type": "ClusterIP"}}).named("Service", "portolan-dns")["spec"]
+    internal = Rendered(helm, {"service": {"type": "ClusterIP"}}).named("Service", "portolan-dns")["spec"]
     assert "externalTrafficPolicy" not in internal
 
 
-def test_a_network_policy_lets_everybody_ask_and_few_call_the_api(renderer):
-    server = Rendered(renderer, SETS["guarded"][0]).only("NetworkPolicy")["spec"]["ingress"]
+def test_a_network_policy_lets_everybody_ask_and_few_call_the_api(helm):
+    server = Rendered(helm, SETS["guarded"][0]).only("NetworkPolicy")["spec"]["ingress"]
     assert server == [
         {"ports": [{"port": 5300, "protocol": "UDP"}, {"port": 5300, "protocol": "TCP"}]},
         {"from": [{"podSelector": {}}], "ports": [{"port": 8053, "protocol": "TCP"}]},
     ]
-    assert Rendered(renderer, SETS["guarded vantage"][0]).only("NetworkPolicy")["spec"]["ingress"] == []
+    assert Rendered(helm, SETS["guarded vantage"][0]).only("NetworkPolicy")["spec"]["ingress"] == []
 
 
-def test_a_pod_that_stops_has_time_for_its_drain(renderer):
-    new = Rendered(renderer, {"drain": {"delaySeconds": 20, "graceSeconds": 15}})
+def test_a_pod_that_stops_has_time_for_its_drain(helm):
+    new = Rendered(helm, {"drain": {"delaySeconds": 20, "graceSeconds": 15}})
     assert new.container["lifecycle"] == {"preStop": {"sleep": {"seconds": 20}}}
     assert new.pod["terminationGracePeriodSeconds"] == 35
-    old = Rendered(renderer, {}, kubernetes="v1.29.9")
+    old = Rendered(helm, {}, kubernetes="v1.29.9")
     assert "lifecycle" not in old.container and old.pod["terminationGracePeriodSeconds"] == 30
-    assert "older than Kubernetes 1.30" in old.notes and "1.30" not in new.notes
-    assert "lifecycle" not in Rendered(renderer, {"drain": {"delaySeconds": 0}}).container
+    assert "lifecycle" not in Rendered(helm, {"drain": {"delaySeconds": 0}}).container
 
 
-def test_the_rights_are_those_of_the_plain_manifest(renderer):
+def test_the_rights_are_those_of_the_plain_manifest(helm):
     plain = yaml.safe_load_all((ROOT / "docker/kubernetes/discover.yaml").read_text())
     (expected,) = [of["rules"] for of in plain if of["kind"] == "Role"]
-    every = Rendered(renderer, SETS["discovery"][0])
+    every = Rendered(helm, SETS["discovery"][0])
     roles = {of["metadata"]["namespace"]: of["rules"] for of in every.documents if of["kind"] == "Role"}
     assert roles == {"shop": expected, "cart": expected}
-    (slices,) = [of for of in Rendered(renderer, {"discovery": {"namespaces": ["shop"]}}).documents if of["kind"] == "Role"]
+    (slices,) = [of for of in Rendered(helm, {"discovery": {"namespaces": ["shop"]}}).documents if of["kind"] == "Role"]
     assert [rule["resources"] for rule in slices["rules"]] == [["endpointslices"]]
 
 
-def test_changed_settings_replace_the_pods_and_changed_zones_do_not(renderer):
+def test_changed_settings_replace_the_pods_and_changed_zones_do_not(helm):
     def template(**values):
-        return Rendered(renderer, values).only("StatefulSet")["spec"]["template"]
+        return Rendered(helm, values).only("StatefulSet")["spec"]["template"]
 
     assert template(zones=ZONES) == template()
     assert template(settings="[rrl]\nrate = 20\n") != template()
     assert template(settings="[rrl]\nrate = 20\n", restartOnSettings=False) == template(restartOnSettings=False)
 
 
-def test_texts_stay_as_they_are(renderer):
+def test_texts_stay_as_they_are(helm):
     text = "; {{ .Values.region }} $(POD_NAME)\n\n  @ TXT \"a: 'b' # \\\" \u00fc\"  \n\t\n"
-    rendered = Rendered(renderer, {"zones": {"a.zone": text, "b.zone": "", "c.zone": "0123"}, "settings": text})
+    rendered = Rendered(helm, {"zones": {"a.zone": text, "b.zone": "", "c.zone": "0123"}, "settings": text})
     assert rendered.named("ConfigMap", "portolan-zones")["data"] == {"a.zone": text, "b.zone": "", "c.zone": "0123"}
     assert rendered.named("ConfigMap", "portolan-settings")["data"] == {"portolan.toml": text}
 
@@ -219,20 +231,20 @@ def test_texts_stay_as_they_are(renderer):
         ({"settings": "a", "existingSettings": "b"}, "use one of them"),
         ({"api": {"tokens": "a", "existingSecret": "b"}}, "use one of them"),
         # The schema.
-        ({"mode": "probe"}, "mode: 'probe' is not one of ['server', 'vantage']"),
-        ({"dns": {"port": 53}}, "dns.port: 53 is less than the minimum of 1024"),
-        ({"replica": 3}, "'replica' was unexpected"),
-        ({"service": {"typ": "NodePort"}}, "'typ' was unexpected"),
-        ({"zones": {"a/b.zone": ""}}, "zones: 'a/b.zone' does not match"),
-        ({"zones": {"a.zone": 3}}, "zones.a.zone: 3 is not of type 'string'"),
-        ({"addresses": ["::"]}, "addresses.0: '::' does not match"),
-        ({"persistence": {"accessModes": ["ReadWriteMany"]}}, "persistence.accessModes.0"),
-        ({"fleet": {"nats": ["nats://a,nats://b"], "cluster": "c"}}, "fleet.nats.0"),
+        ({"mode": "probe"}, "'/mode': value must be one of 'server', 'vantage'"),
+        ({"dns": {"port": 53}}, "'/dns/port': minimum: got 53, want 1,024"),
+        ({"replica": 3}, "additional properties 'replica' not allowed"),
+        ({"service": {"typ": "NodePort"}}, "'/service': additional properties 'typ' not allowed"),
+        ({"zones": {"a/b.zone": ""}}, "invalid propertyName 'a/b.zone'"),
+        ({"zones": {"a.zone": 3}}, "'/zones/a.zone': got number, want string"),
+        ({"addresses": ["::"]}, "'/addresses/0': '::' does not match"),
+        ({"persistence": {"accessModes": ["ReadWriteMany"]}}, "'/persistence/accessModes/0': value must be one of"),
+        ({"fleet": {"nats": ["nats://a,nats://b"], "cluster": "c"}}, "'/fleet/nats/0'"),
     ],
 )
-def test_wrong_values_are_refused(renderer, values, message):
+def test_wrong_values_are_refused(helm, values, message):
     with pytest.raises(Refused) as refused:
-        Rendered(renderer, values)
+        Rendered(helm, values)
     assert message in str(refused.value)
 
 
@@ -253,18 +265,18 @@ def test_the_version_is_that_of_the_program():
     assert (chart["appVersion"], chart["version"]) == (version, version)
 
 
-def test_the_notes_say_how_to_ask_and_how_to_delegate(renderer):
-    empty, full = Rendered(renderer, {}).notes, Rendered(renderer, {"zones": ZONES}).notes
+def test_the_notes_say_how_to_ask_and_how_to_delegate(helm):
+    empty, full = notes(helm, {}), notes(helm, {"zones": ZONES})
     assert "There are no zones yet" in empty and "There are no zones yet" not in full
     for part in ("dig @ADDRESS svc.example SOA +tcp", "NS  ns1.svc", "component=dns", "exec portolan-0 -- portolan status"):
         assert part in full, part
-    assert "dig @ADDRESS -p PORT svc.example" in Rendered(renderer, SETS["node port"][0]).notes
-    vantage = Rendered(renderer, SETS["vantage"][0]).notes
+    assert "dig @ADDRESS -p PORT svc.example" in notes(helm, SETS["node port"][0])
+    vantage = notes(helm, SETS["vantage"][0])
     assert "probes for the fleet prod" in vantage and "dig" not in vantage
 
 
 @pytest.mark.parametrize("release, name", [("portolan", "portolan"), ("eu", "eu-portolan"), ("a" * 53, "a" * 52)])
-def test_the_names_of_pods_are_valid(renderer, release, name):
-    rendered = Rendered(renderer, {}, release=release)
+def test_the_names_of_pods_are_valid(helm, release, name):
+    rendered = Rendered(helm, {}, release=release)
     assert rendered.only("StatefulSet")["metadata"]["name"] == name
     assert all(len(of["metadata"]["name"]) <= 63 for of in rendered.documents)

@@ -70,12 +70,12 @@ def www(pod, tcp=False):
 
 
 @pytest.fixture
-def start(dir, lone, renderer):
+def start(dir, lone, helm):
     """Makes pods in one network: start(values) is the pod, its process and the match of its ready line."""
     running = []
 
     def make(values, objects=None, release="portolan", ready=READY):
-        rendered = Rendered(renderer, values, release)
+        rendered = Rendered(helm, values, release)
         pod = Pod(dir / release, rendered, lone, objects, rendered.only("StatefulSet")["metadata"]["name"])
         child, line = pod.start(ready)
         running.append(child)
@@ -109,28 +109,28 @@ def test_it_answers_and_the_probes_of_the_kubelet_find_it_healthy(start):
     assert "permission denied" not in child.err().lower(), child.err()
 
 
-def test_it_follows_the_links_that_the_kubelet_swaps(start, renderer):
+def test_it_follows_the_links_that_the_kubelet_swaps(start, helm):
     pod, child, _ = start(values())
     assert www(pod) == ["192.0.2.1"]
     for address in ("192.0.2.2", "192.0.2.3"):  # the second swap is of a link that a swap made
-        pod.update(Rendered(renderer, values(address)))
+        pod.update(Rendered(helm, values(address)))
         wait_until(lambda: www(pod) == [address], 30)
 
     # A new file, and one that is gone.
     more = values("192.0.2.3")
     more["zones"]["other.example.zone"] = ZONES["svc.example.zone"]
-    pod.update(Rendered(renderer, more))
+    pod.update(Rendered(helm, more))
     asked = lambda name: ask(("127.0.0.1", 5300), name, "SOA", place=pod.place)
     wait_until(lambda: asked("other.example.").answer, 30)
 
     # An error in a file: the last good version stays, and the probes still succeed.
-    pod.update(Rendered(renderer, values("192.0.2.300")))
+    pod.update(Rendered(helm, values("192.0.2.300")))
     wait_until(lambda: "NOT ALL FILES WERE LOADED" in pod.execute("status").stdout, 30)
     assert www(pod) == ["192.0.2.3"] and probe(pod, "readinessProbe") and probe(pod, "livenessProbe")
 
     # The settings and the tokens are in volumes of their own.
     changed = values("192.0.2.4", settings=SETTINGS + '[chaos]\nversion = "two"\n', api={"tokens": "new operate fedcba9876543210\n"})
-    pod.update(Rendered(renderer, changed))
+    pod.update(Rendered(helm, changed))
     wait_until(lambda: www(pod) == ["192.0.2.4"], 30)
     drain = lambda secret: call(
         pod.place, 8053, "/v1/overrides/one", "PUT", headers={"Authorization": f"Bearer {secret}"},
