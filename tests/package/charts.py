@@ -23,6 +23,7 @@ CHART = ROOT / "docker/kubernetes/chart"
 DEFAULTS = yaml.safe_load((CHART / "values.yaml").read_text())
 SCHEMA = json.loads((CHART / "values.schema.json").read_text())
 KUBERNETES = "v1.34.0"
+ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
 # Of <sched.h>, <sys/mount.h> and <sys/prctl.h>.
 NEW_MOUNTS, READ_ONLY, REMOUNT, BIND, RECURSIVE, PRIVATE, NO_NEW_RIGHTS = 0x20000, 1, 32, 4096, 16384, 1 << 18, 38
 
@@ -107,11 +108,15 @@ class Volume:
     replaces, so that all files change at once: as the kubelet's atomic writer does it."""
 
     def __init__(self, dir, contents, mode, group):
-        self.dir, self.mode, self.group, self.version = dir, mode, group, 0
+        self.dir, self.mode, self.group, self.version, self.contents = dir, mode, group, 0, None
         dir.mkdir(parents=True)
         self.update(contents)
 
     def update(self, contents):
+        """Nothing happens if nothing has changed."""
+        if contents == self.contents:
+            return
+        self.contents = dict(contents)
         before = set(os.listdir(self.dir / "..data")) if self.version else set()
         self.version += 1
         real = self.dir / f"..2026_11_30_21_00_00.{self.version:010}"
@@ -132,10 +137,11 @@ class Volume:
 
 
 class Pod:
-    """The pod NAME-0. `objects` has Secrets and ConfigMaps that exist beside the chart: {name: {key: octets}}."""
+    """The pod NAME-0. `objects` has Secrets and ConfigMaps that exist beside the chart: {name: {key: octets}}. `cluster` has the
+    host and the port of the API, and the files of the pod's account, which it gets if it asks for them."""
 
-    def __init__(self, dir, rendered, place, objects=None, name="portolan"):
-        self.dir, self.place, self.name, self.objects = dir, place, f"{name}-0", objects or {}
+    def __init__(self, dir, rendered, place, objects=None, name="portolan", cluster=None):
+        self.dir, self.place, self.name, self.objects, self.cluster = dir, place, f"{name}-0", objects or {}, cluster
         self.image = dir / "image"
         made = subprocess.run([ROOT / "docker/root.sh", BINARY, self.image], capture_output=True, text=True, timeout=60)
         assert made.returncode == 0, made.stderr
@@ -153,15 +159,14 @@ class Pod:
                 self.volumes[claim].mkdir(parents=True)
                 os.chown(self.volumes[claim], 0, context["fsGroup"])
                 self.volumes[claim].chmod(0o2775)
-        for volume in rendered.pod["volumes"]:
-            if "emptyDir" in volume:
-                continue
-            contents, mode = self._contents(volume)
-            if volume["name"] in self.volumes:
-                self.volumes[volume["name"]].update(contents)
+        files = {of["name"]: self._contents(of) for of in rendered.pod["volumes"] if "emptyDir" not in of}
+        if self.cluster and rendered.pod["automountServiceAccountToken"]:
+            files["account"] = self.cluster[2], 0o640
+        for name, (contents, mode) in files.items():
+            if name in self.volumes:
+                self.volumes[name].update(contents)
             else:
-                at = self.dir / "volumes" / volume["name"]
-                self.volumes[volume["name"]] = Volume(at, contents, mode, context["fsGroup"])
+                self.volumes[name] = Volume(self.dir / "volumes" / name, contents, mode, context["fsGroup"])
 
     def _contents(self, volume):
         """The files of a volume, and their mode."""
@@ -192,7 +197,12 @@ class Pod:
             else:
                 known[of["name"]] = re.sub(r"\$\((\w+)\)", lambda match: known.get(match[1], match[0]), of["value"])
         path = re.search(r"^ENV PATH=(.*)$", (ROOT / "docker/Dockerfile").read_text(), re.MULTILINE)[1]
-        return {**known, "PATH": path, "HOSTNAME": self.name}
+        api = {"KUBERNETES_SERVICE_HOST": self.cluster[0], "KUBERNETES_SERVICE_PORT": self.cluster[1]} if self.cluster else {}
+        return {**known, **api, "PATH": path, "HOSTNAME": self.name}
+
+    def mounts(self):
+        account = {"name": "account", "mountPath": ACCOUNT, "readOnly": True}
+        return self.rendered.container["volumeMounts"] + ([account] if "account" in self.volumes else [])
 
     def _enter(self):
         """In the child: the pod's mounts, which nobody else sees, its sysctls, its user, and no capability."""
@@ -202,7 +212,7 @@ class Pod:
         mount(self.image, self.image, BIND)
         for name in ("proc", "dev"):
             mount(f"/{name}", self.image / name, BIND | RECURSIVE)
-        for of in self.rendered.container["volumeMounts"]:
+        for of in self.mounts():
             volume, at = self.volumes[of["name"]], self.image / of["mountPath"].lstrip("/")
             mount(getattr(volume, "dir", volume), at, BIND)
             if of.get("readOnly"):
@@ -221,7 +231,7 @@ class Pod:
             raise OSError(ctypes.get_errno(), "no_new_privs")
 
     def _make_mount_points(self):
-        for of in self.rendered.container["volumeMounts"]:
+        for of in self.mounts():
             (self.image / of["mountPath"].lstrip("/")).mkdir(parents=True, exist_ok=True)
 
     def start(self, ready=READY, bound=60):

@@ -15,6 +15,8 @@ import trustme
 import yaml
 
 from charts import ROOT, Pod, Rendered
+from kubernetes_api import KubernetesApi
+from kubernetes_api import pod as slice_of
 from nats import NatsServer
 from portolan import READY, answers, ask
 from processes import wait_until
@@ -74,9 +76,9 @@ def start(dir, lone, helm):
     """Makes pods in one network: start(values) is the pod, its process and the match of its ready line."""
     running = []
 
-    def make(values, objects=None, release="portolan", ready=READY):
+    def make(values, objects=None, release="portolan", ready=READY, cluster=None):
         rendered = Rendered(helm, values, release)
-        pod = Pod(dir / release, rendered, lone, objects, rendered.only("StatefulSet")["metadata"]["name"])
+        pod = Pod(dir / release, rendered, lone, objects, rendered.only("StatefulSet")["metadata"]["name"], cluster)
         child, line = pod.start(ready)
         running.append(child)
         return pod, child, line
@@ -209,6 +211,50 @@ def test_the_example_of_the_readme_is_served(start):
     assert answers(ask(("127.0.0.1", 5300), "svc.example.", "NS", place=pod.place)) == ["ns1.svc.example.", "ns2.svc.example."]
     # Nothing is up, so on_empty gives both.
     assert set(www(pod)) <= {"192.0.2.10", "198.51.100.10"}
+
+
+DISCOVERY = """zone = "svc.example."
+[pool.web]
+[discover.web]
+type = "kubernetes"
+namespace = "shop"
+service = "web"
+port_name = "http"
+pool = "web"
+[name.www]
+pool = "web"
+"""
+
+
+def test_it_follows_the_slices_of_a_service_by_the_account_of_the_pod(start, lone):
+    authority = trustme.CA()
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(tls)
+    account = {"token": b"right", "namespace": b"dns", "ca.crt": authority.cert_pem.bytes()}
+    shop = values(discovery={"namespaces": ["shop"]})
+    shop["zones"]["svc.example.policy.toml"] = DISCOVERY
+    with lone.inside():
+        api = KubernetesApi(token="right", tls=tls)
+    with api:
+        cluster = ("127.0.0.1", str(api.server.server_address[1]), account)
+        api.put("web-1", [slice_of("a", "192.0.2.7")])
+        pod, child, _ = start(shop, cluster=cluster)
+        wait_until(lambda: www(pod) == ["192.0.2.7"], 30)
+        api.put("web-1", [slice_of("b", "192.0.2.8")])
+        wait_until(lambda: www(pod) == ["192.0.2.8"], 30)
+
+        # The kubelet renews the token.
+        account["token"], api.token = b"newer", "newer"
+        pod.update(pod.rendered)
+        lists, watches = api.lists, api.watches
+        wait_until(lambda: api.lists + api.watches > lists + watches, 60)
+        api.put("web-1", [slice_of("c", "192.0.2.9")])
+        wait_until(lambda: www(pod) == ["192.0.2.9"], 60)
+        child.end()
+
+        # Without the value there is no token to lose.
+        bare, _, _ = start({**shop, "discovery": {}}, release="bare-portolan", cluster=cluster)
+        wait_until(lambda: "automountServiceAccountToken" in bare.execute("status").stdout, 30)
 
 
 def test_a_pod_without_zones_starts_and_refuses(start):
