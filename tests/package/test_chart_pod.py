@@ -257,6 +257,16 @@ def test_it_follows_the_slices_of_a_service_by_the_account_of_the_pod(start, lon
         wait_until(lambda: "automountServiceAccountToken" in bare.execute("status").stdout, 30)
 
 
+@pytest.mark.parametrize("addresses", [["0.0.0.0", "[::]"], ["[::]"]], ids=["both", "IPv6"])
+def test_it_answers_over_ipv6(start, addresses):
+    pod, _, _ = start(values(addresses=addresses))
+    for host in ["127.0.0.1", "::1"][-len(addresses):]:
+        for tcp in (False, True):
+            assert answers(ask((host, 5300), "www.svc.example.", tcp=tcp, place=pod.place)) == ["192.0.2.1"], host
+    status = pod.execute("status")
+    assert status.returncode == 0, status.stderr
+
+
 def test_a_pod_without_zones_starts_and_refuses(start):
     pod, _, _ = start({})
     assert ask(("127.0.0.1", 5300), "svc.example.", "SOA", place=pod.place).rcode() == 5
