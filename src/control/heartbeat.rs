@@ -114,9 +114,6 @@ fn pass_on(state: &ApiState, holder: &Holder, endpoint: &str, message: Message) 
                 state.controls.access.refusals.count(Refusal::Role);
             }
         })?;
-    for position in positions {
-        index.take(position, clock::now()).map_err(|TooOften| too_often(endpoint))?;
-    }
     let (mut zones, mut longest): (Vec<String>, Option<Duration>) = (Vec::new(), None);
     let mut beats = Vec::new();
     for (key, spec) in checks {
@@ -128,6 +125,11 @@ fn pass_on(state: &ApiState, holder: &Holder, endpoint: &str, message: Message) 
             longest = longest.max(Some(ttl));
         }
         beats.push(Beat { key: key.clone(), sign });
+    }
+    if let Some(Beat { sign, .. }) = beats.first() {
+        for position in positions {
+            index.take(position, sign, clock::now()).map_err(|TooOften { wait }| too_often(endpoint, sign, wait))?;
+        }
     }
     for beat in &beats {
         state.controls.beats.send(beat).map_err(|_| busy())?;
@@ -185,9 +187,15 @@ fn heartbeats_of<'a>(
     Ok((positions, found))
 }
 
-fn too_often(endpoint: &str) -> ErrorResponse {
-    let detail = format!("heartbeats of `{endpoint}` come too often: a few in each ttl will do");
-    Box::new(retry_after(problem(StatusCode::TOO_MANY_REQUESTS, detail), Duration::from_secs(1)))
+fn too_often(endpoint: &str, sign: &Sign, wait: Duration) -> ErrorResponse {
+    let detail = match sign {
+        Sign::Alive { .. } => format!("heartbeats of `{endpoint}` come too often: a few in each ttl will do"),
+        Sign::Goodbye => format!(
+            "goodbyes of `{endpoint}` come too often: ten at once, then one in ten seconds; without it the endpoint is \
+             down after the ttl of its last heartbeat"
+        ),
+    };
+    Box::new(retry_after(problem(StatusCode::TOO_MANY_REQUESTS, detail), wait))
 }
 
 fn busy() -> ErrorResponse {

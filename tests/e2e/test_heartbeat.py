@@ -107,6 +107,18 @@ def test_beats_outlive_a_reload(dir):
         assert not is_up(node), "its monitor changed, the service did not"
 
 
+def test_goodbyes_in_a_loop_do_not_fill_the_log_of_events(dir):
+    with start(dir, POLICY) as node:
+        taken, began = 0, time.monotonic()
+        for _ in range(40):
+            assert curl(node, "PUT", "fra1")[0] == 200
+            status, answer = curl(node, "DELETE", "fra1")
+            taken += status == 200
+            if status != 200:
+                assert status == 429 and "goodbyes of `fra1` come too often" in answer["detail"], answer
+        assert 10 <= taken <= 11 + (time.monotonic() - began) / 10, taken
+
+
 def test_phi_ends_a_beat_long_before_the_ttl(dir):
     policy = POLICY.replace('ttl = "2s"', 'ttl = "60s"\nphi = 8')
     with start(dir, policy) as node:

@@ -5,17 +5,44 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use crate::control::names::cache::is_of;
+use crate::health::Sign;
 use crate::model::{Answerable, Check, CheckId, CheckKey, Endpoint, HeartbeatSpec, Model, Moment};
 
-/// The time between two heartbeats of an endpoint in the long run. The shortest ttl is 100 ms; judgment: a service that
-/// needs all of it sends ten in a ttl at most, through all its checks and processes.
-const INTERVAL: Duration = Duration::from_millis(10);
-/// Heartbeats of an endpoint that are taken at once. Judgment: what waits in a network that was slow for a second.
-const BURST: u32 = 100;
+/// How often messages of one kind are taken of an endpoint.
+#[derive(Debug)]
+struct Rate {
+    /// The time between two of them in the long run.
+    interval: Duration,
+    /// How many are taken at once.
+    burst: u32,
+}
 
-/// The heartbeats of an endpoint come too often.
+/// Heartbeats. The shortest ttl is 100 ms; judgment: a service that needs all of it sends ten in a ttl at most, through
+/// all its checks and processes. The burst is what waits in a network that was slow for a second.
+const BEATS: Rate = Rate { interval: Duration::from_millis(10), burst: 100 };
+/// Goodbyes. Each one can change the verdict at once, without damping, and a change is an event in the log of events,
+/// which all endpoints share. Judgment: ten are enough for a service that is restarted again and again by hand. One
+/// whose goodbye is refused counts as silent after its ttl.
+const GOODBYES: Rate = Rate { interval: Duration::from_secs(10), burst: 10 };
+
+impl Rate {
+    /// `free_at`: when the whole burst is free again (the theoretical arrival time of ITU-T I.371, GCRA).
+    fn take(&self, free_at: &mut Moment, now: Moment) -> Result<(), TooOften> {
+        let wait = free_at.since(now + self.interval * (self.burst - 1));
+        if wait > Duration::ZERO {
+            return Err(TooOften { wait });
+        }
+        *free_at = (*free_at).max(now) + self.interval;
+        Ok(())
+    }
+}
+
+/// The messages of an endpoint come too often.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct TooOften;
+pub(crate) struct TooOften {
+    /// After this time the next one is taken.
+    pub(super) wait: Duration,
+}
 
 /// A heartbeat check, and what its monitor says.
 pub(crate) type HeartbeatCheck<'a> = (&'a Arc<CheckKey>, &'a HeartbeatSpec);
@@ -42,15 +69,21 @@ pub(crate) struct EndpointIndex {
     model: Weak<Model>,
     /// Positions of endpoints, in the order of their names.
     by_name: Vec<u32>,
-    /// For each endpoint, when its whole burst is free again (the theoretical arrival time of ITU-T I.371, GCRA).
-    free_at: Mutex<Vec<Moment>>,
+    /// For each endpoint, when it may send the whole burst again.
+    free_at: Mutex<Vec<FreeAt>>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct FreeAt {
+    beats: Moment,
+    goodbyes: Moment,
 }
 
 impl EndpointIndex {
     fn new(model: &Arc<Model>) -> EndpointIndex {
         let mut by_name: Vec<u32> = (0..model.endpoints.len() as u32).collect();
         by_name.sort_by_key(|position| &*model.endpoints[*position as usize].name);
-        let free_at = Mutex::new(vec![Moment::START; by_name.len()]);
+        let free_at = Mutex::new(vec![FreeAt { beats: Moment::START, goodbyes: Moment::START }; by_name.len()]);
         EndpointIndex { model: Arc::downgrade(model), by_name, free_at }
     }
 
@@ -66,15 +99,14 @@ impl EndpointIndex {
         rest.take_while(move |(_, endpoint)| endpoint.name == name)
     }
 
-    /// Counts a heartbeat of the endpoint at this position. The error: it is one too many, and is not to be taken.
-    pub(crate) fn take(&self, position: u32, now: Moment) -> Result<(), TooOften> {
+    /// Counts a message of the endpoint at this position. The error: it is one too many, and is not to be taken.
+    pub(crate) fn take(&self, position: u32, sign: &Sign, now: Moment) -> Result<(), TooOften> {
         let mut all = lock(&self.free_at);
         let Some(free_at) = all.get_mut(position as usize) else { return Ok(()) };
-        if free_at.since(now + INTERVAL * (BURST - 1)) > Duration::ZERO {
-            return Err(TooOften);
+        match sign {
+            Sign::Alive { .. } => BEATS.take(&mut free_at.beats, now),
+            Sign::Goodbye => GOODBYES.take(&mut free_at.goodbyes, now),
         }
-        *free_at = (*free_at).max(now) + INTERVAL;
-        Ok(())
     }
 }
 
@@ -111,6 +143,8 @@ mod tests {
         Arc::new(model)
     }
 
+    const ALIVE: Sign = Sign::Alive { ttl: Duration::from_secs(5) };
+
     fn at(millis: u64) -> Moment {
         Moment::from_start(Duration::from_millis(millis))
     }
@@ -132,11 +166,23 @@ mod tests {
     #[test]
     fn one_endpoint_that_beats_too_often_takes_nothing_from_another() {
         let index = BeatGate::default().index(&model());
-        let taken = |position, now, count| (0..count).filter(|_| index.take(position, now).is_ok()).count();
-        assert_eq!(taken(0, at(0), 1000), BURST as usize);
+        let taken = |position, now, count| (0..count).filter(|_| index.take(position, &ALIVE, now).is_ok()).count();
+        assert_eq!(taken(0, at(0), 1000), BEATS.burst as usize);
         assert_eq!(taken(1, at(0), 10), 10);
-        assert_eq!(taken(0, at(1000), 1000), BURST as usize);
+        assert_eq!(taken(0, at(1000), 1000), BEATS.burst as usize);
         let in_a_minute: usize = (0..60_000).map(|ms| taken(0, at(2000 + ms), 1)).sum();
-        assert!((6000..=6000 + BURST as usize).contains(&in_a_minute), "{in_a_minute}");
+        assert!((6000..=6000 + BEATS.burst as usize).contains(&in_a_minute), "{in_a_minute}");
+    }
+
+    #[test]
+    fn goodbyes_have_a_rate_of_their_own_and_the_refusal_has_the_time_to_wait() {
+        let index = BeatGate::default().index(&model());
+        let goodbyes = |now, count| (0..count).filter(|_| index.take(0, &Sign::Goodbye, now).is_ok()).count();
+        assert_eq!(goodbyes(at(0), 1000), 10);
+        assert_eq!(index.take(0, &Sign::Goodbye, at(4000)), Err(TooOften { wait: Duration::from_secs(6) }));
+        assert_eq!(index.take(0, &ALIVE, at(4000)), Ok(()), "heartbeats go on");
+        assert_eq!(index.take(0, &Sign::Goodbye, at(10_000)), Ok(()));
+        let in_an_hour: usize = (0..3600).map(|second| goodbyes(at(20_000 + second * 1000), 5)).sum();
+        assert!((360..=370).contains(&in_an_hour), "{in_an_hour}");
     }
 }

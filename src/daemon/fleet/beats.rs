@@ -78,7 +78,7 @@ fn checks_for(model: &Model, index: &EndpointIndex, message: &BeatMessage, now: 
     for (position, endpoint) in index.named(model, &message.endpoint) {
         let checks = heartbeats(model, endpoint).into_iter().filter(|(_, spec)| is_for(spec));
         let checks: Vec<Arc<CheckKey>> = checks.map(|(key, _)| Arc::clone(key)).collect();
-        if !checks.is_empty() && index.take(position, now).is_ok() {
+        if !checks.is_empty() && index.take(position, &message.sign, now).is_ok() {
             all.extend(checks);
         }
     }
