@@ -13,6 +13,10 @@ const MAX_EVENTS: usize = 16_384;
 /// Most octets of the messages that the events came in (judgment).
 const MAX_OCTETS: usize = 16 << 20;
 
+/// A server that has not yet read the last events of the stream may lack this many of a node that another server has
+/// (judgment: seconds of a node whose endpoints flap).
+const MAX_LAG: u64 = 256;
+
 /// An event of the stream.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ArchivedEvent {
@@ -135,15 +139,24 @@ impl EventArchive {
         MissedEvents { lost: lost.collect(), events: self.events.iter().filter(is_new).cloned().collect() }
     }
 
-    /// Takes those nodes out of a cursor whose last event has a lower number than the cursor: it is wrong, or their
-    /// numbers have begun anew. Returns them with the numbers of their last events. A node that the archive does not
-    /// know stays: nothing of it is hidden, and a stream that is made anew gets its events again.
+    /// Corrects the nodes of a cursor whose last event has a lower number than the cursor. Returns them with the
+    /// numbers of their last events. A little lower: this server may be behind another one, and the client gets what
+    /// comes after its last event, a few of them again. Much lower: the cursor is wrong, or their numbers have begun
+    /// anew, and the client gets all events of the node. A node that the archive does not know stays: nothing of it is
+    /// hidden, and a stream that is made anew gets its events again.
     pub fn correct(&self, cursor: &mut EventCursor) -> BTreeMap<Arc<str>, u64> {
-        let beyond = |(node, known): (&Arc<str>, &NodeEvents)| {
-            cursor.of(node).filter(|number| *number > known.last).map(|_| (node.clone(), known.last))
-        };
-        let beyond: BTreeMap<Arc<str>, u64> = self.nodes.iter().filter_map(beyond).collect();
-        beyond.keys().for_each(|node| cursor.forget(node));
+        let mut beyond = BTreeMap::new();
+        for (node, known) in &self.nodes {
+            let Some(ahead) = cursor.of(node).and_then(|number| number.checked_sub(known.last)).filter(|n| *n > 0)
+            else {
+                continue;
+            };
+            cursor.forget(node);
+            if ahead <= MAX_LAG {
+                cursor.advance(&EventId { node: node.clone(), number: known.last });
+            }
+            beyond.insert(node.clone(), known.last);
+        }
         beyond
     }
 

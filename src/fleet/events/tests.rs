@@ -279,6 +279,12 @@ fn a_cursor_beyond_the_last_event_of_a_node_hides_nothing_of_it() {
     assert_eq!(ids(&archive.after(&cursor).events), ["ns1/1", "ns1/2"]);
     let mut right = EventCursor::parse("ns1/2,ns2/1").unwrap();
     assert_eq!((archive.correct(&mut right).len(), right.to_string().as_str()), (0, "ns1/2,ns2/1"));
+    // A server that is a little behind does not send everything again.
+    let mut ahead = EventCursor::parse("ns1/6,ns2/1").unwrap();
+    assert_eq!(archive.correct(&mut ahead), BTreeMap::from([("ns1".into(), 2)]));
+    assert_eq!((ahead.to_string().as_str(), archive.after(&ahead).events.len()), ("ns1/2,ns2/1", 0));
+    archive.take("ns1", &message(&[event("ns1", 3)]));
+    assert_eq!(ids(&archive.after(&ahead).events), ["ns1/3"]);
 }
 
 #[test]
