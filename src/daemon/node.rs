@@ -171,6 +171,7 @@ impl RunningNode {
         let stop = CancellationToken::new();
         let parts = NodeParts {
             node: &settings.node,
+            region: &settings.region,
             snapshots: snapshots.clone(),
             journal: journal.clone(),
             state_dir: state_dir.clone(),

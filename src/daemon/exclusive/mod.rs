@@ -8,6 +8,7 @@ mod held_name;
 mod hook;
 mod keeper;
 mod resign;
+mod store_leader;
 mod verdicts;
 
 use std::collections::HashMap;
@@ -29,6 +30,7 @@ use crate::snapshot::Snapshot;
 use crate::wire::Name;
 
 use keeper::{Keeper, KeeperSettings};
+use store_leader::LeaderKeeper;
 
 pub(crate) use file::{LEASES, load};
 pub(crate) use guard::guard;
@@ -55,6 +57,7 @@ pub(crate) struct ExclusiveNames {
 /// Parts of the node that the task uses.
 pub(crate) struct NodeParts<'a> {
     pub(crate) node: &'a str,
+    pub(crate) region: &'a str,
     pub(crate) snapshots: Arc<ArcSwap<Snapshot>>,
     pub(crate) journal: Arc<Journal>,
     pub(crate) state_dir: StateDir,
@@ -85,6 +88,13 @@ impl ExclusiveNames {
             return ExclusiveNames { leases, published, orders: None, task: None };
         };
         let (orders, receiver) = mpsc::channel(MAX_WAITING);
+        let leader = LeaderKeeper {
+            region: node.region.into(),
+            store: fleet.leases(),
+            snapshots: node.snapshots.clone(),
+            leases: leases.clone(),
+        };
+        drop(fleet.spawn(leader.run(node.stop.clone())));
         let keeper = Keeper::new(KeeperSettings {
             node: node.node.into(),
             program: settings.on_promote.clone().into(),

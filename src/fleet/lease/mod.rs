@@ -21,6 +21,7 @@
 //! over, and until when a hook may run: each watcher counts from when it received the newest revision, the holder from
 //! when it sent it. So the holder's time ends first, and its hook before the next holder's begins.
 
+mod leadership;
 pub mod machine;
 mod promotion;
 #[cfg(test)]
@@ -32,6 +33,7 @@ use std::time::Duration;
 
 use crate::model::{ActiveEndpoint, Moment};
 
+pub use leadership::{LeaderMove, Leadership};
 pub use machine::LeaseMachine;
 pub use promotion::{LeaseSituation, MemberState, MemberVerdict};
 pub use value::{Lease, MAX_EPOCH, MAX_VALUE_OCTETS, Promoting, UnreadableLease, key_of};

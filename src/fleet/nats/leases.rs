@@ -13,7 +13,7 @@ use crate::fleet::nats::{BucketWatch, Nats, PutError};
 /// The leases of a fleet.
 #[derive(Clone)]
 pub struct LeaseStore {
-    bucket: Bucket,
+    pub(super) bucket: Bucket,
 }
 
 impl LeaseStore {

@@ -183,6 +183,11 @@ impl NatsLink {
         self.client.try_server_info().map_or(0, |info| info.connect_urls.len())
     }
 
+    /// The name of the connected server; empty without one.
+    pub(super) fn server_name(&self) -> String {
+        self.client.try_server_info().map_or_else(String::new, |info| info.server_name)
+    }
+
     /// The largest message that the connected server accepts, in octets; `None` without one.
     pub fn max_payload(&self) -> Option<usize> {
         self.client.try_server_info().map(|info| info.max_payload)

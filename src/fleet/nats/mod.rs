@@ -19,6 +19,7 @@ mod event_stream;
 mod feed;
 mod followed_stream;
 mod jetstream;
+mod leader;
 mod leases;
 mod link;
 mod status;
