@@ -41,6 +41,7 @@
 //! | [`model`] | the content of the files, valid: values only |
 //! | [`repeats`] | which notices that repeat are reported, and which are summed up; pure |
 //! | [`report_board`] | the reports of tasks that run side by side; pure |
+//! | `timer` | waits that may have no end |
 //! | [`placing`] | finds the class of a client by its address; pure |
 //! | [`source`] | the files of the user as texts, places in them, and the problems that readers find |
 //! | [`masterfile`] | reads master files, from text to RRsets |
@@ -90,6 +91,8 @@ pub mod model;
 pub mod repeats;
 
 pub mod report_board;
+
+mod timer;
 
 pub mod placing;
 

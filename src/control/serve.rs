@@ -21,6 +21,7 @@ use crate::control::access::{ApiAccess, Refusal};
 use crate::control::connections::{ApiConnection, ApiRoom};
 use crate::control::patient::PatientStream;
 use crate::repeats::Repeats;
+use crate::timer;
 
 /// Time limit for the head of a request, and for the next request on an idle connection. Judgment: an idle connection
 /// is closed between two scrapes of a long interval; opening a new one costs little.
@@ -92,7 +93,14 @@ async fn accept(
     let next = async {
         loop {
             room.seats.settled().await;
-            match listener.accept().await {
+            let accepted = tokio::select! {
+                accepted = listener.accept() => accepted,
+                () = timer::until(failures.next()) => {
+                    log_repeated(failures);
+                    continue;
+                }
+            };
+            match accepted {
                 Ok((stream, peer)) => {
                     let own = stream.local_addr().ok().map(|own| own.ip());
                     let connection = ApiConnection::admit(room, peer.ip(), own, clock::now());
@@ -100,12 +108,8 @@ async fn accept(
                 }
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => tokio::task::yield_now().await,
                 Err(error) => {
-                    let now = clock::now();
-                    if let Some(of) = failures.sum_up(now) {
-                        let (count, seconds) = (of.count(), of.within.as_secs());
-                        tracing::warn!(count, seconds, "HTTP: more connections could not be accepted");
-                    }
-                    if failures.note(error.raw_os_error(), (), now) {
+                    log_repeated(failures);
+                    if failures.note(error.raw_os_error(), (), clock::now()) {
                         tracing::warn!(%error, "HTTP: a connection could not be accepted");
                     }
                     if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) {
@@ -119,6 +123,14 @@ async fn accept(
     tokio::select! {
         next = next => Some(next),
         () = stop.cancelled() => None,
+    }
+}
+
+/// Logs how many accepts failed in a window that is over.
+fn log_repeated(failures: &mut Repeats<Option<i32>, ()>) {
+    if let Some(of) = failures.sum_up(clock::now()) {
+        let (count, seconds) = (of.count(), of.within.as_secs());
+        tracing::warn!(count, seconds, "HTTP: more connections could not be accepted");
     }
 }
 

@@ -23,6 +23,7 @@ use crate::model::{
 };
 use crate::server::Counters;
 use crate::snapshot::Snapshot;
+use crate::timer;
 
 /// The rates of answers are compared with capacities this often: a shorter time counts bursts.
 const COUNT_EVERY: Duration = Duration::from_secs(1);
@@ -166,7 +167,7 @@ impl Drills {
             () = drill.client.cancelled(), if drill.run.is_lost() => DrillWake::ClientGone,
             who = self.board.stopped(), if drill.run.is_lost() => DrillWake::Stopped(who),
             Some(why) = drill.failures.recv() => DrillWake::Failed(why),
-            () = pass_until(deadline) => DrillWake::Passed,
+            () = timer::until(deadline) => DrillWake::Passed,
         }
     }
 
@@ -412,12 +413,5 @@ fn event(status: &DrillStatus, from: &str, generation: u64, why: String) -> Jour
         who: Some(status.who.clone()),
         generation,
         ..JournalEvent::default()
-    }
-}
-
-async fn pass_until(at: Option<Moment>) {
-    match at {
-        Some(at) => tokio::time::sleep(at.since(clock::now())).await,
-        None => std::future::pending().await,
     }
 }

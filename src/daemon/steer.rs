@@ -41,6 +41,7 @@ use crate::snapshot::{Publisher, Snapshot, Transition};
 use crate::source::Severity;
 use crate::telemetry::Metrics;
 use crate::telemetry::traces::{WORK, number};
+use crate::timer;
 use drafting::WantedChange;
 use reload::{LoadProgress, NextGeneration};
 
@@ -141,18 +142,18 @@ impl Steer {
                 }
                 wake = self.drills.next() => self.wake_drill(wake),
                 draft = self.drafting.drafted() => self.drafted(draft, &model),
-                () = pass(expiry), if self.drafting.may_expire(clock::now()) => {
+                () = timer::after(expiry), if self.drafting.may_expire(clock::now()) => {
                     self.want_change(WantedChange::Expiry, &model);
                 }
-                () = pass(removal_due), if matches!(next, NextGeneration::Nothing) => {
+                () = timer::after(removal_due), if matches!(next, NextGeneration::Nothing) => {
                     if removal.is_some_and(|at| at <= self.overrides.unix_now()) {
                         next = self.want(next, Cause::Removal);
                     }
                 }
-                () = pass(countdown) => self.serve_again(),
+                () = timer::after(countdown) => self.serve_again(),
                 Ok(()) = self.leases.changed() => self.serve_again(),
                 () = self.discovery.changed() => self.serve_again(),
-                () = pass(stated_due), if matches!(next, NextGeneration::Nothing) => {
+                () = timer::after(stated_due), if matches!(next, NextGeneration::Nothing) => {
                     next = self.load(Cause::Discovery);
                 }
                 Ok(()) = self.shared.changed(), if self.drafting.has_room() => self.want_fleet(&model),
@@ -247,14 +248,6 @@ impl Steer {
             self.metrics.transition(transition);
             self.journal.append(JournalEvent::from(transition));
         }
-    }
-}
-
-/// Waits until this time has passed; without one for ever.
-async fn pass(left: Option<Duration>) {
-    match left {
-        Some(left) => tokio::time::sleep(left).await,
-        None => std::future::pending().await,
     }
 }
 

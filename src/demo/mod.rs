@@ -40,6 +40,7 @@ use crate::demo::terminal::Terminal;
 use crate::demo::watch::{AnswerLog, watch};
 use crate::health::SourceAddresses;
 use crate::model::{Answerable, Model, ProbeTarget};
+use crate::timer;
 
 /// The options of `portolan demo`.
 #[derive(Debug, Clone)]
@@ -247,14 +248,6 @@ fn vantage_of(name: &str, octet: u8) -> VantageSpec {
     VantageSpec { name: name.into(), region: name.into(), sources }
 }
 
-/// Waits for this time; without one for ever.
-async fn pass(time: Option<Duration>) {
-    match time {
-        Some(time) => tokio::time::sleep(time).await,
-        None => std::future::pending().await,
-    }
-}
-
 /// Runs the demo until a signal, a key or the end of its duration.
 async fn run_until_stopped(
     duration: Option<Duration>,
@@ -272,7 +265,7 @@ async fn run_until_stopped(
     };
     let (mut look, mut draw) = (every(LOOK_EVERY), every(DRAW_EVERY));
     let mut suspend = suspend_signal(output);
-    let end = pass(duration);
+    let end = timer::after(duration);
     tokio::pin!(end);
     let mut supervisors: Vec<Supervisor> = regions.iter().map(|_| Supervisor::default()).collect();
     loop {

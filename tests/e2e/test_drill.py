@@ -229,6 +229,19 @@ def test_the_drill_ends_with_its_client(dir, started):
             assert last_drill(node) == last, "nothing was lost"
 
 
+def test_a_drill_that_ends_by_its_time_names_what_was_not_noticed(dir, started):
+    slow = '\n[monitor.slow]\ntype = "http"\npath = "/healthz"\ninterval = "60s"\n[endpoint.eu1]'
+    policy = POLICY.replace("\n[endpoint.eu1]", slow)
+    policy = policy.replace('probe = "{us2}"\nmonitor = "web"', 'probe = "{us2}"\nmonitor = "slow"')
+    assert policy.count('monitor = "slow"') == 1
+    with start(dir, started, policy) as node:
+        node.wait_health("us2", "up")
+        done = drill(node, "lose-region", "us-east", "--for", "8s", "--qps", "10", "--format", "json")
+        last = last_drill(node)
+        assert last["unnoticed"] == ["us2"] and "publish_ms" not in last, last
+        assert done.returncode == 1 and "us2" in done.stdout, done.stdout + done.stderr
+
+
 def test_no_other_process_takes_over_during_a_drill(dir, started):
     with start(dir, started) as node:
         child = begin(node, dir, "lose-endpoint", "us1", "--for", "20s")

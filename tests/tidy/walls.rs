@@ -12,6 +12,7 @@ const ORDER: &[&str] = &[
     "model",
     "repeats",
     "report_board",
+    "timer",
     "placing",
     "source",
     "masterfile",

@@ -21,6 +21,7 @@ use crate::discovery::endpoints::InstanceRules;
 use crate::discovery::etcd::{StatedOverrides, run_overrides};
 use crate::discovery::{SourceKey, SourceSet, SourceState, Stating, TrackedSource, Update, updates};
 use crate::model::{DiscoveredPool, Moment, SourceSpec, renamed_sources};
+use crate::timer;
 
 /// The least time between two publications: changes within it are one. Judgment: a client notices no 20 ms, and 500
 /// changes a second become 50 views.
@@ -97,9 +98,9 @@ impl Hub {
                 Some(sent) = self.updates.1.recv() => self.apply(sent),
                 // Health has changed, or a model has other endpoints.
                 Ok(()) = served.changed(), if is_leaving => self.is_unpublished = true,
-                () = pass(settle) => self.is_unpublished = true,
-                () = pass(publish) => self.publish(),
-                () = pass(save) => self.save(),
+                () = timer::after(settle) => self.is_unpublished = true,
+                () = timer::after(publish) => self.publish(),
+                () = timer::after(save) => self.save(),
             }
         }
         self.save();
@@ -301,12 +302,4 @@ fn start_keeper(
     let keeper = OverrideKeeper { spec: spec.clone(), stated, links, problem };
     let following = tokio::spawn(run_overrides(etcd.clone(), state, stop.clone()));
     Some((vec![following, tokio::spawn(keeper.run(stop)), tokio::spawn(waking)], problems))
-}
-
-/// Waits until this time has passed; without one for ever.
-async fn pass(left: Option<Duration>) {
-    match left {
-        Some(left) => tokio::time::sleep(left).await,
-        None => std::future::pending().await,
-    }
 }

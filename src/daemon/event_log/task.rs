@@ -13,6 +13,7 @@ use crate::control::{Journal, JournalEvent, MAX_EVENTS};
 use crate::daemon::event_log::{CONTENT, LOG, LoadedEvents, LogFiles, Missing, log_path};
 use crate::daemon::state::{RETRY_AFTER, StateDir, why_unwritten};
 use crate::model::Moment;
+use crate::timer;
 
 /// Events are visible after this time, whether they are written or not (judgment: a disk that works takes milliseconds,
 /// and people wait for events in an outage).
@@ -55,7 +56,7 @@ impl LogTask {
             tokio::select! {
                 // The journal lives as long as this task.
                 _ = changes.changed() => {}
-                () = pass(self.retry_at) => {}
+                () = timer::until(self.retry_at) => {}
                 () = stop.cancelled() => break,
             }
             self.take();
@@ -137,14 +138,6 @@ impl LogTask {
         }
         self.journal.written(last);
         Some(files)
-    }
-}
-
-/// Waits until this moment; without one for ever.
-async fn pass(at: Option<Moment>) {
-    match at {
-        Some(at) => tokio::time::sleep(at.since(clock::now())).await,
-        None => std::future::pending().await,
     }
 }
 

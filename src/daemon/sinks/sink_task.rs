@@ -22,6 +22,7 @@ use crate::sinks::{
     DeadLetter, Delivery, DeliveryLimits, EndedTry, FailureKind, LostNumbers, LostRange, OutgoingEvent, Outlet,
     SendFailure, SinkBoard, SinkError, SinkNotice, SinkNotices, SinkPosition, SinkState, SinkSummary, WaitingEvents,
 };
+use crate::timer;
 
 /// Most events that are taken from the log in one step, so that the others get their turn.
 const MAX_TAKEN: usize = 512;
@@ -115,10 +116,10 @@ impl SinkTask {
                 }
                 // The journal lives as long as this task.
                 _ = shown.changed() => {}
-                () = pass(delivery.wake()) => {}
+                () = timer::until(delivery.wake()) => {}
                 () = self.outlet.is_back(), if delivery.is_failing() => delivery.note_back(),
-                () = pass(self.notices.next()) => self.sum_up(&delivery),
-                () = pass(save_at) => {
+                () = timer::until(self.notices.next()) => self.sum_up(&delivery),
+                () = timer::until(save_at) => {
                     self.save(&position);
                     (saved, save_at) = (position, None);
                 }
@@ -331,12 +332,4 @@ fn outgoing(event: &JournalEvent) -> Option<OutgoingEvent> {
 /// Waits until it has this value; `false`: the other end has gone.
 async fn becomes(held: &mut watch::Receiver<bool>, wanted: bool) -> bool {
     held.wait_for(|held| *held == wanted).await.is_ok()
-}
-
-/// Waits until this moment; without one for ever.
-async fn pass(at: Option<Moment>) {
-    match at {
-        Some(at) => tokio::time::sleep(at.since(clock::now())).await,
-        None => std::future::pending().await,
-    }
 }

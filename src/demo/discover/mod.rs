@@ -18,9 +18,10 @@ use crate::demo::files::DemoFiles;
 use crate::demo::output::DemoOutput;
 use crate::demo::region::REGIONS;
 use crate::demo::watch::{AnswerLog, watch};
-use crate::demo::{DemoOptions, LOOK_EVERY, pass, ports, vantage_of, with_control_target};
+use crate::demo::{DemoOptions, LOOK_EVERY, ports, vantage_of, with_control_target};
 use crate::fleet::events::EventKind;
 use crate::model::Moment;
+use crate::timer;
 use servers::{DemoServers, INSTANCES, address_of};
 
 /// The name that the demo asks for.
@@ -134,7 +135,7 @@ async fn play(
 ) -> Result<(), StartError> {
     let mut events = node.events();
     let mut state = String::from("ok");
-    let end = pass(duration);
+    let end = timer::after(duration);
     tokio::pin!(end);
     let mut look = tokio::time::interval(LOOK_EVERY);
     look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
@@ -154,7 +155,7 @@ async fn play(
                 biased;
                 _ = &mut stop => return Ok(()),
                 _ = &mut end => return Ok(()),
-                () = pass(ends_at.map(|at| at.since(clock::now()))) => break,
+                () = timer::until(ends_at) => break,
                 () = &mut late, if ends_at.is_none() => {
                     let why = format!("this step had no effect within {} s: {what}", MOST.as_secs());
                     return Err(StartError::Demo(why));
