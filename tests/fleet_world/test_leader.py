@@ -37,7 +37,7 @@ def test_the_store_of_leases_is_led_outside_the_region_of_the_active_endpoint(fl
     asked = call(fleet, f"$JS.API.STREAM.LEADER.STEPDOWN.{STORE}", json.dumps({"placement": {"preferred": inside}}).encode())
     assert "error" not in asked or leader(fleet) == inside, asked
     wait_until(lambda: leader(fleet) == inside, 30, 0.1)
-    # The holder looks every 5 s, and moves the leader once in 30 s.
+    # The holder looks every second, and moves the leader once in 10 s.
     led_by = wait_until(lambda: (led_by := leader(fleet)) not in (None, "", inside) and led_by, 60, 0.2)
     print(f"{region} has the active endpoint, {holder} the lease, {led_by} leads the store")
     assert all(fleet.knows_active(of.server) for of in REGIONS)

@@ -15,11 +15,11 @@ use crate::model::{LeaseView, Model, Moment};
 use crate::snapshot::Snapshot;
 use crate::wire::Name;
 
-/// How often the leader is looked at (judgment: a second fault seldom comes sooner).
-const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// How often the leader is looked at. Judgment: one small request; the next fault may come soon after a repair.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// The least time between two moves. Judgment: each stops writes for a moment, and a store that refuses a move is not
 /// asked all the time.
-const MOVE_EVERY: Duration = Duration::from_secs(30);
+const MOVE_EVERY: Duration = Duration::from_secs(10);
 
 /// What the task needs.
 pub(super) struct LeaderKeeper {
