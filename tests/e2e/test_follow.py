@@ -57,6 +57,20 @@ def changes(node):
     return [event for line in done.stdout.splitlines() if (event := json.loads(line))["type"] == "portolan.override"]
 
 
+def states(node):
+    """What is in force at each endpoint."""
+    of = [endpoint for zone in node.status()["zones"] for endpoint in zone["endpoints"]]
+    return sorted((each["name"], each["health"], (each["override"] or {}).get("state")) for each in of)
+
+
+def wait_until_same(standby, primary, what):
+    """Waits until both have the same overrides and states, and prints how long that took."""
+    began = time.monotonic()
+    wait_until(lambda: overrides(standby) == overrides(primary), BOUND)
+    wait_until(lambda: states(standby) == states(primary), BOUND)
+    print(f"the same overrides and states {time.monotonic() - began:.3f} s after {what}")
+
+
 def done(result):
     assert result.returncode == 0, result
     return result
@@ -73,9 +87,7 @@ def test_a_standby_has_the_same_overrides_also_after_it_was_cut_off_and_nothing_
                 assert (entry["who"], entry["why"]) == ("follow.other (nats)", "rack move (alice)"), entry
                 wait_until(lambda: "192.0.2.1" not in {a for _ in range(20) for a in standby.addresses(NAME)}, BOUND)
                 done(operate(primary, "force-down", "nyc", "--why", "burns", "--for", "2h", "--yes"))
-                began = time.time()
-                wait_until(lambda: overrides(standby) == overrides(primary), BOUND)
-                print(f"followed after {time.time() - began:.3f} s")
+                wait_until_same(standby, primary, "a change")
                 path.cut()
                 wait_until(lambda: follow(standby)["state"] == "away", BOUND)
                 assert overrides(standby) == overrides(primary), "what it has set stays"
@@ -87,7 +99,7 @@ def test_a_standby_has_the_same_overrides_also_after_it_was_cut_off_and_nothing_
                 before = len(changes(standby))
                 wait_until(lambda: stream.state()["messages"] == len(changes(primary)), BOUND)
                 path.listen(path.port)
-                wait_until(lambda: overrides(standby) == overrides(primary), BOUND)
+                wait_until_same(standby, primary, "the way is open again")
                 assert [target for target, _, _ in overrides(standby)] == ["ams1", "nyc"]
                 wait_until(lambda: follow(standby)["state"] == "ok" and follow(standby)["behind"] == 0, BOUND)
                 made = [(event["subject"], event["data"]["to"]) for event in changes(standby)[before:]]

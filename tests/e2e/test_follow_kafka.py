@@ -6,7 +6,7 @@ import pytest
 import portolan
 from portolan import MASTER, Node
 from processes import wait_until
-from test_follow import BOUND, book, changes, changes_of, done, event, follow, overrides
+from test_follow import BOUND, book, changes, changes_of, done, event, follow, overrides, wait_until_same
 from test_operator import FILE, POLICY, TOKENS, operate
 
 pytest.importorskip("confluent_kafka")
@@ -40,7 +40,7 @@ def test_a_standby_has_the_same_overrides_also_after_it_was_cut_off_and_nothing_
                 assert (entry["who"], entry["why"]) == ("follow.other (kafka)", "rack move (alice)"), entry
                 assert follow(standby)["from"] == f"portolan on {kafka.address}"
                 done(operate(primary, "force-down", "nyc", "--why", "burns", "--for", "2h", "--yes"))
-                wait_until(lambda: overrides(standby) == overrides(primary), BOUND)
+                wait_until_same(standby, primary, "a change")
                 kafka.cut()
                 wait_until(lambda: follow(standby)["state"] == "away", BOUND)
                 assert overrides(standby) == overrides(primary), "what it has set stays"
@@ -48,7 +48,7 @@ def test_a_standby_has_the_same_overrides_also_after_it_was_cut_off_and_nothing_
                 done(operate(primary, "clear", "fra1"))
                 done(operate(primary, "drain", "ams1", "--why", "second", "--yes"))
                 kafka.mend()
-                wait_until(lambda: overrides(standby) == overrides(primary), BOUND)
+                wait_until_same(standby, primary, "the way is open again, for the sink too")
                 assert [target for target, _, _ in overrides(standby)] == ["ams1", "nyc"]
                 wait_until(lambda: follow(standby)["position"] >= len(changes(primary)), BOUND)
                 wait_until(lambda: follow(standby)["state"] == "ok" and follow(standby)["behind"] == 0, BOUND)

@@ -21,8 +21,9 @@ const CALL_WITHIN: Duration = Duration::from_secs(10);
 const WAIT: Duration = Duration::from_millis(500);
 /// How often the task looks which partitions there are (judgment).
 const LOOK_EVERY: Duration = Duration::from_secs(20);
-/// The time from a read that failed to the next one (judgment).
-const RETRY_AFTER: Duration = Duration::from_secs(1);
+/// The time from a read that failed to the next one. Judgment: with the connection and the read after it, a standby has
+/// what it missed within a second of the return of the brokers.
+const RETRY_AFTER: Duration = Duration::from_millis(250);
 
 type PartitionRead<'a> = Pin<Box<dyn Future<Output = (i32, Result<(Vec<ReadRecord>, i64), KafkaFailure>)> + Send + 'a>>;
 
