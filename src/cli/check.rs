@@ -10,6 +10,7 @@ use crate::cli::args::DEFAULT_CONFIG;
 use crate::cli::{Format, files, text};
 use crate::clock;
 use crate::config::{self, Flags, LoadOptions, VersionStatus};
+use crate::control::feeds::counted;
 use crate::source::{self, Problem, Severity, calls, without_mark};
 
 /// Load the settings, zones and policies as `serve` does, and print every problem with its place and a hint
@@ -48,10 +49,10 @@ pub(super) fn run(args: &CheckArgs) -> ExitCode {
         Format::Human => text::print(&source::to_human(&problems)),
         Format::Json => text::print_json(&source::to_json(&problems).to_string()),
     }
-    let found = counted(&problems);
+    let found = summary(&problems);
     match result {
         Ok((zones, endpoints)) => {
-            let (zones, endpoints) = (plural(zones, "zone"), plural(endpoints, "endpoint"));
+            let (zones, endpoints) = (counted(zones as u64, "zone"), counted(endpoints as u64, "endpoint"));
             text::complain(&format!("{}: {zones}, {endpoints}; {found}", args.config.display()));
             ExitCode::SUCCESS
         }
@@ -93,7 +94,11 @@ fn not_served(config: &Path) -> Option<String> {
     }
     let named = names.iter().take(NAMED).map(String::as_str).collect::<Vec<_>>().join(", ");
     let more = if names.len() > NAMED { ", ..." } else { "" };
-    Some(format!("{} of {} would not be served: {named}{more}", names.len(), plural(loaded.zones.len(), "zone")))
+    Some(format!(
+        "{} of {} would not be served: {named}{more}",
+        names.len(),
+        counted(loaded.zones.len() as u64, "zone")
+    ))
 }
 
 /// Each problem, followed by the line of the file that it is about. Only for a terminal: in a pipe a problem is one
@@ -117,20 +122,16 @@ fn read_start(file: &Path) -> std::io::Result<String> {
     Ok(String::from_utf8_lossy(without_mark(&octets)).into_owned())
 }
 
-fn counted(problems: &[Problem]) -> String {
-    let of = |severity| problems.iter().filter(|problem| problem.severity == severity).count();
+fn summary(problems: &[Problem]) -> String {
+    let of = |severity| problems.iter().filter(|problem| problem.severity == severity).count() as u64;
     let found = match (of(Severity::Error), of(Severity::Warning)) {
         (0, 0) => "no problems".to_owned(),
-        (errors, 0) => plural(errors, "error"),
-        (0, warnings) => plural(warnings, "warning"),
-        (errors, warnings) => format!("{}, {}", plural(errors, "error"), plural(warnings, "warning")),
+        (errors, 0) => counted(errors, "error"),
+        (0, warnings) => counted(warnings, "warning"),
+        (errors, warnings) => format!("{}, {}", counted(errors, "error"), counted(warnings, "warning")),
     };
     match of(Severity::Note) {
         0 => found,
-        notes => format!("{found}, {}", plural(notes, "note")),
+        notes => format!("{found}, {}", counted(notes, "note")),
     }
-}
-
-fn plural(count: usize, what: &str) -> String {
-    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }

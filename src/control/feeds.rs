@@ -14,8 +14,10 @@ use crate::sinks::{SinkReport, SinkState};
 pub enum FeedLevel {
     /// Somebody must do something.
     Bad,
-    /// It may recover by itself, or a part of it does not work.
+    /// It may recover by itself, or it works and something of it does not.
     Note,
+    /// Nothing is known of it yet.
+    Unknown,
     /// It works.
     Good,
 }
@@ -33,6 +35,8 @@ pub struct FeedRow {
     pub state: String,
     /// How well it works.
     pub level: FeedLevel,
+    /// Whether its state is that of a feed that works.
+    pub is_live: bool,
     /// How old the list of a source is, where that is not 0.
     pub age: Option<Duration>,
     /// How many endpoints it has, or how many events.
@@ -46,10 +50,10 @@ pub struct FeedRow {
 impl FeedRow {
     /// The state with its age; `span` writes a time.
     pub fn state_text(&self, span: impl Fn(Duration) -> String) -> String {
-        match (self.age, self.level) {
+        match (self.age, self.is_live) {
             (None, _) => self.state.clone(),
-            (Some(age), FeedLevel::Good) => format!("{}, read {} ago", self.state, span(age)),
-            (Some(age), FeedLevel::Bad | FeedLevel::Note) => format!("{}, its list is {} old", self.state, span(age)),
+            (Some(age), true) => format!("{}, read {} ago", self.state, span(age)),
+            (Some(age), false) => format!("{}, its list is {} old", self.state, span(age)),
         }
     }
 
@@ -76,13 +80,11 @@ impl FeedRow {
     /// The sentence for the list of problems; `None` if nothing is wrong.
     pub fn sentence(&self) -> Option<String> {
         let problem = self.problem.as_ref().map(|problem| format!(": {problem}"));
-        match (self.level, problem) {
-            (FeedLevel::Good, None) => None,
+        match (self.is_live, problem) {
+            (true, None) => None,
             // It works, and something of it does not.
-            (FeedLevel::Good, Some(problem)) => Some(format!("{}{problem}", self.name)),
-            (FeedLevel::Bad | FeedLevel::Note, problem) => {
-                Some(format!("{} is {}{}", self.name, self.words(), problem.unwrap_or_default()))
-            }
+            (true, Some(problem)) => Some(format!("{}{problem}", self.name)),
+            (false, problem) => Some(format!("{} is {}{}", self.name, self.words(), problem.unwrap_or_default())),
         }
     }
 }
@@ -93,6 +95,14 @@ pub fn feeds(status: &Status) -> Vec<FeedRow> {
     sources.chain(status.sinks.iter().map(of_sink)).chain(status.follows.iter().map(of_follow)).collect()
 }
 
+/// The level of a feed by that of its state: one that works and says that something is wrong is a note.
+fn level_of(state: FeedLevel, problem: Option<&String>) -> FeedLevel {
+    match (state, problem) {
+        (FeedLevel::Good, Some(_)) => FeedLevel::Note,
+        (level, _) => level,
+    }
+}
+
 fn of_source(source: &SourceReport) -> FeedRow {
     let SourceReport { name, zone, of, state, age_ms, endpoints, left_out, changed_at, problem } = source;
     let level = match state.as_str() {
@@ -100,13 +110,15 @@ fn of_source(source: &SourceReport) -> FeedRow {
         "away" => FeedLevel::Note,
         _ => FeedLevel::Bad,
     };
+    let is_live = level == FeedLevel::Good;
     let left_out = if *left_out > 0 { format!(", {left_out} left out") } else { String::new() };
     FeedRow {
         name: name.clone(),
         kind: of.clone(),
         place: zone.clone(),
-        state: if level == FeedLevel::Good { "live".to_owned() } else { state.clone() },
-        level,
+        state: if is_live { "live".to_owned() } else { state.clone() },
+        level: level_of(level, problem.as_ref()),
+        is_live,
         age: age_ms.filter(|age| *age > 0).map(Duration::from_millis),
         counts: format!("{}{left_out}", counted(*endpoints as u64, "endpoint")),
         changed_at: *changed_at,
@@ -125,12 +137,14 @@ fn of_sink(sink: &SinkReport) -> FeedRow {
         SinkState::Retrying => (FeedLevel::Note, last_error()),
         SinkState::Off => (FeedLevel::Bad, last_error()),
     };
+    let is_live = level == FeedLevel::Good;
     FeedRow {
         name: format!("sink.{name}"),
         kind: kind.clone(),
         place: to.clone(),
-        state: if level == FeedLevel::Good { "live" } else { state.as_str() }.to_owned(),
-        level,
+        state: if is_live { "live" } else { state.as_str() }.to_owned(),
+        level: level_of(level, problem.as_ref()),
+        is_live,
         age: None,
         counts: format!(
             "{} delivered, {behind} behind, {dead_letters} refused, {lost} lost",
@@ -146,15 +160,17 @@ fn of_follow(follow: &FollowReport) -> FeedRow {
     let (level, word) = match state {
         FollowState::Ok => (FeedLevel::Good, "live"),
         // It was not read yet: the first read says what is wrong.
-        FollowState::Waiting => (FeedLevel::Good, "not read yet"),
+        FollowState::Waiting => (FeedLevel::Unknown, "not read yet"),
         FollowState::Away | FollowState::Gap => (FeedLevel::Note, state.as_str()),
     };
+    let is_live = matches!(level, FeedLevel::Good | FeedLevel::Unknown);
     FeedRow {
         name: format!("follow.{name}"),
         kind: kind.clone(),
         place: from.clone(),
         state: word.to_owned(),
-        level,
+        level: level_of(level, follow.problem.as_ref()),
+        is_live,
         age: None,
         counts: format!("{}, {behind} behind, {refused} refused, {missed} missed", counted(*applied, "change")),
         changed_at: follow.changed_at,
@@ -162,7 +178,8 @@ fn of_follow(follow: &FollowReport) -> FeedRow {
     }
 }
 
-fn counted(count: u64, what: &str) -> String {
+/// `1 endpoint`, `2 endpoints`.
+pub(crate) fn counted(count: u64, what: &str) -> String {
     format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
@@ -203,7 +220,7 @@ mod tests {
         let held = shown(&source("kept", Some(0), Some("3 of 4 are gone")));
         assert_eq!((&*held.0, held.1), ("kept", Bad));
         let left_out = shown(&source("ok", Some(0), Some("b: no region is called x")));
-        assert_eq!((left_out.1, left_out.2), (Good, Some("discover.web: b: no region is called x".into())));
+        assert_eq!((left_out.1, left_out.2), (Note, Some("discover.web: b: no region is called x".into())));
     }
 
     #[test]
@@ -231,7 +248,9 @@ mod tests {
             let problem = problem.map(str::to_owned);
             of_follow(&FollowReport { name: "primary".into(), state, problem, ..FollowReport::default() })
         };
-        assert_eq!(follow(FollowState::Waiting, None).sentence(), None);
+        let waiting = follow(FollowState::Waiting, None);
+        assert_eq!((waiting.level, waiting.sentence()), (FeedLevel::Unknown, None));
+        assert_eq!(follow(FollowState::Ok, Some("x")).level, FeedLevel::Note);
         assert_eq!(
             follow(FollowState::Away, Some("no server")).sentence().as_deref(),
             Some("follow.primary is away, so what it has set stays: no server")

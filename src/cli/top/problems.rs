@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::cli::overrides::effect;
 use crate::cli::text;
-use crate::control::feeds::{FeedLevel, feeds};
+use crate::control::feeds::{FeedLevel, counted, feeds};
 use crate::control::names::NameReport;
 use crate::control::overrides::{OverrideReport, OverrideSpread, utc};
 use crate::control::status::{EndpointStatus, Status};
@@ -58,8 +58,7 @@ pub(super) fn problems(status: &Status, away: &[NameReport], down: &[(&str, usiz
         }
     }
     for (region, all) in down {
-        let plural = if *all == 1 { "" } else { "s" };
-        add(AlertLevel::Bad, format!("region {region} is down: {all} endpoint{plural}"));
+        add(AlertLevel::Bad, format!("region {region} is down: {}", counted(*all as u64, "endpoint")));
     }
     for name in away {
         let level = if name.on_empty { AlertLevel::Bad } else { AlertLevel::Note };

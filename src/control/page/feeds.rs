@@ -11,6 +11,7 @@ fn class_of(level: FeedLevel) -> &'static str {
     match level {
         FeedLevel::Bad => "down",
         FeedLevel::Note => "warning",
+        FeedLevel::Unknown => "unknown",
         FeedLevel::Good => "up",
     }
 }

@@ -36,6 +36,7 @@ fn tone(level: FeedLevel) -> Tone {
     match level {
         FeedLevel::Bad => Tone::Bad,
         FeedLevel::Note => Tone::Warning,
+        FeedLevel::Unknown => Tone::Soft,
         FeedLevel::Good => Tone::Good,
     }
 }
