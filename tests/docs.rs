@@ -51,6 +51,25 @@ fn every_example_loads_without_a_warning() {
 }
 
 #[test]
+fn every_recipe_of_events_loads() {
+    let mut files: Vec<PathBuf> = Vec::new();
+    for entry in std::fs::read_dir(root().join("zones/recipes/events")).unwrap() {
+        files.push(entry.unwrap().path());
+    }
+    assert!(files.len() >= 5, "only {files:?}");
+    for file in files {
+        let text = std::fs::read_to_string(&file).unwrap();
+        let outcome = load(&text, None);
+        if text.contains("\"kafka\"") && !cfg!(feature = "kafka") {
+            let why = outcome.expect_err("this program is built without Kafka");
+            assert!(why.contains("without the feature `kafka`") && !why.contains("is not a key"), "{why}");
+        } else {
+            assert_eq!(outcome, Ok(()), "{}", file.display());
+        }
+    }
+}
+
+#[test]
 fn every_toml_and_zone_block_of_the_documents_loads() {
     let mut loaded = 0;
     for (document, text) in documents() {
