@@ -2,11 +2,14 @@
 //! with what to do. Pure. The files decide the rest: whether a region is declared, and whether a name is theirs.
 
 use std::collections::{BTreeSet, HashMap};
+use std::hash::Hasher as _;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use siphasher::sip::SipHasher13;
+
 use crate::discovery::instance::{Instance, RefusedInstances, StatedHealth};
-use crate::model::{Country, DiscoveredEndpoint, DiscoveredPool, no_host};
+use crate::model::{Country, DiscoveredEndpoint, DiscoveredPool, HostRule, host_name, no_host, probe_address};
 
 /// Highest weight, as that of an endpoint of a file.
 const MAX_WEIGHT: u32 = 1_000_000;
@@ -30,7 +33,7 @@ impl InstanceRules {
     /// The name of the endpoint that an instance is; an error says why it is none, and what to do.
     pub(super) fn judge(&self, instance: &Instance) -> Result<String, String> {
         let endpoint = endpoint_of(&self.spec, instance)?;
-        let why = endpoint.reason_against(self.spec.needs_port, |region| self.regions.contains(region));
+        let why = endpoint.reason_against(self.spec.probe_needs(), |region| self.regions.contains(region));
         if let Some(why) = why {
             return Err(why);
         }
@@ -91,7 +94,7 @@ pub(super) fn same_name(name: &str, other: &str) -> String {
 
 /// The endpoint of an instance; an error says why there is none, and what to do.
 fn endpoint_of(spec: &DiscoveredPool, instance: &Instance) -> Result<DiscoveredEndpoint, String> {
-    let addresses = addresses(&instance.addresses)?;
+    let reached = reached(spec.hosts, &instance.addresses)?;
     let [weight, capacity] = [(&instance.weight, "weight"), (&instance.capacity, "capacity")]
         .map(|(text, what)| text.as_deref().map(|text| number(text, what)).transpose());
     let weight = weight?.unwrap_or(1);
@@ -108,10 +111,20 @@ fn endpoint_of(spec: &DiscoveredPool, instance: &Instance) -> Result<DiscoveredE
         return Err(format!("its country \"{code}\" is no code of ISO 3166-1, such as \"DE\""));
     }
     let region = instance.region.clone().filter(|text| !text.is_empty());
-    let name = name(spec, instance, addresses[0], region.as_deref())?;
+    let name = name(spec, instance, &reached, region.as_deref())?;
+    let probe = instance.probe.as_deref().filter(|text| !text.is_empty());
+    let (addresses, cname, probe) = match reached {
+        Reached::At(addresses) => (addresses, None, None),
+        Reached::By(host) => {
+            let probe = probe.map(probe_address).transpose().map_err(|(why, _)| format!("its `probe`: {why}"))?;
+            (Vec::new(), Some(host), probe)
+        }
+    };
     Ok(DiscoveredEndpoint {
         name,
         addresses,
+        cname,
+        probe,
         port: instance.port.filter(|port| *port != 0),
         weight,
         region,
@@ -120,12 +133,52 @@ fn endpoint_of(spec: &DiscoveredPool, instance: &Instance) -> Result<DiscoveredE
     })
 }
 
+/// How clients reach an instance.
+enum Reached {
+    /// At one address of a family at most, IPv4 first; at least one.
+    At(Vec<IpAddr>),
+    /// By the name of a host, in lower case, with its final dot.
+    By(String),
+}
+
+/// How clients reach an instance with these addresses, as far as the source may list that.
+fn reached(hosts: HostRule, texts: &[String]) -> Result<Reached, String> {
+    let is_address = |text: &String| text.parse::<IpAddr>().is_ok();
+    match (texts.iter().find(|text| !is_address(text)), hosts) {
+        (None, HostRule::Only) if !texts.is_empty() => Err(format!(
+            "its address {} is no name of a host, and only these are wanted: write `hosts = \"cname\"` for both",
+            texts[0]
+        )),
+        (None, _) => addresses(texts).map(Reached::At),
+        (Some(text), HostRule::Refused) => {
+            let is_name = text.bytes().any(|octet| octet.is_ascii_alphabetic()) && host_name(text).is_ok();
+            Err(match is_name {
+                true => format!(
+                    "its address \"{text}\" is the name of a host, and no IP address: write `hosts = \"only\"` to \
+                     answer with a CNAME, register one, or use type = \"dns\""
+                ),
+                false => format!("its address \"{text}\" is no IP address; register one"),
+            })
+        }
+        (Some(_), HostRule::Cname | HostRule::Only) if texts.len() > 1 => {
+            Err("it has the name of a host and another address; register two instances".to_owned())
+        }
+        (Some(text), HostRule::Cname | HostRule::Only) if !text.contains('.') => {
+            Err(format!("its address \"{text}\" is outside of all zones; register the whole name of the host"))
+        }
+        (Some(text), HostRule::Cname | HostRule::Only) => match host_name(text) {
+            Ok(name) => Ok(Reached::By(name.to_string())),
+            Err((why, _)) => Err(why),
+        },
+    }
+}
+
 /// One address of a family at most, IPv4 first; at least one.
 fn addresses(texts: &[String]) -> Result<Vec<IpAddr>, String> {
     let mut found: Vec<IpAddr> = Vec::new();
     for text in texts {
         let Ok(address) = text.parse::<IpAddr>() else {
-            return Err(format!("its address \"{text}\" is no IP address; register one, or use type = \"dns\""));
+            return Err(format!("its address \"{text}\" is no IP address; register one"));
         };
         let address = address.to_canonical();
         if let Some(what) = no_host(address) {
@@ -147,17 +200,29 @@ fn number(text: &str, what: &str) -> Result<u64, String> {
     text.trim().parse().map_err(|_| format!("its {what} \"{text}\" is no whole number"))
 }
 
-/// The name by the template, with `-` for what a name can't have.
-fn name(spec: &DiscoveredPool, instance: &Instance, address: IpAddr, region: Option<&str>) -> Result<String, String> {
+/// The name by the template, with `-` for what a name can't have. That of a host is often longer than a name may be:
+/// then the name ends with a hash of it in place of its last part.
+fn name(spec: &DiscoveredPool, instance: &Instance, reached: &Reached, region: Option<&str>) -> Result<String, String> {
+    let address = match reached {
+        Reached::At(addresses) => addresses.first().map(IpAddr::to_string).unwrap_or_default(),
+        Reached::By(host) => host.trim_end_matches('.').to_owned(),
+    };
     let port = instance.port.map(|port| port.to_string()).unwrap_or_default();
     let filled = spec
         .names
         .replace("{name}", &instance.name)
-        .replace("{address}", &address.to_string())
+        .replace("{address}", &address)
         .replace("{port}", &port)
         .replace("{region}", region.unwrap_or_default());
     let plain = |c: char| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '-' };
-    let name: String = filled.chars().map(plain).collect();
+    let mut name: String = filled.chars().map(plain).collect();
+    if let (Reached::By(_), true) = (reached, name.len() > MAX_NAME) {
+        let mut hash = SipHasher13::new();
+        hash.write(filled.as_bytes());
+        // Octets: every character is one of ASCII.
+        name.truncate(MAX_NAME - 9);
+        name = format!("{name}-{:08x}", hash.finish() as u32);
+    }
     if name.is_empty() || name.len() > MAX_NAME {
         return Err(format!("its name \"{filled}\" has not 1 to {MAX_NAME} characters; write another `names`"));
     }

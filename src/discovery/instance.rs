@@ -22,7 +22,7 @@ pub struct Instance {
     pub key: String,
     /// Its name, for `{name}`.
     pub name: String,
-    /// Addresses of hosts, without ports.
+    /// Addresses of hosts, without ports; or the name of one.
     pub addresses: Vec<String>,
     /// The port.
     pub port: Option<u16>,
@@ -34,6 +34,9 @@ pub struct Instance {
     pub country: Option<String>,
     /// Its capacity.
     pub capacity: Option<String>,
+    /// The address to probe, where the instance has the name of a host.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub probe: Option<String>,
     /// The health by the source.
     pub health: StatedHealth,
     /// The source's reason for a health other than up, for people.
@@ -66,6 +69,7 @@ impl Instance {
             weight: mappings.weight.value("weight", field),
             country: mappings.country.value("country", field),
             capacity: mappings.capacity.value("capacity", field),
+            probe: mappings.probe.value("probe", field),
             ..self
         }
     }

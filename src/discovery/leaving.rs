@@ -25,6 +25,8 @@ pub const LONGEST_STAY: Duration = SUDDEN;
 pub const ALARM_AFTER: Duration = Duration::from_secs(10);
 /// Longest name of an endpoint, in octets.
 const MAX_NAME: usize = 63;
+/// Longest part of it that is of a cname.
+const MAX_OF_HOST: usize = 40;
 
 /// One instance that stays.
 #[derive(Debug, Clone, PartialEq)]
@@ -58,31 +60,40 @@ pub(super) fn lists(stated: &StatedEndpoints, of: &DiscoveredEndpoint, is_probed
     let found = stated.endpoints.binary_search_by(|other| other.name.cmp(&of.name));
     found.is_ok_and(|at| {
         let now = &stated.endpoints[at];
-        now.addresses == of.addresses && (now.port == of.port || !is_probed_there)
+        (&now.addresses, &now.cname) == (&of.addresses, &of.cname) && (now.port == of.port || !is_probed_there)
     })
 }
 
 /// Whether an endpoint of a model is `left`, under its name or [`other_name`].
 pub(super) fn is_it(left: &DiscoveredEndpoint, of: &DiscoveredEndpoint) -> bool {
-    left.addresses == of.addresses
-        && left.port == of.port
-        && (left.name == of.name || other_name(left).is_some_and(|name| name == of.name))
+    reached(left) == reached(of) && (left.name == of.name || other_name(left).is_some_and(|name| name == of.name))
 }
 
-/// What [`is_it`] compares first: the addresses and the port.
-pub(super) type ReachedAt<'a> = (&'a [IpAddr], Option<u16>);
+/// What [`is_it`] compares first: the addresses or the cname, and the port.
+pub(super) type ReachedAt<'a> = (&'a [IpAddr], Option<&'a str>, Option<u16>);
 
 /// Where an endpoint is reached.
 pub(super) fn reached(of: &DiscoveredEndpoint) -> ReachedAt<'_> {
-    (&of.addresses, of.port)
+    (&of.addresses, of.cname.as_deref(), of.port)
 }
 
-/// The name of an instance that stays while another one has its name: with its address. `None`: it has no address.
+/// The name of an instance that stays while another one has its name: with its address, or the first label of its
+/// cname. `None`: it has neither.
 fn other_name(of: &DiscoveredEndpoint) -> Option<String> {
-    let address = of.addresses.first()?.to_string().replace(':', "-");
+    let address = match (of.addresses.first(), &of.cname) {
+        (Some(address), _) => address.to_string().replace(':', "-"),
+        (None, Some(host)) => host_part(host),
+        (None, None) => return None,
+    };
     let room = MAX_NAME - address.len() - 1;
     let name: String = of.name.chars().take(room).collect();
     Some(format!("{name}-{address}"))
+}
+
+/// The first label of a cname, as a part of a name.
+fn host_part(host: &str) -> String {
+    let label = host.split('.').next().unwrap_or_default().chars().take(MAX_OF_HOST);
+    label.map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect()
 }
 
 /// The endpoints of the next model, in the order of their names: those that are stated, and those that stay. A name is

@@ -23,6 +23,8 @@ fn listed(all: &str) -> StatedEndpoints {
         Arc::new(DiscoveredEndpoint {
             name: name.to_owned(),
             addresses: vec![format!("192.0.2.{last}").parse().unwrap()],
+            cname: None,
+            probe: None,
             port: Some(80),
             weight: 1,
             region: None,

@@ -9,7 +9,7 @@ use crate::discovery::endpoints::{InstanceRules, endpoints_of};
 use crate::discovery::{
     Instance, InstanceChanges, InstanceList, RefusedInstances, SourceSet, SourceState, Trouble, Update, set::SUDDEN,
 };
-use crate::model::{DiscoveredPool, Moment};
+use crate::model::{DiscoveredPool, HostRule, Moment};
 
 const AT: Moment = Moment::from_start(Duration::from_secs(1000));
 
@@ -306,6 +306,49 @@ fn instances_become_endpoints_or_say_what_to_do() {
             }
         }
     }
+}
+
+#[test]
+fn a_host_has_a_cname_where_the_source_may_list_its_name() {
+    let of = |addresses: &[&str]| Instance::new("x", addresses.iter().map(|text| (*text).to_owned()), Some(80));
+    for (hosts, addresses, expected) in [
+        (HostRule::Refused, &["lb.example.com"][..], Err("write `hosts = \"only\"`")),
+        (HostRule::Refused, &["web"], Err("write `hosts = \"only\"`")),
+        (HostRule::Refused, &["192.0.2.300"], Err("is no IP address; register one")),
+        (HostRule::Cname, &["LB.example.com"], Ok(Some("lb.example.com."))),
+        (HostRule::Cname, &["192.0.2.1"], Ok(None)),
+        (HostRule::Only, &["lb.example.com."], Ok(Some("lb.example.com."))),
+        (HostRule::Only, &["192.0.2.1"], Err("is no name of a host")),
+        (HostRule::Only, &[], Err("no address")),
+        (HostRule::Only, &["lb.example.com", "192.0.2.1"], Err("register two instances")),
+        (HostRule::Only, &["web"], Err("outside of all zones")),
+        (HostRule::Only, &["*.example.com"], Err("nothing can be reached there")),
+        (HostRule::Only, &["192.0.2.300"], Err("ends with a number")),
+    ] {
+        let stated = endpoints_of(&DiscoveredPool { hosts, ..pool("{name}") }, [&of(addresses)].into_iter());
+        match expected {
+            Ok(cname) => assert_eq!(stated.endpoints[0].cname.as_deref(), cname, "{addresses:?}"),
+            Err(part) => {
+                let problem = stated.refused.shown().unwrap_or_default();
+                assert!(problem.contains(part) && stated.endpoints.is_empty(), "{addresses:?}: {problem}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_host_with_a_long_name_has_a_name_that_ends_with_a_hash() {
+    let spec = DiscoveredPool { hosts: HostRule::Only, ..pool("{name}") };
+    let name = |host: &str| {
+        let instance = Instance::new(&format!("shop-{host}"), [host.to_owned()], None);
+        endpoints_of(&spec, [&instance].into_iter()).endpoints[0].name.clone()
+    };
+    let host = |number: u8| format!("k8s-shop-web-0123456789-{number:010}.eu-central-1.elb.amazonaws.com");
+    assert_eq!(name("lb.example.com"), "shop-lb.example.com");
+    let (one, two) = (name(&host(1)), name(&host(2)));
+    assert!(one.len() == 63 && one.starts_with("shop-k8s-shop-web-0123456789-0000000001."), "{one}");
+    assert_ne!(one[54..], two[54..]);
+    assert_eq!(one, name(&host(1)), "overrides refer to it");
 }
 
 #[test]

@@ -2,14 +2,11 @@
 //! instances become. Values only. `config` reads them, the drivers of `discovery` follow the sources.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
-use crate::model::{CheckView, EndpointId, ON_EMPTY_WORDS, SourceTls};
+use crate::model::SourceTls;
 use crate::wire::Name;
 
 /// One `[discover.NAME]` of a zone.
@@ -35,8 +32,12 @@ pub struct DiscoveredPool {
     pub max: usize,
     /// A source that suddenly lists less than this share of its instances keeps those it had, 0 to 1.
     pub min_keep: f64,
+    /// What becomes of an instance whose address is the name of a host.
+    pub hosts: HostRule,
     /// Whether an instance without a port can't be probed: the monitor has none.
     pub needs_port: bool,
+    /// Whether an instance with the name of a host needs an address to probe.
+    pub needs_probe: bool,
 }
 
 #[cfg(test)]
@@ -55,7 +56,9 @@ impl DiscoveredPool {
             health: HealthRule::And,
             max: 1000,
             min_keep: 0.5,
+            hosts: HostRule::Refused,
             needs_port: false,
+            needs_probe: false,
         }
     }
 }
@@ -298,6 +301,8 @@ pub struct Mappings {
     pub country: Mapping,
     /// `capacity`.
     pub capacity: Mapping,
+    /// `probe`, of an instance with the name of a host.
+    pub probe: Mapping,
 }
 
 /// What one value of an instance is read from.
@@ -324,6 +329,18 @@ impl Mapping {
     }
 }
 
+/// `hosts` of a source: what becomes of an instance whose address is the name of a host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum HostRule {
+    /// It is left out: every endpoint has addresses.
+    #[default]
+    Refused,
+    /// Its endpoint has a cname. Instances with addresses are endpoints too.
+    Cname,
+    /// Its endpoint has a cname. Instances with addresses are left out.
+    Only,
+}
+
 /// `health` of a source: what its own health is worth.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum HealthRule {
@@ -335,87 +352,6 @@ pub enum HealthRule {
     /// The source decides alone. What the monitor measures is shown, and ranks by latency.
     Only,
 }
-
-/// One endpoint that a source states, for the next model.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DiscoveredEndpoint {
-    /// Its name in the zone.
-    pub name: String,
-    /// One IPv4 and one IPv6 address at most, at least one.
-    pub addresses: Vec<IpAddr>,
-    /// Where it serves, and is probed unless the monitor has a port.
-    pub port: Option<u16>,
-    /// Its weight, 0 to 1,000,000.
-    pub weight: u32,
-    /// Its region, as the source names it.
-    pub region: Option<String>,
-    /// Its country, as the source names it.
-    pub country: Option<String>,
-    /// Answers a second that it can take.
-    pub capacity: Option<u64>,
-}
-
-impl DiscoveredEndpoint {
-    /// Why it can't be an endpoint of these files, with what to do; `None` if it can.
-    pub fn reason_against(&self, needs_port: bool, is_declared: impl Fn(&str) -> bool) -> Option<String> {
-        if ON_EMPTY_WORDS.contains(&self.name.as_str()) {
-            return Some(format!(
-                "`{}` has another meaning in `on_empty`, so it is no name of an endpoint: write `names = \
-                 \"...-{{name}}\"`",
-                self.name
-            ));
-        }
-        if let Some(region) = self.region.as_ref().filter(|region| !is_declared(region)) {
-            return Some(format!("its region \"{region}\" is not declared: add [regions.{region}] to the settings"));
-        }
-        (needs_port && self.port.is_none()).then(|| {
-            "it has no port, and its monitor has none: register one, or write `port` in the monitor".to_owned()
-        })
-    }
-}
-
-/// The endpoints of one source that could not be added to a policy.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NotAdded {
-    /// How many.
-    pub count: usize,
-    /// Which ones and why, in one line; of many the first few.
-    pub why: String,
-}
-
-/// The endpoints of each source, by the zone and the name of the source. What is not in it is not known yet.
-pub type DiscoveredSets = BTreeMap<(Name, String), Arc<[Arc<DiscoveredEndpoint>]>>;
-
-/// Where an endpoint of the model comes from, if no file declares it.
-#[derive(Debug, Clone)]
-pub struct Discovered {
-    /// The source: an index of [`Model::sources`](crate::model::Model::sources).
-    pub source: u32,
-    /// As it was stated.
-    pub endpoint: Arc<DiscoveredEndpoint>,
-    /// Whether a check of it goes to the port of the instance.
-    pub is_probed_there: bool,
-}
-
-/// What a source states of an endpoint that changes how it is answered with. Everything else is as measured.
-#[derive(Debug, Clone)]
-pub enum Stated {
-    /// It is not listed any more, or with another address: never answered with.
-    Withdrawn {
-        /// What the source is called: `discover.web`.
-        source: Arc<str>,
-    },
-    /// It is not listed any more, and stays until another one is up: what is measured counts.
-    Leaving {
-        /// What the source is called.
-        source: Arc<str>,
-    },
-    /// It has this verdict, whatever is measured.
-    Judged(Arc<CheckView>),
-}
-
-/// What sources state, by endpoint. Of a discovered endpoint that is not in it, the measured health counts.
-pub type StatedByEndpoint = BTreeMap<EndpointId, Stated>;
 
 #[cfg(test)]
 mod tests {

@@ -6,7 +6,8 @@ pub mod client;
 pub mod country;
 pub mod cycle;
 mod digested;
-pub mod discovery;
+pub mod discovered;
+mod discovery;
 pub mod draws;
 pub mod evidence;
 pub mod facts;
@@ -14,6 +15,7 @@ pub mod glob;
 pub mod health;
 pub mod heartbeat;
 mod host_address;
+mod host_name;
 mod id;
 pub mod lease;
 mod location;
@@ -39,17 +41,18 @@ pub use client::{ClassRanges, ClientClass, ClientRule, ClientSources, Clients, P
 pub use country::{Continent, Country};
 pub use cycle::{Cycle, PassedTurns};
 pub use digested::Digested;
+pub use discovered::{Discovered, DiscoveredEndpoint, DiscoveredSets, NotAdded, ProbeNeeds, Stated, StatedByEndpoint};
 pub use discovery::{
-    ConsulSource, Discovered, DiscoveredEndpoint, DiscoveredPool, DiscoveredSets, DnsSource, EtcdSource, HealthRule,
-    HttpSource, KubernetesAccess, KubernetesResource, KubernetesSource, MAX_INSTANCES, Mapping, Mappings, NotAdded,
-    SourceSpec, Stated, StatedByEndpoint, renamed_sources,
+    ConsulSource, DiscoveredPool, DnsSource, EtcdSource, HealthRule, HostRule, HttpSource, KubernetesAccess,
+    KubernetesResource, KubernetesSource, MAX_INSTANCES, Mapping, Mappings, SourceSpec, renamed_sources,
 };
 pub use draws::{Draws, MAX_COMBINATIONS};
 pub use evidence::{Evidence, EvidenceBook, EvidenceSource};
 pub use facts::{Database, Facts, FileStamp, Point};
 pub use health::Health;
 pub use heartbeat::HeartbeatSpec;
-pub use host_address::{never_reached, no_host};
+pub use host_address::{never_reached, no_host, probe_address};
+pub use host_name::host_name;
 pub use id::{CheckId, ClassId, EndpointId, FenceId, PolicyId, PoolId, RegionId, SelectorId, ZoneId};
 pub use lease::{ActiveEndpoint, LeaseView};
 pub use location::Location;

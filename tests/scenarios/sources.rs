@@ -13,7 +13,7 @@ use portolan::model::{DiscoveredPool, Model, Moment, WorldView};
 use crate::script::Wrong;
 
 /// What an instance may have besides its name and its addresses.
-const FIELDS: &str = "port, region, weight, country, capacity, down";
+const FIELDS: &str = "port, region, weight, country, capacity, probe, down";
 
 /// The sources of a model.
 pub(crate) struct Sources {
@@ -137,6 +137,7 @@ fn instance(word: &str) -> Result<Instance, String> {
             "weight" => of.weight = Some(text()?),
             "country" => of.country = Some(text()?),
             "capacity" => of.capacity = Some(text()?),
+            "probe" => of.probe = Some(text()?),
             "down" => of = of.down(value.unwrap_or("critical")),
             _ => return Err(format!("`{key}` is nothing that an instance has: it is one of {FIELDS}")),
         }

@@ -1,12 +1,13 @@
 //! `[discover.NAME]`: endpoints that come and go by themselves, and where they are listed.
 
+mod kind;
 mod values;
 
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use serde_json::{Value as Json, json};
+use serde_json::Value as Json;
 
 use crate::config::fields::Head;
 use crate::config::keys::{
@@ -14,11 +15,13 @@ use crate::config::keys::{
     number, object, text, texts,
 };
 use crate::model::{
-    ConsulSource, DiscoveredPool, DnsSource, EtcdSource, HealthRule, HttpSource, KubernetesAccess, KubernetesResource,
-    KubernetesSource, MAX_INSTANCES, Mapping, Mappings, Pem, SourceSpec, SourceTls,
+    ConsulSource, DiscoveredPool, DnsSource, EtcdSource, HealthRule, HostRule, HttpSource, KubernetesAccess,
+    KubernetesResource, KubernetesSource, MAX_INSTANCES, Mapping, Mappings, Pem, SourceSpec, SourceTls,
 };
 use crate::source::{At, ManualSection, Problems, listed};
 use crate::wire::Name;
+pub(in crate::config) use kind::SourceType;
+use kind::{TYPES, source_type, type_schema};
 use values::{
     base_url, file, looked_up, mapping, mapping_schema, plain, resolver_of, target_template, template, url,
     zone_regions, zone_regions_schema,
@@ -36,29 +39,16 @@ const USUAL_EVERY: Duration = Duration::from_secs(5);
 const RULES: [(&str, HealthRule); 3] =
     [("advice", HealthRule::Advice), ("and", HealthRule::And), ("only", HealthRule::Only)];
 
-/// The types, in the order of the manual.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::config) enum SourceType {
-    Consul,
-    Etcd,
-    Kubernetes,
-    Dns,
-    Http,
-}
-
-const TYPES: [(&str, SourceType); 5] = [
-    ("consul", SourceType::Consul),
-    ("etcd", SourceType::Etcd),
-    ("kubernetes", SourceType::Kubernetes),
-    ("dns", SourceType::Dns),
-    ("http", SourceType::Http),
-];
-
-/// Types that other programs have, and what to use in their place.
-const MISSING: [(&str, &str); 1] = [("kafka", "use type = \"etcd\" with `overrides`, or the API of overrides")];
+/// `hosts`.
+const HOSTS: [(&str, HostRule); 3] =
+    [("refused", HostRule::Refused), ("cname", HostRule::Cname), ("only", HostRule::Only)];
+/// The types whose instances may have the names of hosts.
+const OF_HOSTS: &[SourceType] = &[SourceType::Consul, SourceType::Etcd, SourceType::Kubernetes, SourceType::Http];
 
 /// The keys that only some types have.
-const OWN_KEYS: [(&str, &[SourceType]); 23] = [
+const OWN_KEYS: [(&str, &[SourceType]); 25] = [
+    ("hosts", OF_HOSTS),
+    ("probe", OF_HOSTS),
     ("address", &[SourceType::Consul, SourceType::Kubernetes]),
     ("kubeconfig", &[SourceType::Kubernetes]),
     ("context", &[SourceType::Kubernetes]),
@@ -110,6 +100,13 @@ keys! {
         country: Mapping = custom(mapping, mapping_schema), note "the field `country`";
         /// likewise
         capacity: Mapping = custom(mapping, mapping_schema), note "the field `capacity`";
+        /// what becomes of an instance whose address is the name of a host: `"refused"` it is left out · `"only"` it
+        /// is answered as a CNAME, and instances with addresses are left out · `"cname"` it is answered as a CNAME, and
+        /// instances with addresses are endpoints too, where a pool may have both
+        hosts: HostRule = choice(&HOSTS, "a rule for the names of hosts"), default HostRule::Refused;
+        /// with `hosts`: the address to probe an instance with the name of a host at, `"192.0.2.1"` or with a port: one
+        /// for all, or a field of the instance. With a monitor it needs one, except for heartbeats
+        probe: Mapping = custom(mapping, mapping_schema), note "the field `probe`";
         /// most endpoints; a source that lists more keeps those it had, and is `bad`
         max: usize = integer(1..=MAX_INSTANCES as i64), default 1000;
         /// when the source lists less than this share of what it had a minute ago, what disappeared stays, until
@@ -247,6 +244,11 @@ impl Table for DiscoverSpec {
         }
         for resolver in self.resolvers.iter().flat_map(|at| &at.value) {
             resolver_of(resolver, problems);
+        }
+        if let (Some(place), HostRule::Refused, true) = (self.place_of("probe"), *self.hosts, OF_HOSTS.contains(&of)) {
+            let problem =
+                problems.warning(place, "`probe` does nothing without `hosts`: addresses are probed themselves");
+            problem.hint("leave it out, or write `hosts = \"cname\"` or `hosts = \"only\"`");
         }
         let is_empty_health = self.monitor.is_none() && self.health.place.is_some() && *self.health != HealthRule::Only;
         if is_empty_health && let Some(place) = &self.health.place {
@@ -386,11 +388,14 @@ impl DiscoverSpec {
                 weight: mapping(&self.weight),
                 country: mapping(&self.country),
                 capacity: mapping(&self.capacity),
+                probe: mapping(&self.probe),
             },
             health: *self.health,
             max: *self.max,
             min_keep: *self.min_keep,
+            hosts: *self.hosts,
             needs_port: false,
+            needs_probe: false,
         })
     }
 }
@@ -406,25 +411,4 @@ impl TlsFileKeys {
             server_name: None,
         }
     }
-}
-
-fn source_type(At { value, place }: At<String>, problems: &mut Problems) -> Option<SourceType> {
-    if let Some((_, of)) = TYPES.iter().find(|(word, _)| *word == value) {
-        return Some(*of);
-    }
-    let known = || TYPES.iter().map(|(word, _)| *word);
-    match MISSING.iter().find(|(word, _)| *word == value) {
-        Some((word, instead)) => {
-            problems.error(&place, format!("this program is built without sources of type {word}")).hint(*instead);
-        }
-        None => {
-            let problem = problems.error(&place, format!("`{value}` is not a type of source"));
-            problem.suggest(&value, known()).or_hint(|| format!("one of {}", known().collect::<Vec<_>>().join(", ")));
-        }
-    }
-    None
-}
-
-fn type_schema() -> Json {
-    json!({ "type": "string", "enum": TYPES.iter().map(|(word, _)| word).collect::<Vec<_>>() })
 }

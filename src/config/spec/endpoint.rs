@@ -9,9 +9,8 @@ use crate::config::client_lists::{COUNTRY, country};
 use crate::config::keys::{
     KeyGroup, KeyKind, Table, check_name, choice, duration, integer, keys, name, object, text, texts,
 };
-use crate::model::{AdminState, Country, ON_EMPTY_WORDS, never_reached, no_host};
+use crate::model::{AdminState, Country, ON_EMPTY_WORDS, host_name, no_host, probe_address};
 use crate::source::{At, ManualSection, Problems};
-use crate::wire::Name;
 
 /// Highest weight: sums of them stay exact (judgment; nobody steers finer than one in a million).
 pub(in crate::config) const MAX_WEIGHT: i64 = 1_000_000;
@@ -137,52 +136,16 @@ fn addresses(list: At<Vec<At<String>>>, problems: &mut Problems) -> Option<Vec<I
 
 /// The target of a CNAME in wire form, in the case in which it is written.
 fn target(At { value, place }: At<String>, problems: &mut Problems) -> Option<Box<[u8]>> {
-    if let Some((message, hint)) = not_a_host_name(&value) {
+    if let Err((message, hint)) = host_name(&value) {
         problems.error(&place, message).hint(hint);
         return None;
     }
-    let reason = match Name::parse(&value) {
-        Ok(name) if name != Name::root() && !name.is_wildcard() => {
-            if !value.contains('.') {
-                let message = format!("`cname = \"{value}\"` is `{value}.`, a name outside of all zones");
-                let problem = problems.warning(&place, message);
-                problem.hint(format!("write all of it, such as `cname = \"{value}.svc.example.\"`"));
-            }
-            return written_wire(&value);
-        }
-        Ok(_) => "nothing can be reached there".to_string(),
-        Err(error) => error.to_string(),
-    };
-    let problem = problems.error(&place, format!("\"{value}\" is not a name to send clients to: {reason}"));
-    problem.hint("write `cname = \"fra1.hosting.example.\"`");
-    None
-}
-
-/// Why a text is no name of a host, although it may be a name of the DNS, and what to write; `None` if it may be one.
-fn not_a_host_name(value: &str) -> Option<(String, String)> {
-    let bare = value.strip_suffix('.').unwrap_or(value);
-    let address = bare.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
-    let address = match (address, bare.parse::<SocketAddr>()) {
-        (Ok(address), _) => Some((address, "")),
-        (Err(_), Ok(socket)) => Some((socket.ip(), ": the port belongs to the monitor")),
-        (Err(_), Err(_)) => None,
-    };
-    if let Some((address, of_port)) = address {
-        let hint = format!("write `addresses = [\"{address}\"]` instead of `cname`{of_port}");
-        return Some((format!("\"{value}\" is an address, and no name to send clients to"), hint));
+    if !value.contains('.') {
+        let message = format!("`cname = \"{value}\"` is `{value}.`, a name outside of all zones");
+        let problem = problems.warning(&place, message);
+        problem.hint(format!("write all of it, such as `cname = \"{value}.svc.example.\"`"));
     }
-    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|octet| octet.is_ascii_digit());
-    if let Some((host, _)) = bare.rsplit_once(':').filter(|(_, port)| is_number(port)) {
-        let message = format!("\"{value}\" is not a name to send clients to: a name has no port");
-        let host = host.trim_end_matches('.');
-        return Some((message, format!("write `cname = \"{host}.\"`: the port belongs to the monitor")));
-    }
-    // No name of a host ends with a number, so that none looks like an address (RFC 1123, 2.1).
-    let last = bare.rsplit('.').next().unwrap_or_default();
-    is_number(last).then(|| {
-        let message = format!("\"{value}\" is not a name to send clients to: no name of a host ends with a number");
-        (message, "write `cname = \"fra1.hosting.example.\"`, or an address into `addresses`".to_owned())
-    })
+    written_wire(&value)
 }
 
 /// [`Name`] has it in lower case.
@@ -195,24 +158,5 @@ fn written_wire(text: &str) -> Option<Box<[u8]>> {
 
 /// `ADDRESS:PORT`, or an address alone.
 fn probe(At { value, place }: At<String>, problems: &mut Problems) -> Option<(IpAddr, Option<u16>)> {
-    let bare = value.trim_start_matches('[').trim_end_matches(']');
-    let parsed = match (value.parse::<SocketAddr>(), bare.parse::<IpAddr>()) {
-        (Ok(socket), _) if socket.port() != 0 => Some((socket.ip(), Some(socket.port()))),
-        (Err(_), Ok(address)) => Some((address, None)),
-        (Ok(_), _) | (Err(_), Err(_)) => None,
-    };
-    let Some((address, _)) = parsed else {
-        let problem = problems.error(&place, format!("\"{value}\" is not an address to probe"));
-        problem.hint("write `probe = \"198.51.100.7:8080\"` or `probe = \"[2001:db8::7]:8080\"`");
-        return None;
-    };
-    if let Some(what) = never_reached(address) {
-        let message = format!("nothing can be reached at {address}: it is {what}");
-        problems.error(&place, message).hint(match address.to_canonical() {
-            plain if plain != address => format!("write {plain}"),
-            _ => "write the address of a host".to_owned(),
-        });
-        return None;
-    }
-    parsed
+    probe_address(&value).map_err(|(message, hint)| problems.error(&place, message).hint(hint)).ok()
 }

@@ -1,7 +1,8 @@
 //! Endpoints that sources state, as entries of a policy file. They are added before the file is validated, so
 //! everything that holds for endpoints of the file holds for them: fences, types, services, the bounds of a name.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::config::fields::{Fields, TableForm};
@@ -10,7 +11,7 @@ use crate::config::node::{Entry, Kind, Node};
 use crate::config::spec::index::SpecIndex;
 use crate::config::spec::pool::MemberSpec;
 use crate::config::spec::{EndpointSpec, PolicySpec};
-use crate::model::{DiscoveredEndpoint, Region};
+use crate::model::{DiscoveredEndpoint, ProbeNeeds, Region};
 use crate::source::{At, Place, Problems};
 
 /// What is in a policy besides its file.
@@ -33,6 +34,25 @@ pub(in crate::config) struct RefusedEndpoint {
     pub(in crate::config) why: String,
 }
 
+/// What the endpoints that are added may not be, because an earlier attempt failed.
+#[derive(Debug, Default)]
+pub(in crate::config) struct InjectRule {
+    /// The names of endpoints whose cname leads back to a name that is answered with it.
+    pub(in crate::config) looping: HashSet<String>,
+    /// Why no endpoint may have a cname.
+    pub(in crate::config) without_cnames: Option<String>,
+}
+
+impl InjectRule {
+    fn reason_against(&self, of: &DiscoveredEndpoint) -> Option<String> {
+        let cname = of.cname.as_ref()?;
+        if self.looping.contains(&of.name) {
+            return Some(format!("{cname} leads back to a name that is answered with it: register another host"));
+        }
+        self.without_cnames.clone()
+    }
+}
+
 impl PolicySpec {
     /// The endpoint of a source that has this name, with the index of its `[discover.NAME]`.
     pub(in crate::config) fn injected(&self, endpoint: &str) -> Option<&(usize, Arc<DiscoveredEndpoint>)> {
@@ -45,6 +65,7 @@ impl PolicySpec {
         source: usize,
         endpoints: &[Arc<DiscoveredEndpoint>],
         regions: &[Region],
+        rule: &InjectRule,
     ) -> Vec<RefusedEndpoint> {
         let mut left_out = Vec::new();
         let Some(discover) = self.discovers.value.get(source) else { return left_out };
@@ -55,12 +76,16 @@ impl PolicySpec {
         else {
             return left_out;
         };
-        let needs_port = monitor.as_deref().and_then(|name| self.monitor(name)).is_some_and(|of| of.lacks_port());
+        let needs = ProbeNeeds {
+            port: monitor.as_deref().and_then(|name| self.monitor(name)).is_some_and(|of| of.lacks_port()),
+            address: self.sources.get(source).is_some_and(|of| of.needs_probe),
+        };
         let mut members = Vec::with_capacity(endpoints.len());
         for endpoint in endpoints {
             let name = &endpoint.name;
             let entry = self
-                .reason_against(endpoint, needs_port, regions)
+                .reason_against(endpoint, needs, regions)
+                .or_else(|| rule.reason_against(endpoint))
                 .map_or_else(|| read(endpoint, monitor.as_deref(), &place), Err);
             match entry {
                 Ok(spec) => {
@@ -108,7 +133,7 @@ impl PolicySpec {
     }
 
     /// Why an endpoint can't be added, with what to do.
-    fn reason_against(&self, of: &DiscoveredEndpoint, needs_port: bool, regions: &[Region]) -> Option<String> {
+    fn reason_against(&self, of: &DiscoveredEndpoint, needs: ProbeNeeds, regions: &[Region]) -> Option<String> {
         let name = &of.name;
         if let Some((other, _)) = self.injected.by_name.get(name) {
             let other = self.discovers.value.get(*other).map_or_else(String::new, |other| other.what());
@@ -119,7 +144,7 @@ impl PolicySpec {
         if self.endpoint(name).is_some() || self.pool(name).is_some() {
             return Some("the file has an endpoint or a pool of this name: write `names = \"...-{name}\"`".to_owned());
         }
-        of.reason_against(needs_port, |region| regions.iter().any(|known| known.name == region))
+        of.reason_against(needs, |region| regions.iter().any(|known| known.name == region))
     }
 }
 
@@ -128,8 +153,16 @@ fn read(of: &DiscoveredEndpoint, monitor: Option<&str>, place: &Place) -> Result
     let node = |kind: Kind| Node { place: place.clone(), kind };
     let text = |text: &str| node(Kind::Text(text.to_owned()));
     let entry = |key: &str, value: Node| Entry { key: At { value: key.to_owned(), place: place.clone() }, value };
-    let addresses = of.addresses.iter().map(|address| text(&address.to_string())).collect();
-    let mut entries = vec![entry("addresses", node(Kind::List(addresses)))];
+    let addresses = || of.addresses.iter().map(|address| text(&address.to_string())).collect();
+    let mut entries = vec![match &of.cname {
+        Some(cname) => entry("cname", text(cname)),
+        None => entry("addresses", node(Kind::List(addresses()))),
+    }];
+    let probe = of.probe.map(|(address, port)| match port {
+        Some(port) => SocketAddr::new(address, port).to_string(),
+        None => address.to_string(),
+    });
+    entries.extend(probe.map(|probe| entry("probe", text(&probe))));
     entries.push(entry("weight", node(Kind::Integer(i64::from(of.weight)))));
     for (key, value) in [("region", of.region.as_deref()), ("monitor", monitor), ("country", of.country.as_deref())] {
         entries.extend(value.map(|value| entry(key, text(value))));

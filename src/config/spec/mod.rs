@@ -29,6 +29,7 @@ use crate::wire::Name;
 pub(super) use defaults::{Answering, EcsKeys};
 pub(super) use discover::DiscoverSpec;
 pub(super) use endpoint::EndpointSpec;
+pub(super) use injected::InjectRule;
 #[cfg(test)]
 pub(super) use name::NameKeys;
 pub(super) use name::{Failover, NameSpec};
@@ -100,6 +101,13 @@ impl PolicySpec {
         };
         let sources = self.discovers.iter().map(source);
         self.sources = sources.collect::<Option<_>>().unwrap_or_default();
+    }
+
+    /// The instances of the source at this index that have the name of a host are probed.
+    pub(super) fn set_needs_probe(&mut self, source: usize) {
+        if let Some(source) = self.sources.get_mut(source) {
+            Arc::make_mut(source).needs_probe = true;
+        }
     }
 
     /// The sources, by the index of their `[discover.NAME]`. Empty if something is wrong with one.

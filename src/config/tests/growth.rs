@@ -109,7 +109,7 @@ const RARE: [(&str, &str); 5] = [
     ("log.rs", "one key of the settings"),
     ("sinks.rs", "the sinks are the operator's own, and there are three types"),
     ("token_scope.rs", "the tokens are the operator's own"),
-    ("spec/discover.rs", "a zone has 64 sources"),
+    ("spec/discover/kind.rs", "a zone has 64 sources"),
     ("validate/discover.rs", "a zone has 64 sources"),
 ];
 

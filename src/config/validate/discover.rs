@@ -7,7 +7,9 @@ use std::sync::Arc;
 use crate::config::regions;
 use crate::config::spec::{DiscoverSpec, PolicySpec};
 use crate::config::validate::Used;
-use crate::model::{Country, DiscoveredEndpoint, Mapping, MemberRef, Model, PoolId, Steering};
+use crate::config::validate::composite::leaves;
+use crate::config::validate::judging::Judging;
+use crate::model::{Country, DiscoveredEndpoint, HostRule, Mapping, MemberRef, Model, PoolId, Steering, probe_address};
 use crate::source::{At, Problems};
 
 /// Checks the references of all sources. They count as use.
@@ -57,6 +59,11 @@ fn check_fixed(discover: &DiscoverSpec, model: &Model, problems: &mut Problems) 
         let problem = problems.error(place, format!("there is no country `{code}`"));
         problem.hint("write the two letters of ISO 3166-1: \"DE\" for Germany");
     }
+    if let Some(At { value: Mapping::Fixed(text), place }) = &discover.probe
+        && let Err((message, hint)) = probe_address(text)
+    {
+        problems.error(place, message).hint(hint);
+    }
     for (key, at, most) in
         [("weight", &discover.weight, 1_000_000), ("capacity", &discover.capacity, 1_000_000_000_000)]
     {
@@ -67,21 +74,61 @@ fn check_fixed(discover: &DiscoverSpec, model: &Model, problems: &mut Problems) 
     }
 }
 
-/// An endpoint as a source could state it, with both addresses, to find what is wrong with every one.
-pub(in crate::config) fn sample(discover: &DiscoverSpec) -> Arc<DiscoveredEndpoint> {
+/// Endpoints as a source could state them, to find what is wrong with every one: one with both addresses, one with the
+/// name of a host, and one of these that is a standby, as far as the source may have them.
+pub(in crate::config) fn samples(discover: &DiscoverSpec) -> Vec<Arc<DiscoveredEndpoint>> {
     let fixed = |at: &Option<At<Mapping>>| match at.as_ref().map(|at| &at.value) {
         Some(Mapping::Fixed(text)) => Some(text.clone()),
         Some(Mapping::Field(_) | Mapping::Usual) | None => None,
     };
-    Arc::new(DiscoveredEndpoint {
+    // A wrong one is reported as such.
+    let weight = fixed(&discover.weight).map(|text| text.parse::<u32>().unwrap_or(1));
+    let with_addresses = DiscoveredEndpoint {
         name: format!("{}.instance", discover.head().name.value),
         addresses: vec![[192, 0, 2, 1].into(), [0x2001, 0xdb8, 0, 0, 0, 0, 0, 1].into()],
+        cname: None,
+        probe: None,
         port: Some(1),
-        weight: 1,
+        weight: weight.unwrap_or(1),
         region: fixed(&discover.region),
         country: fixed(&discover.country),
         capacity: None,
-    })
+    };
+    let with_host = |what: &str, weight: u32| DiscoveredEndpoint {
+        name: format!("{}.{what}", discover.head().name.value),
+        addresses: Vec::new(),
+        cname: Some("instance.invalid.".to_owned()),
+        probe: Some(([192, 0, 2, 1].into(), None)),
+        weight,
+        ..with_addresses.clone()
+    };
+    let hosts = match *discover.hosts {
+        HostRule::Refused => Vec::new(),
+        HostRule::Cname | HostRule::Only => {
+            let standby = weight.is_none().then(|| with_host("standby", 0));
+            std::iter::once(with_host("host", weight.unwrap_or(1))).chain(standby).collect()
+        }
+    };
+    let has_addresses = *discover.hosts != HostRule::Only;
+    has_addresses.then_some(with_addresses).into_iter().chain(hosts).map(Arc::new).collect()
+}
+
+/// The sources whose instances with the name of a host are probed, by their index. Their [`samples`] are in `spec`.
+pub(in crate::config) fn probed_hosts(spec: &PolicySpec) -> Vec<usize> {
+    let is_probing = |monitor: &str| {
+        let monitor = spec.monitor(monitor);
+        let leaves = monitor.map(|monitor| leaves(monitor, spec)).unwrap_or_default();
+        leaves.iter().any(|leaf| leaf.monitor.body.is_some() && leaf.monitor.heartbeat().is_none())
+    };
+    let judging = Judging::of(spec);
+    let is_probed = |discover: &DiscoverSpec| {
+        let judges = judging.of_endpoint(&format!("{}.host", discover.head().name.value));
+        let own = discover.monitor.as_ref().map(|at| at.value.as_str());
+        own.into_iter().chain(judges.iter().map(|judge| judge.monitor.value.as_str())).any(is_probing)
+    };
+    let all = spec.discovers.iter().enumerate();
+    let probed = all.filter(|(_, of)| *of.hosts != HostRule::Refused && is_probed(of));
+    probed.map(|(at, _)| at).collect()
 }
 
 /// How many more instances the sources may have that fill these pools.
@@ -103,4 +150,11 @@ pub(super) fn is_filled(spec: &PolicySpec, below: MemberRef, model: &Model) -> b
     names
         .into_iter()
         .any(|name| spec.discovers.iter().any(|discover| discover.pool.as_ref().is_some_and(|pool| pool.value == name)))
+}
+
+/// Whether a source that fills a pool below this member may list addresses.
+pub(super) fn may_list_addresses(spec: &PolicySpec, below: MemberRef, model: &Model) -> bool {
+    let names: Vec<&str> = model.pools_below([below]).map(|id| model.pool(id).name.as_str()).collect();
+    let fills = |of: &&DiscoverSpec| of.pool.as_ref().is_some_and(|pool| names.contains(&pool.value.as_str()));
+    spec.discovers.iter().filter(fills).any(|of| *of.hosts != HostRule::Only)
 }

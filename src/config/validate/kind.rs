@@ -41,9 +41,13 @@ impl NameContext<'_> {
             problem.label(&pool.name.place, format!("pool `{}`", pool.name.value));
         }
         self.point_at(problem, alias);
+        let source = self.spec.injected(alias).and_then(|(source, _)| self.spec.discovers.get(*source));
+        let of_source = source.map_or_else(String::new, |source| {
+            format!("; or write `hosts = \"only\"` and `weight = 1` in {}", source.what())
+        });
         problem.hint(format!(
             "write `affinity = {{ v4 = 24, v6 = 56 }}` in [name], so that the client's net decides, or \
-             `steer = \"failover\"` in pool `{pool}`, or give one of the two kinds weight 0 (standby)"
+             `steer = \"failover\"` in pool `{pool}`, or give one of the two kinds weight 0 (standby){of_source}"
         ));
     }
 }

@@ -3,7 +3,7 @@
 
 mod graph;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use graph::Graph;
@@ -26,6 +26,7 @@ pub(super) fn check(
     problems: &mut Problems,
 ) {
     let mut aliases = Aliases { model, known: HashMap::new() };
+    links.looping.clear();
     if steered.iter().all(|name| aliases.of(name.policy).targets.is_empty()) {
         return;
     }
@@ -38,6 +39,7 @@ pub(super) fn check(
     let policies: HashMap<&Name, PolicyId> = steered.iter().map(|name| (&name.owner, name.policy)).collect();
     let mut graph = Graph::of(links);
     spec.names.iter().filter(|name| policies.contains_key(&name.owner)).for_each(|name| graph.follow(&name.owner));
+    let (mut looping, mut policies_done) = (HashSet::new(), HashSet::new());
     for name in &spec.names {
         let Some(policy) = policies.get(&name.owner) else { continue };
         let Some(target) = graph.target_in_loop(&name.owner) else { continue };
@@ -47,8 +49,16 @@ pub(super) fn check(
             let way = graph.way_back(&name.owner);
             report(name, way.as_deref(), &model.endpoint(*endpoint).name, spec, problems);
         }
+        // Names that share a policy have the same targets in loops.
+        if policies_done.insert(*policy) {
+            let in_loop: HashSet<Name> = graph.targets_in_loop(&name.owner).collect();
+            let endpoints = targets.iter().zip(endpoints).filter(|(to, _)| in_loop.contains(*to));
+            let names = endpoints.map(|(_, endpoint)| &model.endpoint(*endpoint).name);
+            looping.extend(names.filter(|name| spec.injected(name).is_some()).cloned());
+        }
     }
     links.take_back();
+    links.looping = looping;
 }
 
 /// The cnames that can answer the names of each policy.
@@ -69,8 +79,14 @@ impl Aliases<'_> {
     fn of(&mut self, policy: PolicyId) -> &LinkedAliases {
         let model = self.model;
         self.known.entry(policy).or_insert_with(|| {
-            let endpoints = model.policies.get(policy.0 as usize).map(|policy| &policy.endpoints[..]);
+            let policy = model.policies.get(policy.0 as usize);
+            // What a source lists for another zone is no error of this one.
+            let is_of_other = policy.is_some_and(|policy| (policy.zone.0 as usize) < model.zones.len());
+            let endpoints = policy.map(|policy| &policy.endpoints[..]);
             let of = |id: &EndpointId| {
+                if is_of_other && model.endpoint(*id).discovered.is_some() {
+                    return None;
+                }
                 let cname = model.endpoint(*id).answerables.iter().find_map(|side| match &side.rdata {
                     AnswerRdata::Cname(wire) => Name::from_wire(wire),
                     AnswerRdata::Address(_) => None,
@@ -95,6 +111,8 @@ pub(in crate::config) struct Links {
     zones: usize,
     /// What was at each name of the zone that is being checked, in the order in which it was replaced.
     replaced: Vec<Replaced>,
+    /// The endpoints of sources whose cname leads back to a name, in the zone that was checked last.
+    looping: HashSet<String>,
 }
 
 #[derive(Debug)]
@@ -104,6 +122,11 @@ enum Replaced {
 }
 
 impl Links {
+    /// The endpoints of sources whose cname leads back to a name, in the zone that was checked last.
+    pub(in crate::config) fn take_looping(&mut self) -> HashSet<String> {
+        std::mem::take(&mut self.looping)
+    }
+
     /// Adds a zone.
     fn take(&mut self, steered: &[SteeredName], rrsets: &[Rrset], aliases: &mut Aliases<'_>) {
         for name in steered {

@@ -20,7 +20,7 @@ mod rto;
 mod selector;
 mod service;
 
-pub(super) use discover::sample;
+pub(super) use discover::{probed_hosts, samples};
 pub(super) use exclusive::MAX_EXCLUSIVE;
 pub(super) use loops::Links;
 pub(super) use name::owners;

@@ -253,24 +253,22 @@ fn warn_failback(name: &NameSpec, roots: impl Iterator<Item = MemberRef>, model:
 /// The types that a name answers: its `types`, or those of its endpoints.
 fn facets(context: &NameContext<'_>, problems: &mut Problems) -> Vec<Facet> {
     let any = |facet: Facet| context.endpoints().any(|endpoint| endpoint.answerables.iter().any(|a| a.facet == facet));
-    let is_filled = || {
-        context
-            .name
-            .pool
-            .as_ref()
-            .and_then(|pool| context.zone.names.by_name.get(&*pool.value))
-            .is_some_and(|root| discover::is_filled(context.zone.spec, *root, context.zone.model))
-    };
+    let (spec, model) = (context.zone.spec, context.zone.model);
+    let root = || context.name.pool.as_ref().and_then(|pool| context.zone.names.by_name.get(&*pool.value));
+    let is_filled = || root().is_some_and(|root| discover::is_filled(spec, *root, model));
     let only_aliases = any(Facet::Alias) && !any(Facet::V4) && !any(Facet::V6);
     match &context.name.types {
         Some(types) if only_aliases && !types.value.iter().all(|facet| facet.is_service()) => {
-            let problem = problems.warning(&types.place, "`types` does nothing here: every endpoint is a cname");
-            problem.hint("leave it out");
+            if !root().is_some_and(|root| discover::may_list_addresses(spec, *root, model)) {
+                let problem = problems.warning(&types.place, "`types` does nothing here: every endpoint is a cname");
+                problem.hint("leave it out");
+            }
             vec![Facet::Alias]
         }
-        // A cname answers both A and AAAA.
-        None if is_filled() => vec![Facet::V4, Facet::V6],
+        // One decision for all types: a resolver must not get another CNAME for AAAA than for A.
         None if only_aliases => vec![Facet::Alias],
+        None if is_filled() => vec![Facet::V4, Facet::V6],
+        // A cname answers both A and AAAA.
         None => [Facet::V4, Facet::V6].into_iter().filter(|f| any(*f) || any(Facet::Alias)).collect(),
         // What a source may state has such records or not.
         Some(types) if is_filled() => types.value.clone(),

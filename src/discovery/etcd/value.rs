@@ -1,4 +1,4 @@
-//! The value of a key as an instance: `IP:PORT`, or a JSON object. Pure.
+//! The value of a key as an instance: `IP:PORT`, `HOST:PORT`, or a JSON object. Pure.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use crate::discovery::instance::port_of;
 use crate::discovery::{Instance, StatedHealth};
-use crate::model::Mappings;
+use crate::model::{Mappings, host_name};
 
 /// Longest value in octets (judgment: ten times what an instance with labels has).
 const MAX_VALUE: usize = 16 << 10;
@@ -62,12 +62,19 @@ fn text_of(value: &Value) -> Option<String> {
     }
 }
 
-/// `IP:PORT`, or an IP address.
+/// `IP:PORT`, an IP address, or either with the whole name of a host.
 fn address_and_port(text: &str) -> Option<(String, Option<u16>)> {
     if let Ok(address) = text.parse::<SocketAddr>() {
         return (address.port() > 0).then(|| (address.ip().to_string(), Some(address.port())));
     }
-    text.parse::<IpAddr>().ok().map(|address| (address.to_string(), None))
+    if let Ok(address) = text.parse::<IpAddr>() {
+        return Some((address.to_string(), None));
+    }
+    let (host, port) = text.rsplit_once(':').map_or((text, None), |(host, port)| (host, Some(port)));
+    let is_plain = |octet: u8| octet.is_ascii_alphanumeric() || b"-_.".contains(&octet);
+    let is_host = host.contains('.') && host.bytes().all(is_plain) && host_name(host).is_ok();
+    let port = port.map(port_of).transpose().ok()?;
+    is_host.then(|| (host.to_owned(), port))
 }
 
 fn health_of(word: Option<String>) -> Result<StatedHealth, String> {
@@ -102,6 +109,9 @@ mod tests {
             (r#"{"address":"10.0.0.1:80"}"#, &["10.0.0.1"], Some(80)),
             (r#"{"addresses":["10.0.0.1","2001:db8::1"],"port":80}"#, &["10.0.0.1", "2001:db8::1"], Some(80)),
             (r#"{"address":"web.example"}"#, &["web.example"], None),
+            (r#"{"address":"web.example:443"}"#, &["web.example"], Some(443)),
+            ("web.example:80", &["web.example"], Some(80)),
+            ("web.example.", &["web.example."], None),
         ] {
             let found = instance(value).unwrap();
             assert_eq!((found.addresses, found.port, &*found.name), (owned(addresses), port, "web-1"), "{value}");
@@ -138,7 +148,9 @@ mod tests {
         let long = "x".repeat(MAX_VALUE + 1);
         for (value, expected) in [
             ("", "expected IP:PORT"),
-            ("web.example:80", "found `web.example:80`; expected IP:PORT"),
+            ("web.example:0", "found `web.example:0`; expected IP:PORT"),
+            ("hello", "found `hello`; expected IP:PORT"),
+            ("a b.example", "expected IP:PORT"),
             ("10.0.0.1:99999", "expected IP:PORT"),
             ("{", "its JSON is wrong"),
             ("{}", "no `address`"),

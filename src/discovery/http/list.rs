@@ -47,15 +47,15 @@ fn address_and_port(target: &str) -> Result<(String, Option<u16>), String> {
     if let Ok(address) = target.parse::<IpAddr>() {
         return Ok((address.to_string(), None));
     }
-    // The name of a host is refused later, with its text.
+    // Whether it may be the name of a host is decided later.
     let Some((host, port)) = target.rsplit_once(':') else { return Ok((target.to_owned(), None)) };
     let is_address = |text: &str| text.parse::<IpAddr>().is_ok();
     let within = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
     match (target.parse::<SocketAddr>(), within) {
         (Ok(socket), _) => Ok((socket.ip().to_string(), Some(port_of(port)?))),
         (Err(_), Some(v6)) if is_address(v6) => Ok((v6.to_owned(), Some(port_of(port)?))),
-        (Err(_), None) if is_address(host) => Ok((host.to_owned(), Some(port_of(port)?))),
-        (Err(_), Some(_) | None) => Ok((host.to_owned(), None)),
+        (Err(_), None) => Ok((host.to_owned(), Some(port_of(port)?))),
+        (Err(_), Some(_)) => Ok((host.to_owned(), None)),
     }
 }
 
@@ -83,7 +83,7 @@ mod tests {
                 ("192.0.2.1:80", "192.0.2.1", Some(80)),
                 ("[2001:db8::1]:81", "2001:db8::1", Some(81)),
                 ("192.0.2.2", "192.0.2.2", None),
-                ("db.internal:5432", "db.internal", None),
+                ("db.internal:5432", "db.internal", Some(5432)),
             ]
         );
         assert!(found.iter().all(|of| of.region.as_deref() == Some("eu") && of.weight.as_deref() == Some("7")));
@@ -92,7 +92,7 @@ mod tests {
     #[test]
     fn a_port_that_is_none_is_refused_with_the_reason() {
         for port in ["0", "65536", "-1", "+80", "", "80 ", "x"] {
-            for host in ["192.0.2.1", "[2001:db8::1]"] {
+            for host in ["192.0.2.1", "[2001:db8::1]", "lb.example.com"] {
                 let mut list = InstanceList::new(10);
                 let text = format!(r#"{{"targets":["{host}:{port}","192.0.2.2:80"]}}"#);
                 add_group(&mut list, &Mappings::default(), text.as_bytes()).unwrap();

@@ -1,5 +1,5 @@
 //! Ingresses and Gateways, and the addresses that their controllers have written into their status: each address is an
-//! instance. An address that is a host name is left out, because an endpoint of a source has IP addresses. Pure.
+//! instance, an IP address or the name of a host. Pure.
 
 use std::collections::BTreeMap;
 
@@ -117,14 +117,6 @@ impl AddressedObject {
         let addresses = of_ingress.chain(self.status.addresses.iter().map(|of| &of.value));
         let is_off = self.status.conditions.iter().any(|of| of.kind == "Programmed" && of.status == "False");
         for address in addresses.filter(|address| !address.is_empty()) {
-            if address.parse::<std::net::IpAddr>().is_err() {
-                let why = format!(
-                    "its address {address} is a name and no IP address: follow the name by a source of type \"dns\", \
-                     or write an endpoint with `cname`"
-                );
-                list.refusals.add(name, &why);
-                continue;
-            }
             let field = |field: &str| match field {
                 "namespace" => Some(namespace.clone()).filter(|text| !text.is_empty()),
                 "object" => Some(name.clone()),
@@ -164,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn each_address_of_an_ingress_is_an_instance_and_names_are_left_out() {
+    fn each_address_of_an_ingress_is_an_instance() {
         let list = list_of(
             json!({
                 "metadata": {"name": "shop", "namespace": "web", "labels": {"region": "eu-west"}},
@@ -178,14 +170,14 @@ mod tests {
         let rows: Vec<_> = list.instances().iter().map(|of| (&*of.name, of.addresses.join(" "), of.port)).collect();
         assert_eq!(
             rows,
-            [("shop-192.0.2.1", "192.0.2.1".to_owned(), None), ("shop-2001:db8::1", "2001:db8::1".to_owned(), None)]
+            [
+                ("shop-192.0.2.1", "192.0.2.1".to_owned(), None),
+                ("shop-2001:db8::1", "2001:db8::1".to_owned(), None),
+                ("shop-lb.example.com", "lb.example.com".to_owned(), None),
+            ]
         );
         assert!(list.instances().iter().all(|of| of.region.as_deref() == Some("eu-west")));
-        let refused = list.refusals.shown().unwrap();
-        assert!(
-            refused.contains("`shop`: its address lb.example.com is a name") && refused.contains("cname"),
-            "{refused}"
-        );
+        assert_eq!(list.refusals.shown(), None);
     }
 
     #[test]

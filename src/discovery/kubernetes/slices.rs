@@ -122,10 +122,6 @@ pub(super) fn instances_of<'s>(
 ) {
     let mut found: BTreeMap<&str, Instance> = BTreeMap::new();
     for slice in slices {
-        if slice.address_type == "FQDN" {
-            list.refusals.add(&slice.metadata.name, "it lists names and not addresses (addressType FQDN)");
-            continue;
-        }
         let port = match slice.port(port_name) {
             Ok(port) => port,
             // A slice without endpoints has no ports either.

@@ -125,6 +125,19 @@ impl<'l> Graph<'l> {
         self.edges[edge].name.clone()
     }
 
+    /// All targets of an existing name that was followed which are in one loop with it.
+    pub(super) fn targets_in_loop(&self, owner: &Name) -> impl Iterator<Item = Name> {
+        let own = self.names.get(owner).map(|own| &self.nodes[*own as usize]);
+        let list = own.and_then(|own| Some(self.edges[own.edges.0..own.edges.0 + own.edges.1].first()?.to));
+        let edges = list.map_or(&[][..], |list| {
+            let (first, count) = self.nodes[list as usize].edges;
+            &self.edges[first..first + count]
+        });
+        let component = own.map_or(NONE, |own| own.component);
+        let in_loop = edges.iter().filter(move |edge| self.nodes[edge.to as usize].component == component);
+        in_loop.filter_map(|edge| edge.name.clone())
+    }
+
     /// The node of a name, and the edge of the list of its targets that leads back to it.
     fn edge_in_loop(&mut self, owner: &Name) -> Option<(u32, usize)> {
         let own = *self.names.get(owner)?;
