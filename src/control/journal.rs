@@ -1,6 +1,6 @@
 //! The numbered log of events. Each event gets its id here. The last events are retained for clients that connect
-//! again, for the stream of the fleet, and for `portolan status`. There is one journal in a process; the steering task,
-//! the leases and the failback handler append, everybody may read.
+//! again, for the stream of the fleet, for sinks, and for `portolan status`. There is one journal in a process; the
+//! steering task, the leases, the sources and the failback handler append, everybody may read.
 //!
 //! An event that was appended is *visible* once it is in the file of the log, so that a crash can't make a number that
 //! somebody has seen that of another event. A disk that fails or does not answer holds events up for a moment only: see

@@ -35,8 +35,8 @@ use crate::model::glob::is_pattern;
 /// Most targets of one request. Judgment: a glob, a pool, a region or a zone names more endpoints at once.
 pub(super) const MAX_TARGETS: usize = 200;
 
-/// Most globs of one request. Each is compared with the names of all endpoints while steering waits: 10,000 take a
-/// millisecond.
+/// Most globs of one request. Each is compared with the names of all endpoints: 10,000 take a millisecond. Steering
+/// waits for so much only; what takes longer is worked out on another thread.
 const MAX_GLOBS: usize = 16;
 
 /// Describes a correct body, for error messages.

@@ -24,8 +24,9 @@ const ZONE: &str = "zone:";
 /// The forms of a TARGET, for help and errors.
 pub const FORMS: &str = "ENDPOINT, ZONE/ENDPOINT, a glob such as 'fra*', pool:NAME, region:NAME or zone:NAME";
 
-/// Longest TARGET in octets: the name of a zone and an endpoint together are shorter. A longer glob matches nothing,
-/// because comparing it would take long, and an error message does not repeat it.
+/// Longest TARGET in octets: the name of a zone and an endpoint together are shorter, unless many octets of the zone
+/// are written as `\DDD`. A longer glob matches nothing, because comparing it would take long, and an error message
+/// does not repeat it.
 const MAX_TARGET: usize = 400;
 
 /// A parsed TARGET. Every text parses; the target may match nothing.

@@ -100,6 +100,7 @@ impl Drills {
         let DrillOrder { plan, lost, lasting, who, client, statuses, reply } = order;
         let gone = || client.is_cancelled().then(|| "it was ended before the loss began".to_owned());
         if let Some(why) = gone().or_else(|| self.refusal(&plan, served, &lost)) {
+            // Whoever waited may have gone.
             let _ = reply.send(Err(why));
             return None;
         }
@@ -139,6 +140,7 @@ impl Drills {
             counted: None,
         };
         self.running = Some(Box::new(running));
+        // A client that has gone ends the drill.
         let _ = reply.send(Ok(status));
         Some(event)
     }

@@ -376,7 +376,7 @@ impl RunningNode {
         self.snapshots.load_full()
     }
 
-    /// Every transition and override from now on.
+    /// Every event from now on, of whatever kind.
     pub fn events(&self) -> broadcast::Receiver<Arc<JournalEvent>> {
         self.journal.subscribe()
     }

@@ -115,6 +115,7 @@ impl Steer {
                         self.want_change(WantedChange::Operators(change, reply), &model);
                     }
                     Command::Failback { name, zones, reply } => {
+                        // Whoever waited may have gone; the name has moved all the same.
                         let _ = reply.send(self.fail_back(&name, zones.as_deref(), &model));
                     }
                     Command::Drill(order) => self.begin_drill(*order),
@@ -129,6 +130,7 @@ impl Steer {
                 },
                 Some(PauseRequest { paused, end }) = self.pauses.recv(), if !self.drafting.is_busy() => {
                     if let Some(why) = self.drills.hinder() {
+                        // The hand-over has waited too long then, and was given up.
                         let _ = paused.send(Err(why));
                         continue;
                     }

@@ -49,7 +49,7 @@ pub struct SourceSet {
     refused: RefusedInstances,
     /// What is listed and can't be used.
     left_out: RefusedInstances,
-    /// When it was last known to be what the source lists; `None`: never.
+    /// When the source last answered with a set, also one that was refused because of `max`; `None`: never.
     known_at: Option<Moment>,
 }
 
@@ -303,7 +303,7 @@ impl SourceSet {
         self.len() == 0
     }
 
-    /// Whether the source, or a restart, has ever given a set.
+    /// Whether the source, or a restart, has ever given a set, also one that was refused because of `max`.
     pub fn is_known(&self) -> bool {
         self.known_at.is_some()
     }

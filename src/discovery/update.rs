@@ -111,7 +111,8 @@ pub struct UpdateSender(Arc<Shared>);
 #[derive(Debug)]
 pub struct UpdateReceiver(Arc<Shared>);
 
-/// A channel for a source with this `max`. At most one whole list, and changes of twice `max` keys, wait in it.
+/// A channel for a source with this `max`. At most one whole list, and changes of twice `max` keys, wait in it; an
+/// update with more changes is taken while no others wait, so a driver has to bound it.
 pub fn updates(max: usize) -> (UpdateSender, UpdateReceiver) {
     let shared = Arc::new(Shared {
         waiting: Mutex::default(),

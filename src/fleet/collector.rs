@@ -6,8 +6,9 @@
 //! # Use
 //!
 //! The owner calls [`Collector::adopt`] with each new set of checks, and [`Collector::receive`] with each message. It
-//! takes region and name from the subject. About once a second, and after messages, it sends [`Collector::asks`],
-//! writes [`Collector::refusals`] to the log, and removes [`Collector::forget`] from the agreement.
+//! takes region and name from the subject. Some times a second it sends [`Collector::asks`], writes
+//! [`Collector::refusals`] to the log, and calls [`Collector::forget`]. The agreement forgets silent vantages too, by
+//! itself.
 
 mod allowance;
 mod known;

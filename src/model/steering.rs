@@ -1,5 +1,6 @@
 //! The kinds of pools and their properties. Other code asks for a property, such as [`Steering::gives`], and does not
-//! list kinds, so a new kind is described here alone. `steering::kinds` decides which members a pool gives.
+//! list kinds, so a new kind is described here alone. Only the checks of files name kinds: those that have a key of
+//! their own (`band`, `when`). `steering::kinds` decides which members a pool gives.
 
 /// `steer` of a pool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -97,6 +97,7 @@ impl Session {
 }
 
 async fn refuse(events: &mpsc::Sender<sse::Event>, why: &str) {
+    // It fails if the client has gone.
     let _ = events.send(event("refused", &serde_json::json!({ "why": why }))).await;
 }
 

@@ -85,7 +85,7 @@ impl LogTask {
     }
 
     /// Writes what is missing. While that takes long, or fails, events become visible all the same. `None`: the server
-    /// stops while the disk does not answer.
+    /// stops while the disk does not answer, or the write panicked.
     async fn write(&mut self, mut files: LogFiles, stop: Option<&CancellationToken>) -> Option<LogFiles> {
         let Some((last, _)) = self.missing.back().cloned() else { return Some(files) };
         let events: Vec<Arc<JournalEvent>> = self.missing.iter().map(|(_, event)| event.clone()).collect();

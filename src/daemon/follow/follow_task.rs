@@ -53,7 +53,7 @@ impl FollowTask {
         }
     }
 
-    /// Ends with the connection, which is for ever.
+    /// Ends if the settings allow no connection. Otherwise it does not end: a connection that is lost is made again.
     async fn follow(&self) {
         let (name, inbox) = self.link.clone();
         let opened = NatsLink::open(LinkSettings { servers: &self.servers, name, inbox, for_what: NatsUse::Follow });

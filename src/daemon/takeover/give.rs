@@ -118,6 +118,7 @@ impl Door {
 
     /// Removes the socket at an orderly end.
     pub(crate) fn close(self) {
+        // The next process replaces one that is left.
         let _ = fs::remove_file(&self.path);
     }
 }
@@ -142,6 +143,7 @@ fn receive_all(listener: &UnixListener, sender: &mpsc::Sender<Visitor>) {
         let (sender, leave) = (sender.clone(), leave.clone());
         let receive = move || {
             let visitor = Channel::new(stream).map_err(|error| error.to_string()).and_then(introduced);
+            // The receiver lasts as long as the process.
             let _ = leave.send(());
             match visitor {
                 // It fails if the process ends.

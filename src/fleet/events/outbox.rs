@@ -33,7 +33,7 @@ pub enum OutboxStep {
     /// Read the last message of this node from the stream, and call [`EventOutbox::learned`].
     Read,
     /// Write that the numbers from the first to the second one are lost; `expected` is the sequence of the last message
-    /// of this node. Then call [`EventOutbox::stored`] with the second number.
+    /// of this node. Then call [`EventOutbox::stored_lost`].
     SendLost((u64, u64), u64),
     /// Write events of the log after this number, in their order. Then call [`EventOutbox::stored`] with the number of
     /// the last one of them.

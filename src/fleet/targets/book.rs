@@ -44,7 +44,7 @@ pub struct TargetBook {
 pub struct RefusedTargets {
     /// How many there were since the start.
     pub values: u64,
-    /// The key of each that is there now, and why not; at most [`MAX_REFUSED`], and the first octets of a key.
+    /// The key of each that is there now, and why not; at most [`MAX_REFUSED`], and the first characters of a key.
     pub now: BTreeMap<String, &'static str>,
     /// The last one.
     pub last: Option<(String, &'static str)>,

@@ -81,7 +81,8 @@ impl Webhook {
         }
     }
 
-    /// Sends one event, once; with a connection that the receiver had closed, twice. Ends within the time-out.
+    /// Sends one event, once; again, on another connection, after each idle one that the receiver had closed. Ends
+    /// within the time-out.
     pub async fn send(&self, event: &OutgoingEvent) -> Result<(), SendFailure> {
         let within = self.timeout;
         match tokio::time::timeout(within, self.send_in_time(event)).await {
