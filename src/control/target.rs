@@ -27,7 +27,7 @@ pub const FORMS: &str = "ENDPOINT, ZONE/ENDPOINT, a glob such as 'fra*', pool:NA
 /// Longest TARGET in octets: the name of a zone and an endpoint together are shorter, unless many octets of the zone
 /// are written as `\DDD`. A longer glob matches nothing, because comparing it would take long, and an error message
 /// does not repeat it.
-const MAX_TARGET: usize = 400;
+pub(crate) const MAX_TARGET: usize = 400;
 
 /// A parsed TARGET. Every text parses; the target may match nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::control::{JournalEvent, MAX_EVENTS};
+use crate::daemon::event_number::HIGHEST_START;
 use crate::daemon::state::{DirGuard, StateDir};
 use crate::printable;
 use crate::source::{Problem, Severity, files};
@@ -98,7 +99,7 @@ impl LoadedEvents {
                 continue;
             }
             let event = serde_json::from_slice::<JournalEvent>(line).ok();
-            let Some((number, event)) = event.map(|event| (event.number(), event)).filter(|(number, _)| *number > 0)
+            let Some((number, event)) = event.map(|event| (event.number(), event)).filter(|(number, _)| (1..=HIGHEST_START).contains(number))
             else {
                 unreadable += usize::from(is_whole);
                 continue;

@@ -5,11 +5,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 use tokio_util::sync::CancellationToken;
 
 use crate::control::Journal;
 use crate::daemon::state::{Durability, FileInfo, StateDir, StateFile, WriteOutcome};
+use crate::fleet::events::MAX_NUMBER;
 use crate::source::Problem;
 
 pub(crate) const FILE: StateFile<EventsFile> = StateFile::new(FileInfo {
@@ -28,7 +30,18 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 #[serde(deny_unknown_fields)]
 pub(crate) struct EventsFile {
     version: u32,
+    #[serde(deserialize_with = "start")]
     pub(crate) last: u64,
+}
+
+/// The highest number after which numbers may go on. Judgment: half of what can be counted; those above are from a wrong
+/// file or message.
+pub(crate) const HIGHEST_START: u64 = MAX_NUMBER / 2;
+
+fn start<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
+    let last = u64::deserialize(from)?;
+    let is_usable = last <= HIGHEST_START;
+    is_usable.then_some(last).ok_or_else(|| D::Error::custom(format!("{last} is higher than {HIGHEST_START}")))
 }
 
 /// The number of the last event before the start; 0 without one. `logged` is the last number that the log of events
@@ -87,6 +100,10 @@ mod tests {
         let state = StateDir::begun(Some(dir.path().into())).unwrap();
         assert_eq!((load(&state, 40, &mut warnings), warnings.len()), (42, 0));
         assert_eq!((load(&state, 50, &mut warnings), warnings.len()), (50, 0));
+        let too_high = format!("{{\"version\":1,\"last\":{}}}", u64::MAX);
+        std::fs::write(dir.path().join(FILE.info.name), too_high).unwrap();
+        assert_eq!(load(&state, 7, &mut warnings), 7);
+        assert!(warnings.pop().is_some_and(|warning| warning.message.contains("is higher than")));
         for (logged, effect) in [(0, "the numbers of events begin at 1"), (7, "the numbers of events go on after 7")] {
             std::fs::write(dir.path().join(FILE.info.name), "{").unwrap();
             assert_eq!(load(&state, logged, &mut warnings), logged);

@@ -87,8 +87,9 @@ fn reduce_by_default(needs: &Needs) {
         );
         return;
     }
-    let denied_to_root = capabilities::without_others(|| needs.denied());
-    if !denied_to_root.is_empty() && become_user(&default, needs, Hindrances::Accept).is_ok() {
+    // Where it is not known, root stays: it can use them with the rights that it could not drop.
+    let is_denied_to_root = capabilities::without_others(|| needs.denied()).is_ok_and(|denied| !denied.is_empty());
+    if is_denied_to_root && become_user(&default, needs, Hindrances::Accept).is_ok() {
         let left = capabilities::reduce();
         tracing::warn!("runs as {default}, with {left}, so that loads of these files will fail: {why}");
         return;
@@ -101,7 +102,14 @@ fn stay_root(needs: &Needs, why: Option<&str>) {
     if let Err(error) = needs.hand_over(NewUser::Root) {
         tracing::warn!(%error, "the system does not let root write a state directory of another user");
     }
-    let denied = capabilities::without_others(|| needs.denied());
+    let denied = capabilities::without_others(|| needs.denied()).unwrap_or_else(|error| {
+        tracing::warn!(
+            %error,
+            "whether root can use all files is not known: the system does not let this process drop capabilities for \
+             a check"
+        );
+        Vec::new()
+    });
     let left = capabilities::reduce();
     let or = "or set [run] user = \"root\"";
     match (why, denied.is_empty()) {

@@ -138,16 +138,23 @@ impl SteeringFiles {
         self.follow_standings(before, served, state)
     }
 
-    /// Writes the ramps of what is served without waiting for the next time.
+    /// Writes both for what is served: the ramps without waiting for the next time, and the choices whatever was served
+    /// before.
     pub(crate) fn save_now(&mut self, served: &Snapshot, state: &StateDir) {
         self.ramps_checked_at = None;
         self.follow_ramps(served, state);
+        // A failure is in the log.
+        drop(self.save_standings(served, state));
     }
 
     fn follow_standings(&mut self, before: &Snapshot, served: &Snapshot, state: &StateDir) -> Option<WriteOutcome> {
         if served.has_standings_of(before) {
             return None;
         }
+        self.save_standings(served, state)
+    }
+
+    fn save_standings(&mut self, served: &Snapshot, state: &StateDir) -> Option<WriteOutcome> {
         let mut standings = served.standings_by_name();
         standings.sort_unstable();
         if standings == self.retained.standings {

@@ -194,9 +194,11 @@ impl Steer {
         self.versions.close().await;
     }
 
-    /// The time until `at`, in Unix seconds by the clock of all ends.
+    /// The time until `at`, in Unix seconds by the clock of all ends. One that is too far away for a [`Duration`] is
+    /// the longest one.
     fn left_until(&self, at: Option<f64>) -> Option<Duration> {
-        at.map(|at| Duration::try_from_secs_f64(at - self.overrides.unix_now()).unwrap_or_default())
+        let left = at? - self.overrides.unix_now();
+        Some(Duration::try_from_secs_f64(left.max(0.0)).unwrap_or(Duration::MAX))
     }
 
     fn model(&self) -> Arc<Model> {

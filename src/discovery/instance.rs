@@ -114,9 +114,14 @@ impl InstanceList {
         InstanceList { most, ..InstanceList::default() }
     }
 
+    /// A list that was not read because it is too long: the source gives only its length.
+    pub fn unread(total: u64) -> InstanceList {
+        InstanceList { total: usize::try_from(total).unwrap_or(usize::MAX), ..InstanceList::default() }
+    }
+
     /// Adds one.
     pub fn push(&mut self, instance: Instance) {
-        self.total += 1;
+        self.total = self.total.saturating_add(1);
         if self.instances.len() < self.most {
             self.instances.push(instance);
         }

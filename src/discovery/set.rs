@@ -11,14 +11,15 @@
 //!   refused.
 //! - When a source lists less than the share `min_keep` of what it had within the last minute, what disappeared is
 //!   *held*: it stays until it is listed again, until enough is listed, or until an operator confirms the removal. Only
-//!   what can be used counts: a wrong label on all instances is as an empty list. What is held is as it was before.
+//!   what can be used counts: a wrong label on all instances is as an empty list. What is held is as it was before. An
+//!   instance that is listed with the name of one that is held takes its place.
 //! - A source that does not answer changes nothing.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::discovery::endpoints::{InstanceRules, same_name};
+use crate::discovery::endpoints::{InstanceRules, endpoints_of, same_name};
 use crate::discovery::instance::{Instance, InstanceList, RefusedInstances};
 use crate::discovery::update::{InstanceChanges, Trouble, TroubleState, Update};
 use crate::model::Moment;
@@ -43,8 +44,8 @@ pub struct SourceSet {
     /// The greatest sizes of the last [`SUDDEN`]: each is greater than those after it.
     peaks: VecDeque<(Moment, usize)>,
     trouble: Option<Trouble>,
-    /// How many instances the source lists, if these are more than `max`.
-    over: Option<usize>,
+    /// What the source lists and has no room here.
+    over: OverMax,
     /// What the driver could not read.
     refused: RefusedInstances,
     /// What is listed and can't be used.
@@ -59,6 +60,47 @@ struct Listed {
     instance: Arc<Instance>,
     /// The name that its endpoint has, or why it has none.
     judged: Result<String, String>,
+}
+
+/// Instances that are refused because of `max`. At most `max` keys are stored.
+#[derive(Debug, Clone, Default)]
+struct OverMax {
+    /// The keys that changes had and for which there was no room.
+    keys: HashSet<String>,
+    /// At least so many instances are listed, where `keys` are not all that are refused; `None`: they are all.
+    least: Option<usize>,
+}
+
+impl OverMax {
+    fn is_empty(&self) -> bool {
+        self.keys.is_empty() && self.least.is_none()
+    }
+
+    /// A change has this key, for which there is no room.
+    fn refuse(&mut self, key: String, max: usize) {
+        if self.keys.len() < max || self.keys.contains(&key) {
+            self.keys.insert(key);
+        } else {
+            self.least = self.least.max(Some(2 * max + 1));
+        }
+    }
+
+    /// A change removes this key.
+    fn remove(&mut self, key: &str) {
+        self.keys.remove(key);
+        self.least = self.least.map(|least| least.saturating_sub(1));
+    }
+
+    /// Whether instances may be missing here for which there is room now, with so many that are listed.
+    fn wants_list(&self, listed: usize, max: usize) -> bool {
+        !self.is_empty() && (listed < max || self.least.is_some_and(|least| least <= max))
+    }
+
+    /// How many instances the source lists, at least; `None`: not more than `max`.
+    fn total(&self, max: usize) -> Option<usize> {
+        let total = || self.least.unwrap_or_default().max(max + self.keys.len().max(1));
+        (!self.is_empty()).then(total)
+    }
 }
 
 /// What an update has done.
@@ -110,7 +152,7 @@ impl SourceSet {
             held: BTreeMap::new(),
             peaks: VecDeque::new(),
             trouble: None,
-            over: None,
+            over: OverMax::default(),
             refused: RefusedInstances::default(),
             left_out: RefusedInstances::default(),
             known_at: None,
@@ -179,10 +221,10 @@ impl SourceSet {
     fn replace(&mut self, list: InstanceList, now: Moment) -> bool {
         self.refused = list.refusals.clone();
         if list.total() > self.max {
-            self.over = Some(list.total());
+            self.over = OverMax { keys: HashSet::new(), least: Some(list.total()) };
             return false;
         }
-        self.over = None;
+        self.over = OverMax::default();
         let mut listed = BTreeMap::new();
         for instance in list.into_instances() {
             if listed.contains_key(&instance.key) {
@@ -205,20 +247,24 @@ impl SourceSet {
         for (key, instance) in by_key {
             match instance {
                 Some(instance) => set.push((key, instance)),
-                None => _ = self.listed.remove(&key),
+                None => {
+                    self.listed.remove(&key);
+                    self.over.remove(&key);
+                }
             }
         }
         // In order, so that it does not depend on chance which ones exceed the bound.
         set.sort_unstable_by(|a, b| a.0.cmp(&b.0));
         for (key, instance) in set {
             if !self.listed.contains_key(&key) && self.listed.len() >= self.max {
-                self.over = Some(self.over.unwrap_or(self.max) + 1);
+                self.over.refuse(key, self.max);
                 continue;
             }
+            self.over.keys.remove(&key);
             let listed = self.judge(instance);
             self.listed.insert(key, listed);
         }
-        let wants_list = self.over.is_some() && self.listed.len() < self.max;
+        let wants_list = self.over.wants_list(self.listed.len(), self.max);
         Applied { is_change: self.settle(now), wants_list }
     }
 
@@ -242,11 +288,22 @@ impl SourceSet {
         self.left_out = left_out;
         let before = std::mem::replace(&mut self.usable, usable);
         let held_before = std::mem::take(&mut self.held);
-        let gone = before.iter().chain(&held_before).filter(|(key, _)| !self.usable.contains_key(*key));
+        let gone = before.iter().chain(&held_before).filter(|(key, instance)| {
+            let is_replaced = || self.name_of(instance).is_some_and(|name| names.contains_key(&*name));
+            !self.usable.contains_key(*key) && !is_replaced()
+        });
         let gone: Vec<_> = gone.map(|(key, instance)| (key.clone(), instance.clone())).collect();
         self.hold(gone, now);
         self.note_size(now);
         self.usable != before || self.held != held_before
+    }
+
+    /// The name that the endpoint of an instance has now, also where the rules do not let it be used; `None`: no endpoint
+    /// can be made of it, or there are no rules and names are keys.
+    fn name_of(&self, instance: &Instance) -> Option<String> {
+        let rules = self.rules.as_ref()?;
+        let stated = endpoints_of(&rules.spec, std::iter::once(instance));
+        stated.endpoints.first().map(|endpoint| endpoint.name.clone())
     }
 
     /// Holds what has gone, if it is too much. All instances together never exceed `max`.
@@ -329,7 +386,7 @@ impl SourceSet {
             Some(Trouble { state: TroubleState::Away, .. }) => SourceState::Away,
             Some(Trouble { state: TroubleState::Bad, .. }) => SourceState::Bad,
             None if self.known_at.is_none() => SourceState::Away,
-            None if self.over.is_some() => SourceState::Bad,
+            None if !self.over.is_empty() => SourceState::Bad,
             None if !self.held.is_empty() => SourceState::Held,
             None => SourceState::Ok,
         }
@@ -346,7 +403,7 @@ impl SourceSet {
         let never = || "it has not answered yet".to_owned();
         let trouble = self.trouble.as_ref().map(|trouble| trouble.problem.clone());
         let trouble = trouble.or_else(|| self.known_at.is_none().then(never));
-        let over = self.over.map(|total| {
+        let over = self.over.total(self.max).map(|total| {
             let max = self.max;
             format!(
                 "it lists {total} instances, and `max` is {max}: those above it are refused; raise `max`, or list less"

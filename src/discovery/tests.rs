@@ -195,6 +195,66 @@ fn changes_over_the_bound_are_refused_and_the_list_is_wanted_when_there_is_room(
 }
 
 #[test]
+fn a_refused_instance_counts_once_and_no_longer_when_it_is_removed() {
+    let lists = |set: &SourceSet, total: &str| {
+        let problem = set.problem().unwrap_or_default();
+        assert!(problem.contains(&format!("it lists {total} instances")), "{total}: {problem}");
+    };
+    let mut set = SourceSet::new(2, 0.0);
+    set.apply(whole(2, named("a b")), AT);
+    for _ in 0..5 {
+        assert!(!set.apply(changes("c", ""), AT).wants_list);
+        lists(&set, "3");
+    }
+    assert!(!set.apply(changes("", "c"), AT).wants_list, "everything that is listed is here");
+    assert_eq!((set.state(), set.problem(), keys(&set)), (SourceState::Ok, None, "a b".to_owned()));
+    set.apply(changes("c", ""), AT);
+    set.apply(changes("c", "a"), AT);
+    assert_eq!((set.state(), keys(&set)), (SourceState::Ok, "b c".to_owned()), "there is room for it now");
+
+    // More than `max` keys are not stored: a removal may have made room.
+    for _ in 0..3 {
+        set.apply(changes("d e f g", ""), AT);
+        lists(&set, "5");
+    }
+    assert!(!set.apply(changes("", "d"), AT).wants_list);
+    lists(&set, "4");
+    assert!(!set.apply(changes("", "e"), AT).wants_list);
+    assert!(set.apply(changes("", "f"), AT).wants_list);
+    assert_eq!(set.state(), SourceState::Bad, "until the list comes");
+    set.apply(whole(2, named("b g")), AT);
+    assert_eq!((set.state(), keys(&set)), (SourceState::Ok, "b g".to_owned()));
+
+    // Of a list that was refused no key is known.
+    set.apply(whole(2, named("b g x y")), AT);
+    lists(&set, "4");
+    assert!(!set.apply(changes("", "x"), AT).wants_list);
+    lists(&set, "3");
+    assert!(set.apply(changes("", "y"), AT).wants_list);
+}
+
+#[test]
+fn what_is_listed_takes_the_place_of_what_is_held_under_its_name() {
+    let with = |key: &str, name: &str, address: &str| Instance::new(key, [address.to_owned()], None).named(name);
+    let mut set = SourceSet::judged_by(InstanceRules {
+        spec: Arc::new(DiscoveredPool { max: 100, min_keep: 0.5, ..pool("{name}") }),
+        ..rules("", 100)
+    });
+    let mut list = InstanceList::new(100);
+    (1..=10).for_each(|n| list.push(with(&format!("a{n}"), &format!("n{n}"), &format!("192.0.2.{n}"))));
+    set.apply(Update::Whole(list), AT);
+    let mut list = InstanceList::new(100);
+    list.push(with("b1", "n1", "192.0.2.99"));
+    set.apply(Update::Whole(list), AT);
+    assert_eq!((set.state(), set.len(), set.held().count()), (SourceState::Held, 10, 9));
+    let stated = endpoints_of(&pool("{name}"), set.instances());
+    assert_eq!((stated.endpoints.len(), stated.refused.total(), set.left_out()), (10, 0, 0));
+    let n1: Vec<&Instance> = set.instances().filter(|of| of.name == "n1").collect();
+    assert_eq!(n1, [&with("b1", "n1", "192.0.2.99")]);
+    assert!(set.confirm(AT) && keys(&set) == "b1");
+}
+
+#[test]
 fn a_restored_set_is_away_until_the_source_answers_and_is_held_as_any_other() {
     let mut set = SourceSet::new(10, 0.5);
     set.restore([instance("a"), instance("b"), instance("c")], AT - SUDDEN, AT);

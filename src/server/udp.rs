@@ -1,7 +1,9 @@
 //! A UDP worker: one thread and one socket. For a packet it takes no lock, allocates nothing and writes no log line. It
-//! receives a batch, has each datagram answered by its [`Answerer`], sends the replies and counts.
+//! receives a batch, has each datagram answered by its [`Answerer`], sends the replies and counts. Errors of the socket
+//! are logged: the first one at once, and what repeats as one line for a window of time.
 
-use std::net::UdpSocket;
+use std::io;
+use std::net::{SocketAddr, UdpSocket};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,6 +17,7 @@ use super::dnstap::LogBatch;
 use crate::answer::{MAX_UDP_REPLY, Outcome, RawQuery, Transport};
 use crate::clock;
 use crate::model::Moment;
+use crate::repeats::Repeats;
 
 const _: () = assert!(REPLY_ROOM >= MAX_UDP_REPLY, "a reply over UDP must fit");
 
@@ -24,6 +27,9 @@ const ERROR_PAUSE: Duration = Duration::from_millis(5);
 /// When stopping, most batches that are still answered, so that a flood cannot delay the end. A full receive
 /// buffer of 4 MiB holds about 5,000 queries, 80 batches.
 const LAST_BATCHES: usize = 128;
+
+/// Most errors of the system that are logged each on its own (judgment: a receive has a few).
+const MOST_ERRORS: usize = 8;
 
 /// The result of one datagram.
 #[derive(Debug)]
@@ -54,37 +60,80 @@ pub(crate) fn serve(
     mut log: Option<LogBatch>,
     stop: &Arc<AtomicBool>,
 ) {
+    let mut errors = ReceiveErrors::new(socket.local_addr().ok());
     let mut batch = Batch::new(socket);
     let mut sampler = Sampler::new();
     answerer.refresh(counters);
     while !stop.load(Ordering::Acquire) {
-        round(&mut batch, Wait::ForOne, &mut answerer, counters, (log.as_mut(), &mut sampler));
+        if let Err(error) = round(&mut batch, Wait::ForOne, &mut answerer, counters, (log.as_mut(), &mut sampler)) {
+            errors.log(&error);
+            thread::sleep(ERROR_PAUSE);
+        }
+        errors.log_repeated();
     }
     for _ in 0..LAST_BATCHES {
-        if round(&mut batch, Wait::No, &mut answerer, counters, (log.as_mut(), &mut sampler)) == 0 {
-            break;
+        match round(&mut batch, Wait::No, &mut answerer, counters, (log.as_mut(), &mut sampler)) {
+            Ok(0) => break,
+            Ok(_) => {}
+            Err(error) => {
+                errors.log(&error);
+                break;
+            }
         }
     }
 }
 
-/// Receives, answers, sends and counts one batch; returns how many datagrams were received.
+/// The errors of one socket, for the log.
+struct ReceiveErrors {
+    /// `None`: not known.
+    address: Option<SocketAddr>,
+    repeats: Repeats<Option<i32>, ()>,
+}
+
+impl ReceiveErrors {
+    fn new(address: Option<SocketAddr>) -> ReceiveErrors {
+        ReceiveErrors { address, repeats: Repeats::new(1, MOST_ERRORS) }
+    }
+
+    /// Logs an error, or counts it if it is one that repeats.
+    fn log(&mut self, error: &io::Error) {
+        self.log_repeated();
+        if self.note(error, clock::now()) {
+            let address = self.address.map(tracing::field::display);
+            tracing::warn!(%error, address, "UDP: datagrams could not be received");
+        }
+    }
+
+    /// Logs how many errors repeated in a window that is over. Costs one comparison while there was no error.
+    fn log_repeated(&mut self) {
+        if self.repeats.next().is_some()
+            && let Some(sum) = self.repeats.sum_up(clock::now())
+        {
+            let (address, count) = (self.address.map(tracing::field::display), sum.count());
+            let seconds = sum.within.as_secs();
+            tracing::warn!(address, count, seconds, "UDP: datagrams could not be received, with errors that repeat");
+        }
+    }
+
+    /// Notes an error. Returns whether to log it at once.
+    fn note(&mut self, error: &io::Error, now: Moment) -> bool {
+        self.repeats.note(error.raw_os_error(), (), now)
+    }
+}
+
+/// Receives, answers, sends and counts one batch; returns how many datagrams were received, 0 when none came in time.
+/// An error is that of [`Batch::receive`].
 fn round(
     batch: &mut Batch,
     wait: Wait,
     answerer: &mut impl Answerer,
     counters: &ThreadCounters,
     (mut log, sampler): (Option<&mut LogBatch>, &mut Sampler),
-) -> usize {
-    let received = match batch.receive(wait) {
-        Ok(received) => received,
-        Err(_) => {
-            thread::sleep(ERROR_PAUSE);
-            return 0;
-        }
-    };
+) -> io::Result<usize> {
+    let received = batch.receive(wait)?;
     answerer.refresh(counters);
     if received == 0 {
-        return 0;
+        return Ok(0);
     }
     let (now, unix_secs) = (clock::now(), clock::unix_seconds() as u64 as u32);
     if let Some(log) = &mut log {
@@ -135,7 +184,7 @@ fn round(
         0 => {}
         drops => counters.queue_drops(drops),
     }
-    received
+    Ok(received)
 }
 
 /// Nothing from the network may panic. If a bug does, one query is lost and not a whole thread.
@@ -145,4 +194,60 @@ pub(super) fn answer_or_fault<T>(answer: impl FnOnce() -> T, counters: &ThreadCo
         counters.dropped(DropReason::Fault, 1);
     }
     outcome
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::os::fd::OwnedFd;
+
+    use super::*;
+    use crate::server::counters::Counters;
+
+    /// For sockets on which nothing comes.
+    struct UnusedAnswerer;
+
+    impl Answerer for UnusedAnswerer {
+        fn refresh(&mut self, _: &ThreadCounters) {}
+
+        fn answer(&mut self, _: &RawQuery<'_>, _: Moment, _: &mut [u8]) -> UdpOutcome {
+            unreachable!("nothing was sent")
+        }
+    }
+
+    /// Each receive from it fails with ENOTSOCK.
+    fn no_socket() -> UdpSocket {
+        UdpSocket::from(OwnedFd::from(File::open("/dev/null").unwrap()))
+    }
+
+    fn received(socket: UdpSocket, wait: Wait) -> io::Result<usize> {
+        let mut batch = Batch::new(socket);
+        round(&mut batch, wait, &mut UnusedAnswerer, &Counters::new().thread(), (None, &mut Sampler::new()))
+    }
+
+    #[test]
+    fn an_error_of_the_socket_is_reported_once_and_then_counted() {
+        let error = received(no_socket(), Wait::ForOne).unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(libc::ENOTSOCK));
+        let at = |secs| Moment::from_start(Duration::from_secs(secs));
+        let mut errors = ReceiveErrors::new(None);
+        assert!(errors.note(&error, at(10)));
+        for _ in 0..50 {
+            assert!(!errors.note(&error, at(11)));
+        }
+        assert!(errors.note(&io::Error::from_raw_os_error(libc::ENOMEM), at(12)), "another error");
+        assert_eq!(errors.repeats.sum_up(at(70)).map(|sum| sum.count()), Some(50));
+    }
+
+    #[test]
+    fn a_worker_whose_socket_fails_ends_when_it_is_stopped() {
+        let stop = Arc::new(AtomicBool::new(true));
+        serve(no_socket(), UnusedAnswerer, &Counters::new().thread(), None, &stop);
+    }
+
+    #[test]
+    fn a_socket_on_which_nothing_came_has_no_error() {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        assert_eq!(received(socket, Wait::No).ok(), Some(0));
+    }
 }

@@ -4,6 +4,8 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use data_encoding::HEXLOWER;
+use ring::digest::{SHA256, digest};
 use serde::{Deserialize, Serialize};
 
 use crate::control::command::FollowedChange;
@@ -16,6 +18,10 @@ use crate::control::target::Target;
 const MAX_TARGETS: usize = 2 * MAX_OVERRIDES;
 /// How many of the oldest are forgotten when there are more.
 const FORGOTTEN: usize = MAX_TARGETS / 10;
+
+/// Longest key in octets: a target without zones is shorter. Of a longer one its digest is the key, so that the ledger is
+/// bounded in octets too.
+const MAX_KEY: usize = 1024;
 
 /// The last change of a target.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -76,10 +82,12 @@ impl FollowLedger {
     }
 
     fn forget_oldest(&mut self) {
-        let mut times: Vec<f64> = self.targets.values().map(|last| last.at).collect();
-        times.sort_by(f64::total_cmp);
-        let until = times.get(FORGOTTEN).copied().unwrap_or(f64::INFINITY);
-        self.targets.retain(|_, last| last.at > until);
+        let mut oldest: Vec<(f64, String)> = self.targets.iter().map(|(key, last)| (last.at, key.clone())).collect();
+        oldest.sort_by(|a, b| a.0.total_cmp(&b.0));
+        // Many can have one time: a program may write all its overrides at once.
+        for (_, key) in oldest.into_iter().take(FORGOTTEN) {
+            self.targets.remove(&key);
+        }
     }
 }
 
@@ -92,6 +100,9 @@ fn key_of(change: &FollowedChange) -> String {
     for zone in zones {
         key.push(' ');
         key.push_str(&zone);
+    }
+    if key.len() > MAX_KEY {
+        key = format!("sha256 {}", HEXLOWER.encode(digest(&SHA256, key.as_bytes()).as_ref()));
     }
     key
 }
@@ -146,6 +157,21 @@ mod tests {
         in_zone.change.zones = Some([zone("b."), zone("a.")].into());
         let all = vec![event("SVC.example/fra1", "n1", 1, 9.0), event("svc.example./fra1", "n1", 2, 9.0), in_zone];
         assert_eq!(taken(&mut ledger, all).len(), 2);
+    }
+
+    #[test]
+    fn a_target_in_many_zones_has_a_short_key_and_the_newest_of_one_time_stay() {
+        let mut ledger = FollowLedger::default();
+        let mut in_zones = event("fra1", "n1", 1, 9.0);
+        let zones = (0..500).map(|at| crate::wire::Name::parse(&format!("{at}.{}.", "x".repeat(60))).unwrap());
+        in_zones.change.zones = Some(zones.collect());
+        assert_eq!(taken(&mut ledger, vec![in_zones.clone()]).len(), 1);
+        assert_eq!(taken(&mut ledger, vec![in_zones]).len(), 0, "the same key again");
+        assert!(ledger.targets.keys().all(|key| key.len() <= MAX_KEY));
+        for at in 0..=MAX_TARGETS {
+            ledger.take(vec![event(&format!("e{at}"), "n1", at as u64 + 1, 10.0)]);
+        }
+        assert_eq!(ledger.targets.len(), MAX_TARGETS + 2 - FORGOTTEN, "not all of one time");
     }
 
     #[test]

@@ -8,8 +8,8 @@ use serde_json::Value as Json;
 
 use crate::control::command::FollowedChange;
 use crate::control::follow::is_follower;
-use crate::control::overrides::{MAX_WHY, duration_of, state_of};
-use crate::control::target::Target;
+use crate::control::overrides::{MAX_FOR, MAX_WHY, duration_of, state_of};
+use crate::control::target::{MAX_TARGET, Target};
 use crate::fleet::events::{EventKind, MAX_IN_MESSAGE, OverrideData, SOURCE_PREFIX, SPEC_VERSION, source_of};
 use crate::model::{OverrideState, glob};
 use crate::printable::{cut, escaped};
@@ -167,8 +167,12 @@ impl FollowRules {
         let data = OverrideData::deserialize(written).map_err(|error| format!("`override`: {error}"))?;
         let OverrideData { target, state, why, who, until, lasting, zones, confirm } = data;
         let state: Option<OverrideState> = if state == NONE { None } else { Some(state_of(&state)?) };
-        if let Some(other) = until.filter(|until| !until.is_finite()) {
-            return Err(format!("`until` is {other}: write Unix seconds"));
+        if target.len() > MAX_TARGET {
+            return Err(format!("`target` has {} octets: at most {MAX_TARGET}", target.len()));
+        }
+        let latest = at.max(now) + MAX_FOR.as_secs_f64();
+        if let Some(other) = until.filter(|until| !until.is_finite() || *until > latest) {
+            return Err(format!("`until` is {other}: write Unix seconds, at most 366 days from now"));
         }
         let until = match (until, lasting) {
             (Some(_), Some(_)) => return Err("write `until` or `for`, not both".to_owned()),
@@ -308,6 +312,8 @@ mod tests {
             (json!({ "state": "dwon" }), "no state of an override"),
             (json!({ "state": 7 }), "`override`: invalid type"),
             (json!({ "until": 5.0, "for": "2h" }), "not both"),
+            (json!({ "until": 1e20 }), "`until` is 1"),
+            (json!({ "target": "x".repeat(401) }), "`target` has 401 octets"),
             (json!({ "for": "soon" }), "no length of time"),
             (json!({ "zones": [] }), "`zones` is empty"),
             (json!({ "zones": ["a..b"] }), "no name of a zone"),

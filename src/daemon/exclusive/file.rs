@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::daemon::StartError;
 use crate::daemon::state::{Durability, FileInfo, StateDir, StateFile};
+use crate::fleet::lease::MAX_EPOCH;
 use crate::model::ActiveEndpoint;
 use crate::printable::escaped;
 use crate::wire::Name;
@@ -44,7 +45,11 @@ struct LeaseRow {
 pub(crate) fn load(state: &StateDir) -> Result<HashMap<Name, ActiveEndpoint>, StartError> {
     let active = |row: LeaseRow| {
         let LeaseRow { name, endpoint, epoch, highest_epoch } = row;
-        let active = ActiveEndpoint { endpoint: endpoint.into(), epoch, highest: highest_epoch.max(epoch) };
+        let highest = highest_epoch.max(epoch);
+        if highest > MAX_EPOCH {
+            return Err(format!("{highest} is no epoch: the highest one is {MAX_EPOCH}"));
+        }
+        let active = ActiveEndpoint { endpoint: endpoint.into(), epoch, highest };
         Ok((Name::parse(&name).map_err(|_| format!("`{}` is no name", escaped(&name)))?, active))
     };
     let actives = state.load_or_refuse_as(&LEASES, |file| file.leases.into_iter().map(active).collect())?;
@@ -82,7 +87,8 @@ mod tests {
         let state = StateDir::begun(Some(dir.path().into())).unwrap();
         assert_eq!(load(&state).unwrap(), actives);
         let row = r#"{"version":1,"leases":[{"name":"a..b.","endpoint":"fra1","epoch":1,"highest_epoch":1}]}"#;
-        for (content, why) in [("{", "active endpoints"), (row, "`a..b.` is no name")] {
+        let epoch = r#"{"version":1,"leases":[{"name":"b.","endpoint":"a","epoch":1,"highest_epoch":9007199254740993}]}"#;
+        for (content, why) in [("{", "active endpoints"), (row, "`a..b.` is no name"), (epoch, "is no epoch")] {
             std::fs::write(dir.path().join("leases.json"), content).unwrap();
             let refused = load(&state).unwrap_err().to_string();
             assert!(refused.contains("leases.json") && refused.contains(why), "{refused}");

@@ -2,6 +2,8 @@
 //! says: writes to the store, runs the hook, and reports. It decides nothing itself. A round takes in everything that
 //! has come, and then looks at the names that this concerns.
 
+mod revisions;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,10 +29,8 @@ use crate::model::{ActiveEndpoint, LeaseView, Moment, PolicyId};
 use crate::snapshot::Snapshot;
 use crate::steering::promotion_block;
 use crate::wire::Name;
+use revisions::StoreRevisions;
 
-/// Most keys of the store that are remembered, also of names that this server does not have yet. Judgment: a fleet has
-/// at most a thousand exclusive names.
-const MAX_KEYS: usize = 10_000;
 /// The watch counts as live for this time after it read everything. It reads twice a second.
 const LIVE_FOR: Duration = Duration::from_secs(2);
 /// The least time that a round waits for a deadline, so that one that has passed does not make the task busy (judgment:
@@ -82,8 +82,8 @@ pub(crate) struct Keeper {
     is_changed: bool,
     /// The time of the newest view whose verdicts are known to the machines.
     learned_at: Option<Moment>,
-    /// The newest revision of each key.
-    revisions: HashMap<String, (u64, StoredLease)>,
+    /// What the watch has read.
+    revisions: StoreRevisions,
     /// When the watch last had read everything; `None`: the store is away.
     read_at: Option<Moment>,
     is_live: bool,
@@ -125,7 +125,7 @@ impl Keeper {
             views: HashMap::new(),
             is_changed: true,
             learned_at: None,
-            revisions: HashMap::new(),
+            revisions: StoreRevisions::default(),
             read_at: None,
             is_live: false,
             stalled: HashSet::new(),
@@ -232,7 +232,7 @@ impl Keeper {
     fn add(&mut self, key: &str, owner: &Name, (zone, label): (&Name, &str), now: Moment) {
         let mut machine = LeaseMachine::new(self.lease_settings.clone(), self.saved.get(owner).cloned());
         if self.is_live {
-            let (number, content) = newest(&self.revisions, key);
+            let (number, content) = self.revisions.newest(key);
             machine.store_live(number, content, now);
         }
         let name = HeldName {
@@ -258,7 +258,7 @@ impl Keeper {
         self.agenda.touch_all();
         for (key, name) in &mut self.names {
             if is_live {
-                let (number, content) = newest(&self.revisions, key);
+                let (number, content) = self.revisions.newest(key);
                 name.machine.store_live(number, content, now);
             } else {
                 name.machine.store_lost();
@@ -405,9 +405,8 @@ impl Keeper {
                     name.machine.seen(revision, content.clone(), now);
                     self.agenda.touch(&key);
                 }
-                if self.revisions.len() < MAX_KEYS || self.revisions.contains_key(&key) {
-                    self.revisions.insert(key, (revision, content));
-                }
+                let is_own = self.names.contains_key(&key);
+                self.revisions.take(key, revision, content, is_own);
             }
             BucketEvent::Current(at) => self.read_at = Some(at),
             BucketEvent::Lost => {
@@ -435,9 +434,4 @@ impl Keeper {
             None => _ = reply.send(Err("this name is not exclusive any more".to_owned())),
         }
     }
-}
-
-/// The newest revision of a key, as the watch had it; 0 where there never was one.
-fn newest(revisions: &HashMap<String, (u64, StoredLease)>, key: &str) -> (u64, StoredLease) {
-    revisions.get(key).cloned().unwrap_or((0, StoredLease::Nothing))
 }

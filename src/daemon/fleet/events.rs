@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock;
 use crate::control::{FleetEvents, Journal, Reading};
+use crate::daemon::event_number::HIGHEST_START;
 use crate::fleet::events::{
     CloudEvent, EventId, EventOutbox, LogRange, MAX_AGE_SECS, MAX_IN_MESSAGE, MAX_MESSAGE, OutboxStep, StoredEvent,
     events_of, message_of,
@@ -150,6 +151,15 @@ impl WriteEvents {
     fn learn(&self, outbox: &mut EventOutbox, found: Option<StoredEvent>, range: LogRange) {
         let known = outbox.acknowledged();
         let ahead = outbox.learned(found, range);
+        if let Some(number) = ahead.filter(|number| *number > HIGHEST_START) {
+            tracing::error!(
+                log = range.last,
+                stream = number,
+                "the stream of the fleet has an event of this server with a number that is too high: numbers go on after \
+                 the log"
+            );
+        }
+        let ahead = ahead.filter(|number| *number <= HIGHEST_START);
         if let Some(number) = ahead {
             tracing::warn!(
                 log = range.last,

@@ -33,7 +33,7 @@ impl Overrides {
             let mut merge = OverrideMerge::new(canonical);
             for entry in self.book.load().entries() {
                 let left = entry.until.map(|until| ((until - self.clock.unix(now)) * 1e3).round() as i64);
-                let end = left.map(|left| millis_of(now) + left);
+                let end = left.map(|left| millis_of(now).saturating_add(left));
                 let change = change_of(entry, OverrideEffect::Set(entry.state), &entry.who, node);
                 merge.restore_undated(change, end, millis_of(now));
             }

@@ -138,7 +138,7 @@ impl Sharing {
             };
             let left = of.until.filter(|_| edit.now.is_some()).map(|until| until - clock.unix(now));
             let change = change_of(of, effect, who, &self.node);
-            let end = left.map(|left| millis_of(now) + (left * 1e3).round() as i64);
+            let end = left.map(|left| millis_of(now).saturating_add((left * 1e3).round() as i64));
             let id = change.id;
             changes.push((shared.merge.change(change, end, millis_of(now)), id));
         }

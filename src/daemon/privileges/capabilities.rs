@@ -60,16 +60,68 @@ fn drop_for_programs() {
     let _ = clear_ambient_capability_set();
 }
 
-/// Calls `check` as root with the capabilities of [`reduce`], and restores the others.
-pub(super) fn without_others<T>(check: impl FnOnce() -> T) -> T {
-    let before = capabilities(None).ok();
-    if let Some(sets) = before {
-        let effective = NEEDED.into_iter().map(|(capability, _)| capability).collect();
-        let _ = set_capabilities(None, CapabilitySets { effective: sets.permitted & effective, ..sets });
-    }
+/// Calls `check` as root with the capabilities of [`reduce`], and restores the others. An error says that the system
+/// does not let them be dropped: `check` was not called then, because it would have run with all rights.
+pub(super) fn without_others<T>(check: impl FnOnce() -> T) -> Result<T, Errno> {
+    with_needed(|| capabilities(None), |sets| set_capabilities(None, sets), check)
+}
+
+/// The same with these ways to `get` and to `set` the capabilities of the thread.
+fn with_needed<T>(
+    get: impl FnOnce() -> Result<CapabilitySets, Errno>,
+    set: impl Fn(CapabilitySets) -> Result<(), Errno>,
+    check: impl FnOnce() -> T,
+) -> Result<T, Errno> {
+    let before = get()?;
+    let needed: CapabilitySet = NEEDED.into_iter().map(|(capability, _)| capability).collect();
+    set(CapabilitySets { effective: before.permitted & needed, ..before })?;
     let result = check();
-    if let Some(sets) = before {
-        let _ = set_capabilities(None, sets);
+    if let Err(error) = set(before) {
+        tracing::warn!(%error, "the system does not give back the capabilities that were dropped for a check of files");
     }
-    result
+    Ok(result)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::{Cell, RefCell};
+
+    use super::*;
+
+    const BEFORE: CapabilitySets = CapabilitySets {
+        effective: CapabilitySet::DAC_OVERRIDE.union(CapabilitySet::NET_RAW),
+        permitted: CapabilitySet::DAC_OVERRIDE.union(CapabilitySet::NET_RAW),
+        inheritable: CapabilitySet::empty(),
+    };
+
+    fn never() -> u8 {
+        unreachable!("it would run with all rights")
+    }
+
+    #[test]
+    fn a_check_runs_without_other_capabilities_or_not_at_all() {
+        let set = RefCell::new(Vec::new());
+        let note = |sets: CapabilitySets| {
+            set.borrow_mut().push(sets.effective);
+            Ok(())
+        };
+        let at_check = with_needed(|| Ok(BEFORE), note, || set.borrow().clone());
+        assert_eq!(at_check, Ok(vec![CapabilitySet::NET_RAW]));
+        assert_eq!(*set.borrow(), [CapabilitySet::NET_RAW, BEFORE.effective], "restored after it");
+
+        assert_eq!(with_needed(|| Err(Errno::INVAL), note, never), Err(Errno::INVAL));
+        assert_eq!(with_needed(|| Ok(BEFORE), |_| Err(Errno::PERM), never), Err(Errno::PERM));
+        assert_eq!(set.borrow().len(), 2, "nothing is restored that was not dropped");
+    }
+
+    #[test]
+    fn what_was_checked_counts_also_where_the_others_are_not_given_back() {
+        let calls = Cell::new(0);
+        let refuse_second = |_: CapabilitySets| {
+            calls.set(calls.get() + 1);
+            if calls.get() == 1 { Ok(()) } else { Err(Errno::PERM) }
+        };
+        assert_eq!(with_needed(|| Ok(BEFORE), refuse_second, || "checked"), Ok("checked"));
+        assert_eq!(calls.get(), 2);
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use tokio::sync::oneshot;
 use tracing::info_span;
 
 use crate::clock;
@@ -12,6 +13,7 @@ use crate::control::simulate::{losses, promoted};
 use crate::daemon::clocks::Now;
 use crate::daemon::overrides::{Draft, OverrideEdit, Resolved, events};
 use crate::daemon::retained::STANDINGS;
+use crate::daemon::state::WriteOutcome;
 use crate::daemon::steer::Steer;
 use crate::model::{Model, WorldView};
 use crate::telemetry::traces::{WORK, number};
@@ -68,8 +70,12 @@ impl Steer {
         let now = WorldView { at: clock::now(), ..WorldView::clone(&before.view) };
         let next = self.publisher.preview_failback(now, policy);
         let transitions = self.publisher.publish_preview(next, clock::unix_seconds());
-        // With nothing to write, an earlier write may still be due.
-        let saved = self.save_steering(&before).or_else(|| self.state_dir.outcome_before(&STANDINGS));
+        let written = self.save_steering(&before);
+        let saved = match self.drills.hinder() {
+            Some(why) => Some(not_yet(&why)),
+            // With nothing to write, an earlier write may still be due.
+            None => written.or_else(|| self.state_dir.outcome_before(&STANDINGS)),
+        };
         self.report_transitions(&transitions);
         let served = [before, self.publisher.snapshots().load_full()];
         span.record("ok", true);
@@ -131,4 +137,12 @@ impl Steer {
             self.journal.append(event);
         }
     }
+}
+
+/// The outcome of a write that waits for the end of a drill.
+fn not_yet(why: &str) -> WriteOutcome {
+    let (sender, outcome) = oneshot::channel();
+    // The receiver is here.
+    let _ = sender.send(Err(format!("not yet on disk: {why}; it is written when the drill ends")));
+    outcome
 }

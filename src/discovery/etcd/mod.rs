@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::discovery::http_client::BaseUrl;
 use crate::discovery::instance::bounded;
-use crate::discovery::{Instance, InstanceChanges, InstanceList, RefusedInstances, Trouble, Update, UpdateSender};
+use crate::discovery::{InstanceChanges, InstanceList, RefusedInstances, Trouble, Update, UpdateSender};
 use crate::model::{EtcdSource, Mappings};
 use follower::{Follower, KeyNews};
 use message::KeyRange;
@@ -69,7 +69,7 @@ pub async fn run(source: EtcdSource, mappings: Mappings, max: usize, updates: Up
                 list.refusals = keys.refusals();
                 Update::Whole(std::mem::replace(&mut list, InstanceList::new(max)))
             }
-            KeyNews::TooMany(count) => Update::Whole(counted(count, max)),
+            KeyNews::TooMany(count) => Update::Whole(InstanceList::unread(count)),
             KeyNews::Changed(changed) => {
                 let mut changes = InstanceChanges::default();
                 changed.iter().for_each(|of| keys.change(&mut changes, &of.key, of.value.as_deref()));
@@ -87,13 +87,6 @@ pub async fn run(source: EtcdSource, mappings: Mappings, max: usize, updates: Up
             () = updates.send(update) => {}
         }
     }
-}
-
-/// A list that is too long, which has only its length.
-fn counted(count: u64, max: usize) -> InstanceList {
-    let mut list = InstanceList::new(max);
-    (0..count).for_each(|_| list.push(Instance::default()));
-    list
 }
 
 /// Makes instances of keys.

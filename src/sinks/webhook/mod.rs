@@ -38,6 +38,8 @@ const AGENT: &str = concat!("portolan/", env!("CARGO_PKG_VERSION"));
 /// The most octets of a response body that are read, so that the connection can be used again (judgment: receivers send
 /// a word).
 const MAX_BODY: usize = 16 << 10;
+/// How long the body may take after the status (judgment: it comes with it mostly).
+const BODY_WITHIN: Duration = Duration::from_secs(1);
 /// The most octets of it that a message shows.
 const MAX_SHOWN: usize = 200;
 /// A file of secrets is read again when so much time has passed (judgment: "within seconds", and a read costs little).
@@ -45,6 +47,9 @@ const READ_AGAIN: Duration = Duration::from_secs(5);
 
 const SECRET_HINT: &str =
     "the secret file has `whsec_` and what `openssl rand -base64 32` prints, readable for the user of the server";
+
+/// A connection that is ready for a request.
+type Sender = SendRequest<Full<Bytes>>;
 
 /// The connections to one receiver.
 #[derive(Debug)]
@@ -55,7 +60,7 @@ pub struct Webhook {
     secret_file: PathBuf,
     /// The secrets of the last read that succeeded, when the file was last read, and why that failed.
     secrets: AsyncMutex<ReadSecrets>,
-    idle: Mutex<Vec<SendRequest<Full<Bytes>>>>,
+    idle: Mutex<Vec<Sender>>,
     most_idle: usize,
 }
 
@@ -81,12 +86,15 @@ impl Webhook {
         }
     }
 
-    /// Sends one event, once; again, on another connection, after each idle one that the receiver had closed. Ends
-    /// within the time-out.
+    /// Sends one event, once; again, on another connection, after each idle one that the receiver had closed. The status
+    /// must come within the time-out, and decides; the body has a short time of its own.
     pub async fn send(&self, event: &OutgoingEvent) -> Result<(), SendFailure> {
         let within = self.timeout;
         match tokio::time::timeout(within, self.send_in_time(event)).await {
-            Ok(result) => result,
+            Ok(sent) => {
+                let (response, sender) = sent?;
+                self.judge(response, sender).await
+            }
             Err(_) => {
                 let why = format!("no response within {}", humantime::format_duration(within));
                 Err(SendFailure::away(why, "look whether the receiver works, and is not too slow; or raise timeout"))
@@ -94,9 +102,9 @@ impl Webhook {
         }
     }
 
-    async fn send_in_time(&self, event: &OutgoingEvent) -> Result<(), SendFailure> {
+    async fn send_in_time(&self, event: &OutgoingEvent) -> Result<(Response<Incoming>, Sender), SendFailure> {
         let secrets = self.current_secrets().await.map_err(|why| SendFailure::away(why, SECRET_HINT))?;
-        let (response, sender) = loop {
+        loop {
             let used = self.take_idle().await;
             let is_used = used.is_some();
             let mut sender = match used {
@@ -104,13 +112,12 @@ impl Webhook {
                 None => self.receiver.connect().await?,
             };
             match sender.send_request(self.request(event, &secrets)).await {
-                Ok(response) => break (response, sender),
+                Ok(response) => return Ok((response, sender)),
                 // The receiver may close a connection at any moment.
                 Err(_) if is_used => {}
                 Err(error) => return Err(connection::failed(&error)),
             }
-        };
-        self.judge(response, sender).await
+        }
     }
 
     fn request(&self, event: &OutgoingEvent, secrets: &SigningSecrets) -> Request<Full<Bytes>> {
@@ -131,10 +138,11 @@ impl Webhook {
         request
     }
 
-    async fn judge(&self, response: Response<Incoming>, sender: SendRequest<Full<Bytes>>) -> Result<(), SendFailure> {
+    async fn judge(&self, response: Response<Incoming>, sender: Sender) -> Result<(), SendFailure> {
         let (head, body) = response.into_parts();
         let status = head.status.as_u16();
-        let text = read_body(body).await;
+        // A body that does not end changes nothing about the status; its connection is not used again.
+        let text = tokio::time::timeout(BODY_WITHIN, read_body(body)).await.ok().flatten();
         let detail = match (head.headers.get(LOCATION), &text) {
             (Some(location), _) if (300..400).contains(&status) => {
                 format!("to {}", shown(location.as_bytes()))
@@ -176,7 +184,7 @@ impl Webhook {
     }
 
     /// A connection that is open, as far as it is known.
-    async fn take_idle(&self) -> Option<SendRequest<Full<Bytes>>> {
+    async fn take_idle(&self) -> Option<Sender> {
         loop {
             let mut sender = self.idle().pop()?;
             // Its last response was read, so this waits for a moment only.
@@ -186,14 +194,14 @@ impl Webhook {
         }
     }
 
-    fn put_idle(&self, sender: SendRequest<Full<Bytes>>) {
+    fn put_idle(&self, sender: Sender) {
         let mut idle = self.idle();
         if idle.len() < self.most_idle && !sender.is_closed() {
             idle.push(sender);
         }
     }
 
-    fn idle(&self) -> MutexGuard<'_, Vec<SendRequest<Full<Bytes>>>> {
+    fn idle(&self) -> MutexGuard<'_, Vec<Sender>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

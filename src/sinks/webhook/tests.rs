@@ -96,6 +96,28 @@ async fn replies_have_their_meaning_and_redirects_are_not_followed() {
 }
 
 #[tokio::test]
+async fn the_status_decides_also_where_the_body_does_not_end() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    let dir = tempfile::tempdir().unwrap();
+    tokio::spawn(async move {
+        let mut open = Vec::new();
+        for status in ["200 OK", "400 Bad Request"] {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut request = [0; 512];
+            let _ = stream.read(&mut request).await;
+            let head = format!("HTTP/1.1 {status}\r\ncontent-length: 10\r\n\r\nab");
+            let _ = tokio::io::AsyncWriteExt::write_all(&mut stream, head.as_bytes()).await;
+            open.push(stream);
+        }
+        std::future::pending::<()>().await;
+    });
+    let webhook = Webhook::new(&webhook_to(&url, dir.path()), LONG, 1);
+    assert!(webhook.send(&event(1)).await.is_ok());
+    assert_eq!(webhook.send(&event(2)).await.unwrap_err().kind, FailureKind::Refused);
+}
+
+#[tokio::test]
 async fn receivers_that_are_no_receivers_are_away() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
