@@ -99,7 +99,8 @@ impl LoadedEvents {
                 continue;
             }
             let event = serde_json::from_slice::<JournalEvent>(line).ok();
-            let Some((number, event)) = event.map(|event| (event.number(), event)).filter(|(number, _)| (1..=HIGHEST_START).contains(number))
+            let Some((number, event)) =
+                event.map(|event| (event.number(), event)).filter(|(number, _)| (1..=HIGHEST_START).contains(number))
             else {
                 unreadable += usize::from(is_whole);
                 continue;

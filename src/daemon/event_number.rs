@@ -34,8 +34,8 @@ pub(crate) struct EventsFile {
     pub(crate) last: u64,
 }
 
-/// The highest number after which numbers may go on. Judgment: half of what can be counted; those above are from a wrong
-/// file or message.
+/// The highest number after which numbers may go on. Judgment: half of what can be counted; those above are from a
+/// wrong file or message.
 pub(crate) const HIGHEST_START: u64 = MAX_NUMBER / 2;
 
 fn start<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {

@@ -298,8 +298,8 @@ impl SourceSet {
         self.usable != before || self.held != held_before
     }
 
-    /// The name that the endpoint of an instance has now, also where the rules do not let it be used; `None`: no endpoint
-    /// can be made of it, or there are no rules and names are keys.
+    /// The name that the endpoint of an instance has now, also where the rules do not let it be used; `None`: no
+    /// endpoint can be made of it, or there are no rules and names are keys.
     fn name_of(&self, instance: &Instance) -> Option<String> {
         let rules = self.rules.as_ref()?;
         let stated = endpoints_of(&rules.spec, std::iter::once(instance));

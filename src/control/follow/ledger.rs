@@ -19,8 +19,8 @@ const MAX_TARGETS: usize = 2 * MAX_OVERRIDES;
 /// How many of the oldest are forgotten when there are more.
 const FORGOTTEN: usize = MAX_TARGETS / 10;
 
-/// Longest key in octets: a target without zones is shorter. Of a longer one its digest is the key, so that the ledger is
-/// bounded in octets too.
+/// Longest key in octets: a target without zones is shorter. Of a longer one its digest is the key, so that the ledger
+/// is bounded in octets too.
 const MAX_KEY: usize = 1024;
 
 /// The last change of a target.

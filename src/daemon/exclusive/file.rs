@@ -87,7 +87,8 @@ mod tests {
         let state = StateDir::begun(Some(dir.path().into())).unwrap();
         assert_eq!(load(&state).unwrap(), actives);
         let row = r#"{"version":1,"leases":[{"name":"a..b.","endpoint":"fra1","epoch":1,"highest_epoch":1}]}"#;
-        let epoch = r#"{"version":1,"leases":[{"name":"b.","endpoint":"a","epoch":1,"highest_epoch":9007199254740993}]}"#;
+        let epoch =
+            r#"{"version":1,"leases":[{"name":"b.","endpoint":"a","epoch":1,"highest_epoch":9007199254740993}]}"#;
         for (content, why) in [("{", "active endpoints"), (row, "`a..b.` is no name"), (epoch, "is no epoch")] {
             std::fs::write(dir.path().join("leases.json"), content).unwrap();
             let refused = load(&state).unwrap_err().to_string();

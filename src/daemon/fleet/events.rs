@@ -155,8 +155,8 @@ impl WriteEvents {
             tracing::error!(
                 log = range.last,
                 stream = number,
-                "the stream of the fleet has an event of this server with a number that is too high: numbers go on after \
-                 the log"
+                "the stream of the fleet has an event of this server whose number is too high: numbers go on after the \
+                 log"
             );
         }
         let ahead = ahead.filter(|number| *number <= HIGHEST_START);

@@ -1,8 +1,8 @@
 //! Joins what was read of several datacenters to updates of one source. Pure.
 //!
 //! A datacenter that can't be read keeps its instances. Until each one was read once, those that were are passed on as
-//! changes, so that the instances of the others stay that are known from before a restart. What has disappeared from one
-//! that was read is removed.
+//! changes, so that the instances of the others stay that are known from before a restart. What has disappeared from
+//! one that was read is removed.
 
 use std::collections::BTreeSet;
 

@@ -86,8 +86,8 @@ impl Webhook {
         }
     }
 
-    /// Sends one event, once; again, on another connection, after each idle one that the receiver had closed. The status
-    /// must come within the time-out, and decides; the body has a short time of its own.
+    /// Sends one event, once; again, on another connection, after each idle one that the receiver had closed. The
+    /// status must come within the time-out, and decides; the body has a short time of its own.
     pub async fn send(&self, event: &OutgoingEvent) -> Result<(), SendFailure> {
         let within = self.timeout;
         match tokio::time::timeout(within, self.send_in_time(event)).await {

@@ -19,7 +19,7 @@ const LEVELS: [(&str, LevelFilter); 6] = [
 ];
 
 /// The program's own modules.
-const MODULES: [&str; 27] = [
+const MODULES: [&str; 28] = [
     "admission",
     "answer",
     "cli",
@@ -46,6 +46,7 @@ const MODULES: [&str; 27] = [
     "source",
     "steering",
     "telemetry",
+    "timer",
     "wire",
 ];
 
