@@ -18,6 +18,7 @@ use crate::control::overrides::OverrideReport;
 use crate::control::regions::{RegionReport, basis_why};
 use crate::control::status::{CheckReport, EndpointStatus, FilesStatus, Status, ZoneStatus};
 use crate::control::unsaved::UnsavedFile;
+use crate::source::Severity;
 
 /// The most transitions that are shown: they fit below the tables of a small site.
 const SHOWN_TRANSITIONS: usize = 10;
@@ -96,7 +97,9 @@ fn reload(status: &Status, now: f64) -> String {
         (false, _) => format!("NOT ALL FILES WERE LOADED ({ago} ago):"),
     };
     for problem in &reload.problems {
-        let _ = write!(text, "\n  {}:{}:{}: {}", problem.file, problem.line, problem.column, problem.message);
+        // Below errors, what is only a warning says so.
+        let mark = if !reload.ok && problem.severity == Severity::Warning.as_str() { "warning: " } else { "" };
+        let _ = write!(text, "\n  {}:{}:{}: {mark}{}", problem.file, problem.line, problem.column, problem.message);
     }
     // A short load is no news.
     if let Some(since) = reload.running_since.filter(|since| now - since > SHOWN_LOAD_SECS) {
