@@ -214,7 +214,7 @@ def report(node):
     return node.status()["fleet"]["events"]
 
 
-def wait_written(node, last, bound=60):
+def wait_written(node, last, bound=150):
     wait_until(lambda: (report(node)["acknowledged"], report(node)["waiting"]) == (last, 0), bound, 0.05)
 
 

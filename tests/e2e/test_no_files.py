@@ -42,6 +42,9 @@ def test_a_version_that_was_served_outlives_a_kill(dir):
         for host in range(2, 6):
             node.write(A, policy("a", host))
             wait_until(lambda: www(node, "a") == [f"192.0.2.{host}"], 15)
+            # It is written in the background.
+            written = lambda: [copy.read_text() for copy in (node.dir / "state/zones").glob(f"a.example@*/{A}")]
+            wait_until(lambda: written() == [policy("a", host)], 30)
             node.write(A, "= =")
             wait_until(lambda: state(node, "a")["state"] == "kept", 15)
             node.child.process.kill()

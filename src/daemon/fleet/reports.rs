@@ -173,6 +173,7 @@ impl ReceiveTask {
         if changes.is_empty() {
             return Some(());
         }
+        let has_begun = changes.iter().any(|change| matches!(change, FloodChange::Began(..)));
         for change in changes {
             let (subject, lasting) = match change {
                 FloodChange::Began(subject, time) => (subject, Some(time)),
@@ -193,7 +194,13 @@ impl ReceiveTask {
                 ReportSubjects::All => vec![self.nats.subjects().reports()],
                 ReportSubjects::Only(subjects) => subjects,
             })
-            .await
+            .await?;
+        // What the NATS server still has for this connection is mostly the flood, up to 64 MiB: reading it would delay
+        // the reports of the others for as long as it takes.
+        if has_begun {
+            self.feed.reconnect().await;
+        }
+        Some(())
     }
 
     /// Asks for what is missing, and logs what was refused.

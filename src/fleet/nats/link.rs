@@ -183,6 +183,13 @@ impl NatsLink {
         self.client.try_server_info().map_or(0, |info| info.connect_urls.len())
     }
 
+    /// Makes the connection again, with the same subscriptions. What the NATS server has not yet sent over this one is
+    /// lost.
+    pub async fn reconnect(&self) {
+        // It fails where the connection has ended, which its status says.
+        let _ = self.client.force_reconnect().await;
+    }
+
     /// The name of the connected server; empty without one.
     pub(super) fn server_name(&self) -> String {
         self.client.try_server_info().map_or_else(String::new, |info| info.server_name)
