@@ -13,7 +13,6 @@ use crate::daemon::exclusive::Leases;
 use crate::fleet::nats::LeaseStore;
 use crate::model::{LeaseView, Model, Moment};
 use crate::snapshot::Snapshot;
-use crate::wire::Name;
 
 /// How often the leader is looked at. Judgment: one small request; the next fault may come soon after a repair.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -60,11 +59,11 @@ impl LeaderKeeper {
 /// Whether the active endpoint of the first exclusive name is in this region; `None` where this server does not hold
 /// its lease, or its endpoint has no region, or it is being promoted.
 fn is_active_here(leases: &Leases, model: &Model, region: &str) -> Option<bool> {
-    let exclusive = |name: &Name| {
-        model.policies.iter().find(|policy| policy.exclusive.as_ref().is_some_and(|exclusive| exclusive.owner == *name))
-    };
-    let known = leases.iter().filter_map(|(name, lease)| Some((name, lease, exclusive(name)?)));
-    let (_, lease, policy) = known.min_by_key(|(name, ..)| name.to_string())?;
+    let known = model.policies.iter().filter_map(|policy| {
+        let owner = &policy.exclusive.as_ref()?.owner;
+        Some((owner, policy, leases.get(owner)?))
+    });
+    let (_, policy, lease) = known.min_by_key(|(owner, ..)| owner.to_string())?;
     let LeaseView { active: Some(active), is_holder: true, promoting: None, .. } = lease else { return None };
     let mut members = policy.members_in_order(model).into_iter().map(|id| model.endpoint(id));
     let endpoint = members.find(|endpoint| endpoint.name == *active.endpoint)?;
