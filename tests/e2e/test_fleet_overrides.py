@@ -148,6 +148,24 @@ def test_without_nats_a_command_works_at_once_and_the_newest_wins_afterwards(dir
             assert "a newer change replaces the one that was made here" in ns2.child.err()
 
 
+def test_a_write_that_a_paused_nats_server_stores_late_does_not_undo_the_next_command(dir, nats):
+    with server(dir, nats) as ns1, server(dir, nats, "ns2") as ns2:
+        wait_until(lambda: is_shared(ns1) and is_shared(ns2), SOON)
+        nats.child.signal(signal.SIGSTOP)
+        # The NATS server has this write, and executes it when it goes on.
+        assert "not yet shared" in drain(ns1, "fra1").stderr
+        wait_until(lambda: fleet(ns1)["state"] == "away", 30)
+        done = operate(ns1, "clear", "fra1")
+        assert done.returncode == 0 and listed(ns1) == {}, done.stderr
+        nats.child.signal(signal.SIGCONT)
+        for node in (ns1, ns2):
+            wait_until(lambda: is_shared(node), 60)
+        revision = lambda node: node.metric("portolan_fleet_overrides_revision")
+        wait_until(lambda: revision(ns1) == revision(ns2) > 0, SOON)
+        wait_listed([ns1, ns2], {})
+        assert len(reasons(ns1)) == 2, reasons(ns1)
+
+
 def test_a_restart_of_everything_in_any_order_changes_nothing_and_a_clear_is_learned(dir, nats):
     with server(dir, nats) as ns1:
         with server(dir, nats, "ns2") as ns2:

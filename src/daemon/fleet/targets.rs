@@ -99,7 +99,7 @@ impl TargetTask {
                 *is_current = false;
                 book.lost(now);
             }
-            BucketEvent::Current(_) => {
+            BucketEvent::Current { .. } => {
                 *is_current = true;
                 self.board.set_targets(TargetState::Current);
             }

@@ -262,11 +262,11 @@ impl Sharing {
         self.shared().merge.read_anew();
     }
 
-    /// Everything that was in the bucket at `began` was read.
-    pub(crate) fn complete(&self, began: Moment, bucket: Option<&str>) {
+    /// Everything that was in the bucket at `began` was read; see [`OverrideMerge::complete`].
+    pub(crate) fn complete(&self, began: Moment, in_step: Option<Moment>, bucket: Option<&str>) {
         let mut shared = self.shared();
         bucket.into_iter().for_each(|bucket| shared.merge.bucket_is(bucket));
-        shared.is_news |= shared.merge.complete(millis_of(began));
+        shared.is_news |= shared.merge.complete(millis_of(began), in_step.map(millis_of));
         shared.state = BucketState::Current;
     }
 

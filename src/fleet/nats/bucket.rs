@@ -9,6 +9,7 @@ use serde_json::{Value as Json, json};
 
 use crate::fleet::nats::Nats;
 use crate::fleet::nats::bucket_event::millis_of_stamp;
+use crate::fleet::nats::copies::is_in_step;
 use crate::fleet::nats::jetstream::{self, ApiError, UNUSABLE, WRONG_LAST, parsed};
 
 /// The buckets of a fleet.
@@ -86,6 +87,8 @@ pub(super) struct BucketInfo {
     pub(super) last: u64,
     /// The time when NATS replied, by its own clock; `None` from a NATS server that does not send it (before 2.10).
     pub(super) time: Option<i64>,
+    /// Whether a majority of its copies is in step.
+    pub(super) in_step: bool,
 }
 
 impl Bucket {
@@ -171,7 +174,8 @@ impl Bucket {
         let created = reply["created"].as_str().unwrap_or_default().to_owned();
         let last = reply["state"]["last_seq"].as_u64();
         let time = reply["ts"].as_str().and_then(millis_of_stamp);
-        last.map(|last| BucketInfo { created, last, time })
+        let in_step = is_in_step(&reply["cluster"]);
+        last.map(|last| BucketInfo { created, last, time, in_step })
             .ok_or_else(|| ApiError { code: 0, why: UNUSABLE.to_owned() })
     }
 

@@ -12,9 +12,16 @@ use crate::model::Moment;
 pub enum BucketEvent {
     /// A key was written or deleted.
     Entry(BucketEntry),
-    /// Everything that was in the bucket at this moment has been reported. Comes after each read, so an old one means
-    /// that the bucket can't be read.
-    Current(Moment),
+    /// Everything that was in the bucket at `began` has been reported. Comes after each read, so an old one means that
+    /// the bucket can't be read.
+    Current {
+        /// When the read began.
+        began: Moment,
+        /// The last moment before it at which a majority of the bucket's copies was in step. What NATS took some
+        /// seconds before that was in the bucket; what it took later may become visible only when a majority is back.
+        /// `None`: not known.
+        in_step: Option<Moment>,
+    },
     /// The bucket was made anew: what was reported before is gone unless it is reported again.
     Lost,
     /// The bucket can't be read: why. Comes once until it can.

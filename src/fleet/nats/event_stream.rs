@@ -7,6 +7,7 @@ use data_encoding::BASE64;
 use serde_json::json;
 
 use crate::fleet::events::{MAX_AGE_SECS, MAX_MESSAGE, MAX_STREAM_MESSAGES, MAX_STREAM_OCTETS};
+use crate::fleet::nats::copies::has_quorum;
 use crate::fleet::nats::jetstream::{self, ApiError, NO_MESSAGE, NOT_FOUND, UNUSABLE, WRONG_LAST, parsed};
 use crate::fleet::nats::{Nats, NatsSubscription, PutError};
 
@@ -40,29 +41,6 @@ impl StreamInfo {
         let created = reply["created"].as_str().unwrap_or_default().to_owned();
         Some(StreamInfo { created, first: number("first_seq")?, last: number("last_seq")? })
     }
-}
-
-/// A copy of a stream that its leader has not reached for so long is lost. Judgment: ten heartbeats of NATS.
-const COPY_LOST_AFTER_NANOS: u64 = 10 * NANOSECONDS;
-
-/// Whether a stream has a leader that reaches a majority of its copies. Without that nothing is stored, and a server of
-/// NATS can describe the stream all the same. `cluster` is where the stream is, as that server describes it; a server
-/// without a cluster has none. Its `replicas` are the copies that the leader does not have itself.
-fn has_quorum(cluster: &serde_json::Value) -> bool {
-    if cluster.is_null() {
-        return true;
-    }
-    // Between a lost leader and the next election, a follower answers.
-    if cluster["leader"].as_str().is_none_or(str::is_empty) {
-        return false;
-    }
-    let others = cluster["replicas"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let is_lost = |copy: &&serde_json::Value| {
-        let unreached = copy["active"].as_u64().unwrap_or_default();
-        copy["offline"].as_bool() == Some(true) || unreached > COPY_LOST_AFTER_NANOS
-    };
-    let (copies, lost) = (others.len() + 1, others.iter().filter(is_lost).count());
-    2 * (copies - lost) > copies
 }
 
 /// Messages of one read, oldest first.
@@ -176,32 +154,5 @@ impl EventStream {
 
     fn subject(&self) -> String {
         self.nats.subjects().event(self.nats.node())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_stream_has_a_quorum_while_it_has_a_leader_that_reaches_a_majority() {
-        let copy = |secs: u64, offline: bool| json!({ "name": "n", "active": secs * NANOSECONDS, "offline": offline });
-        for cluster in [json!({}), json!({ "leader": "" }), json!({ "replicas": [copy(0, false), copy(1, false)] })] {
-            assert!(!has_quorum(&cluster), "{cluster}");
-        }
-        assert!(has_quorum(&json!(null)), "no cluster");
-        for (others, expected) in [
-            (json!(null), true),
-            (json!([]), true),
-            (json!([copy(0, false), copy(1, false)]), true),
-            (json!([copy(0, false), copy(60, false)]), true),
-            (json!([copy(11, false), copy(60, false)]), false),
-            (json!([copy(0, true), copy(60, false)]), false),
-            (json!([copy(0, true)]), false),
-            (json!([{ "name": "n" }, copy(0, true)]), true),
-        ] {
-            let cluster = json!({ "name": "c", "leader": "n1", "replicas": others });
-            assert_eq!(has_quorum(&cluster), expected, "{cluster}");
-        }
     }
 }

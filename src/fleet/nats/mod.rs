@@ -14,6 +14,7 @@
 mod bucket;
 mod bucket_event;
 mod connection;
+mod copies;
 mod credentials;
 mod event_stream;
 mod feed;

@@ -64,6 +64,7 @@ impl Bucket {
             events: sender,
             created,
             time: None,
+            in_step: None,
             last: None,
             doubts: 0,
             away: None,
@@ -110,6 +111,8 @@ struct Watcher {
     created: watch::Sender<Option<Arc<str>>>,
     /// A moment, and the time of NATS then.
     time: Option<(Moment, i64)>,
+    /// See [`BucketEvent::Current`].
+    in_step: Option<Moment>,
     /// The last entry that was reported.
     last: Option<LastEntry>,
     /// Reads one after another in which that entry was missing.
@@ -153,7 +156,8 @@ impl Watcher {
                 Ok(Ok(())) => {
                     retry = FIRST_RETRY;
                     self.away = None;
-                    if self.events.send(BucketEvent::Current(began)).await.is_err() {
+                    let event = BucketEvent::Current { began, in_step: self.in_step };
+                    if self.events.send(event).await.is_err() {
                         return;
                     }
                     read_every(self.bucket.kind)
@@ -197,6 +201,9 @@ impl Watcher {
                     // NATS replied between the two.
                     let middle = now + clock::now().since(now) / 2;
                     self.time = info.time.map(|time| (middle, time));
+                    if info.in_step {
+                        self.in_step = Some(now);
+                    }
                     self.adopt(info).await?;
                 }
                 Err(error) => return Ok(Err(error)),

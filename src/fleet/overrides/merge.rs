@@ -73,6 +73,8 @@ pub struct OverrideMerge {
     pub(super) bucket: Option<Arc<str>>,
     /// When the last complete read of it began; `None`: there was none since the start.
     complete_at: Option<i64>,
+    /// What NATS took [`READ_LAG`] before this moment was read.
+    whole_at: Option<i64>,
     /// The highest revision that was read.
     highest: u64,
     refused: u64,
@@ -95,6 +97,7 @@ impl OverrideMerge {
             full_until: None,
             bucket: None,
             complete_at: None,
+            whole_at: None,
             highest: 0,
             refused: 0,
         }
@@ -140,7 +143,7 @@ impl OverrideMerge {
         self.slots.values_mut().for_each(KeySlot::begin_anew);
         let stored = self.changes.values_mut().filter_map(|known| known.stored.as_mut());
         stored.for_each(|stored| stored.is_read = false);
-        (self.complete_at, self.highest) = (None, 0);
+        (self.complete_at, self.whole_at, self.highest) = (None, None, 0);
     }
 
     /// Takes a value of the bucket; `None`: the key was deleted.
@@ -168,7 +171,7 @@ impl OverrideMerge {
             true => Ok(written),
             false => Err(UnusableOverride::Malformed("it is under the key of another target".to_owned())),
         });
-        match parsed {
+        let result = match parsed {
             Ok(written) => self.take(key, written, at, now),
             Err(why) => {
                 let slot = self.slots.entry(key.to_owned()).or_default();
@@ -182,7 +185,9 @@ impl OverrideMerge {
                 }
                 self.refuse(why)
             }
-        }
+        };
+        self.slots.entry(key.to_owned()).or_default().has_revision(at.revision);
+        result
     }
 
     fn refuse(&mut self, why: UnusableOverride) -> OverrideRead {
@@ -192,11 +197,16 @@ impl OverrideMerge {
 
     fn take(&mut self, key: &str, written: WrittenOverride, at: StoredAt, now: i64) -> OverrideRead {
         let WrittenOverride { change, age, left } = written;
-        // It was not there when the last complete read began.
-        let longest = self.complete_at.map_or(i64::MAX, |read| now.saturating_sub(read) + millis(READ_LAG));
+        // It was not there at the last read that had everything.
+        let longest = self.whole_at.map_or(i64::MAX, |read| now.saturating_sub(read) + millis(READ_LAG));
         let since_stored = at.age.map_or(0, millis).min(longest);
-        let made = now.saturating_sub(age).saturating_sub(since_stored);
-        let end = left.map(|left| now.saturating_add(left).saturating_sub(since_stored));
+        let by_nats = || {
+            let made = now.saturating_sub(age).saturating_sub(since_stored);
+            (made, left.map(|left| now.saturating_add(left).saturating_sub(since_stored)))
+        };
+        // A write of this server that had no reply in time is stored late, with a later time by the clock of NATS.
+        let own = self.slots.get(key).and_then(|slot| slot.own_times(change.id));
+        let (made, end) = own.unwrap_or_else(by_nats);
         let timed = TimedOverride { change, made, end };
         let order = Some(at.stamp.saturating_sub(age));
         let stored = Some(InBucket { revision: at.revision, order, is_read: true });
@@ -241,9 +251,11 @@ impl OverrideMerge {
         !ended.is_empty()
     }
 
-    /// Everything that was in the bucket at `began` has been read. What the bucket has no more is forgotten. Returns
-    /// whether that is something, or this is the first such read.
-    pub fn complete(&mut self, began: i64) -> bool {
+    /// Everything that was in the bucket at `began` has been read. A majority of its copies was last known to be in step
+    /// at the moment `in_step`, which is not after `began`. What the bucket has no more is forgotten. Returns whether
+    /// that is something, or this is the first such read.
+    pub fn complete(&mut self, began: i64, in_step: Option<i64>) -> bool {
+        self.whole_at = in_step.map(|at| at.min(began)).max(self.whole_at);
         let is_first = self.complete_at.replace(began).is_none();
         let (highest, count) = (self.highest, self.changes.len());
         // A copy of the bucket that is late lacks the newest revisions.
@@ -272,8 +284,11 @@ impl OverrideMerge {
                 slot.failed(now);
                 continue;
             }
-            writes.push(OverrideWrite { key: key.clone(), value, expected: slot.newest, id: known.timed.change.id });
             slot.writing = true;
+            if value.is_some() {
+                slot.begin(&known.timed);
+            }
+            writes.push(OverrideWrite { key: key.clone(), value, expected: slot.newest, id: known.timed.change.id });
             if writes.len() >= most {
                 break;
             }

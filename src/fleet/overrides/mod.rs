@@ -13,7 +13,10 @@
 //! - A value has the age that the change had when it was written. The time since then is counted by the clock of NATS
 //!   alone, from the time when NATS stored it to the time of NATS now.
 //! - That time is never longer than the time since this server last read the whole bucket, by its own clock: the value
-//!   was not there then.
+//!   was not there then. A read counts only if a majority of the bucket's copies was in step: NATS servers without a
+//!   majority can take a write and store it when the majority is back, with its first time.
+//! - This server knows by its own clock when it made a change itself. A write without a reply may be stored later than
+//!   the next change of the same target is made here; then that next change stays in force.
 //!
 //! **When an override ends.** A value has the time that was left when it was written, and never a time of day. Each
 //! server subtracts the time since then and counts the rest by its own clock.
@@ -50,9 +53,9 @@ const MAX_KEYS: usize = 100_000;
 /// How long a change that has ended stays in the bucket, for servers that are off. Judgment: a server that was off for
 /// longer reads the whole bucket anew, and forgets overrides that are not there.
 pub const FORGET_AFTER: Duration = Duration::from_secs(30 * 86_400);
-/// A read of the bucket may lack what was stored so shortly before, because the copies of a bucket differ for a moment
-/// (judgment: copies that are later than this are out of step, and NATS does not read from them).
-const READ_LAG: Duration = Duration::from_secs(2);
+/// A read of the bucket may lack what NATS took so shortly before: a majority of the copies has replied within 3 s, and
+/// the copy that is read may be late by a moment (judgment: NATS does not read from copies that are later than 2 s).
+const READ_LAG: Duration = Duration::from_secs(5);
 /// The longest age: of a change whose time is not known, and of what a wrong value says (judgment).
 const MAX_AGE: Duration = Duration::from_secs(10 * 366 * 86_400);
 /// The longest time that may be left: that of the longest command, and a reserve.

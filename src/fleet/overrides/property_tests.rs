@@ -18,6 +18,8 @@ enum Step {
     Restart(usize, u8),
     /// Time passes, in seconds.
     Wait(u8),
+    /// The bucket loses the majority of its copies, or gets it back.
+    Majority(bool),
 }
 
 fn a_step() -> impl Strategy<Value = Step> {
@@ -26,6 +28,7 @@ fn a_step() -> impl Strategy<Value = Step> {
         (0..2usize).prop_map(Step::Sync),
         (0..2usize, any::<u8>()).prop_map(|(of, secs)| Step::Restart(of, secs)),
         any::<u8>().prop_map(Step::Wait),
+        any::<bool>().prop_map(Step::Majority),
     ]
 }
 
@@ -34,6 +37,36 @@ fn a_step() -> impl Strategy<Value = Step> {
 struct OneKey {
     revision: u64,
     value: Option<(String, i64)>,
+    /// Since when it has had no majority; `None`: it has one.
+    cut_at: Option<i64>,
+    /// What its leader took since then: it is stored when the majority is back.
+    proposed: Option<(String, i64)>,
+}
+
+impl OneKey {
+    fn set_majority(&mut self, has_majority: bool, now: i64) {
+        if !has_majority {
+            self.cut_at.get_or_insert(now);
+            return;
+        }
+        self.cut_at = None;
+        if let Some(proposed) = self.proposed.take() {
+            (self.revision, self.value) = (self.revision + 1, Some(proposed));
+        }
+    }
+
+    fn write(&mut self, write: &OverrideWrite, now: i64) -> WriteEnd {
+        if write.expected != self.revision || self.proposed.is_some() {
+            return WriteEnd::Failed;
+        }
+        let value = write.value.clone().map(|value| (value, now));
+        if self.cut_at.is_some() {
+            self.proposed = value;
+            return WriteEnd::Failed;
+        }
+        (self.revision, self.value) = (self.revision + 1, value);
+        WriteEnd::Stored(self.revision)
+    }
 }
 
 /// A server's own clock differs from the true one by this.
@@ -51,23 +84,18 @@ fn sync(of: &mut OverrideMerge, skew: Skew, bucket: &mut OneKey, true_now: i64) 
         };
         of.read(&key, Some(value.as_bytes()), at, now);
     }
-    of.complete(now);
+    // A leader notices only after some time that it has lost the majority.
+    let in_step = bucket.cut_at.map_or(true_now, |at| true_now.min(at + 3 * SEC));
+    of.complete(now, Some(in_step + skew));
     for write in of.writes(9, now) {
-        let end = match write.expected == bucket.revision {
-            true => {
-                bucket.revision += 1;
-                bucket.value = write.value.clone().map(|value| (value, true_now));
-                WriteEnd::Stored(bucket.revision)
-            }
-            false => WriteEnd::Failed,
-        };
+        let end = bucket.write(&write, true_now);
         of.written(&write, end, now);
     }
 }
 
 proptest! {
-    /// Whatever the order of commands, absences and restarts, both servers end with the change that was made last, and
-    /// with the same time left.
+    /// Whatever the order of commands, absences, restarts and lost majorities, both servers end with the change that
+    /// was made last, and with the same time left.
     #[test]
     fn the_last_command_is_in_force_everywhere(steps in prop::collection::vec(a_step(), 1..40)) {
         let mut bucket = OneKey::default();
@@ -101,8 +129,10 @@ proptest! {
                     *merge = next;
                 }
                 Step::Wait(secs) => true_now += i64::from(secs) * SEC,
+                Step::Majority(is_there) => bucket.set_majority(is_there, true_now),
             }
         }
+        bucket.set_majority(true, true_now);
         true_now += 10 * SEC;
         for of in [0, 1, 0, 1] {
             let (merge, skew) = &mut servers[of];

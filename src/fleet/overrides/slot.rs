@@ -31,9 +31,24 @@ pub(super) struct KeySlot {
     pub(super) is_foreign: bool,
     /// Whether a write is under way.
     pub(super) writing: bool,
+    /// Of the changes of this server, the oldest first.
+    begun: Vec<BegunWrite>,
     retry_at: Option<i64>,
     failures: u32,
 }
+
+/// A change of this server whose write was begun and not refused: it may be stored although no reply comes.
+#[derive(Debug, Clone)]
+struct BegunWrite {
+    id: u64,
+    /// The revision that it is written over: once the key has a newer one, the write can't be stored any more.
+    expected: u64,
+    made: i64,
+    end: Option<i64>,
+}
+
+/// Most writes of a key that are remembered (judgment: an operator changes a target so often during one outage).
+const MAX_BEGUN: usize = 32;
 
 /// The last change of a key.
 #[derive(Debug, Clone)]
@@ -58,6 +73,26 @@ impl KeySlot {
     /// Whether something may be written at `now`.
     pub(super) fn may_write(&self, now: i64) -> bool {
         !self.writing && !self.is_foreign && self.retry_at.is_none_or(|at| at <= now)
+    }
+
+    /// The write of a change begins, over the newest revision.
+    pub(super) fn begin(&mut self, timed: &TimedOverride) {
+        let TimedOverride { change, made, end } = timed;
+        self.begun.retain(|write| write.id != change.id);
+        if self.begun.len() >= MAX_BEGUN {
+            self.begun.remove(0);
+        }
+        self.begun.push(BegunWrite { id: change.id, expected: self.newest, made: *made, end: *end });
+    }
+
+    /// The times of a change that this server made, by its own clock: when, and when it ends.
+    pub(super) fn own_times(&self, id: u64) -> Option<(i64, Option<i64>)> {
+        self.begun.iter().find(|write| write.id == id).map(|write| (write.made, write.end))
+    }
+
+    /// The key has this revision: no write over an older one can be stored any more.
+    pub(super) fn has_revision(&mut self, revision: u64) {
+        self.begun.retain(|write| write.expected >= revision);
     }
 
     /// A write was not stored.

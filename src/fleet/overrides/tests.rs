@@ -20,7 +20,7 @@ fn merge() -> OverrideMerge {
 /// One that has read an empty bucket at 0.
 pub(super) fn ready() -> OverrideMerge {
     let mut merge = merge();
-    merge.complete(0);
+    merge.complete(0, Some(0));
     merge
 }
 
@@ -97,7 +97,7 @@ fn before_the_bucket_was_read_nothing_is_written() {
     let mut of = merge();
     of.change(drain(1, "fra1"), None, 0);
     assert_eq!(of.writes(9, 10), []);
-    of.complete(5);
+    of.complete(5, Some(5));
     assert_eq!(of.writes(9, 10).len(), 1);
 }
 
@@ -120,23 +120,55 @@ fn the_newer_one_of_two_that_were_made_apart_is_in_force() {
 #[test]
 fn what_nats_says_of_the_time_is_never_longer_than_the_time_since_the_last_read() {
     let mut of = ready();
-    of.complete(100 * SEC);
+    of.complete(100 * SEC, Some(100 * SEC));
     of.change(drain(1, "fra1"), None, 101 * SEC);
-    // The clock of NATS was set by a day meanwhile: the value is at most 13 s old.
+    // The clock of NATS was set by a day meanwhile: the value is at most 16 s old.
     let now = 111 * SEC;
     let result = read(&mut of, &json(clear(2, "fra1"), 0, None), stored(4, 86_400 * SEC), now);
     assert!(matches!(result, OverrideRead::Older(..)), "{result:?}");
-    of.complete(now);
+    of.complete(now, Some(now));
     let result = read(&mut of, &json(drain(3, "nyc"), 0, Some(60 * SEC)), stored(5, 86_400 * SEC), now + SEC);
     assert!(matches!(result, OverrideRead::Taken(..)), "{result:?}");
-    assert_eq!(ids(&of, now + 57 * SEC), [3, 1], "it has lasted for 3 s at most");
+    assert_eq!(ids(&of, now + 54 * SEC), [3, 1], "it has lasted for 6 s at most");
+}
+
+#[test]
+fn a_read_without_a_majority_of_the_copies_does_not_make_a_value_younger() {
+    let mut of = ready();
+    of.complete(10 * SEC, Some(10 * SEC));
+    // The majority is lost; a server wrote its change at 11 s, which is stored when the majority is back.
+    of.complete(40 * SEC, Some(12 * SEC));
+    of.change(clear(1, "fra1"), None, 20 * SEC);
+    let result = read(&mut of, &json(drain(2, "fra1"), 0, None), stored(4, 30 * SEC), 41 * SEC);
+    assert!(matches!(result, OverrideRead::Older(..)), "{result:?}");
+    assert_eq!(ids(&of, 41 * SEC), [0u64; 0]);
+}
+
+#[test]
+fn a_change_whose_write_is_stored_late_does_not_replace_the_next_one_of_this_server() {
+    let mut of = ready();
+    let key = of.change(drain(1, "fra1"), Some(60 * SEC), SEC);
+    let first = of.writes(9, SEC).remove(0);
+    of.written(&first, WriteEnd::Failed, 4 * SEC);
+    of.change(clear(2, "fra1"), None, 5 * SEC);
+    let second = of.writes(9, 5 * SEC).remove(0);
+    of.written(&second, WriteEnd::Failed, 8 * SEC);
+    // The NATS server was paused, and stores the first write when it goes on: by its clock that is now.
+    let value = first.value.as_ref().unwrap();
+    let result = read(&mut of, value, stored(1, 0), 30 * SEC);
+    assert!(matches!(result, OverrideRead::Older(..)), "{result:?}");
+    assert_eq!((ids(&of, 30 * SEC), of.is_pending(&key, 2)), (vec![], true));
+    let again = of.writes(9, 30 * SEC).remove(0);
+    assert_eq!((again.id, again.expected), (2, 1));
+    of.written(&again, WriteEnd::Stored(2), 30 * SEC);
+    assert_eq!(read(&mut of, again.value.as_ref().unwrap(), stored(2, 0), 31 * SEC), OverrideRead::Confirmed);
 }
 
 #[test]
 fn an_override_ends_after_the_time_that_was_left_and_stays_ended() {
     let mut of = merge();
     read(&mut of, &json(drain(1, "fra1"), 3600 * SEC, Some(10 * SEC)), stored(1, 4 * SEC), 50 * SEC);
-    of.complete(50 * SEC);
+    of.complete(50 * SEC, Some(50 * SEC));
     assert_eq!((ids(&of, 55_999), ids(&of, 56_000)), (vec![1], vec![]));
     // The times of one that is known are not changed by a later read.
     of.read_anew();
@@ -164,10 +196,10 @@ fn a_clear_is_learned_after_an_absence_and_what_the_bucket_has_no_more_is_forgot
     late.restore(saved, 0, 0).unwrap();
     late.bucket_is("now");
     read(&mut late, &json(drain(1, "fra1"), 0, None), stored(1, 0), SEC);
-    late.complete(SEC);
+    late.complete(SEC, Some(SEC));
     assert_eq!(ids(&late, SEC), [1, 2, 3, 9]);
     read(&mut next, &json(drain(3, "ams1"), 0, None), stored(3, 0), SEC);
-    next.complete(SEC);
+    next.complete(SEC, Some(SEC));
     assert_eq!(ids(&next, SEC), [3, 9]);
     let writes = next.writes(9, SEC);
     assert_eq!((writes.len(), writes[0].id), (1, 9), "what was pending is written");
@@ -185,7 +217,7 @@ fn a_bucket_that_was_made_anew_gets_everything_back() {
     assert_eq!(read(&mut of, &json(drain(1, "fra1"), 0, None), stored(1, 0), 2 * SEC), OverrideRead::Confirmed);
     let newer = read(&mut of, &json(drain(3, "nyc"), 0, None), stored(2, 0), 2 * SEC);
     assert!(matches!(newer, OverrideRead::Taken(..)));
-    of.complete(2 * SEC);
+    of.complete(2 * SEC, Some(2 * SEC));
     assert_eq!((of.pending(), of.writes(9, 3 * SEC).len(), ids(&of, 3 * SEC)), (0, 0, vec![1, 3]));
 }
 
