@@ -41,6 +41,7 @@
 //! | [`model`] | the content of the files, valid: values only |
 //! | [`repeats`] | which notices that repeat are reported, and which are summed up; pure |
 //! | [`report_board`] | the reports of tasks that run side by side; pure |
+//! | `rate` | how often something may happen; pure |
 //! | `timer` | waits that may have no end |
 //! | [`placing`] | finds the class of a client by its address; pure |
 //! | [`source`] | the files of the user as texts, places in them, and the problems that readers find |
@@ -62,9 +63,9 @@
 //! | [`external_dns`] | the webhook provider of external-dns, a process of its own that writes policy files |
 //! | [`cli`] | the command line |
 //!
-//! Pure (no socket, clock, entropy or metrics): `printable`, `wire`, `model`, `repeats`, `report_board`, `placing`,
-//! `steering`, `answer`, `drill`, and the files of `health`, `fleet`, `discovery`, `snapshot` and `sinks` that `PURE`
-//! of `tests/tidy/walls.rs` lists.
+//! Pure (no socket, clock, entropy or metrics): `printable`, `wire`, `model`, `repeats`, `report_board`, `rate`,
+//! `placing`, `steering`, `answer`, `drill`, and the files of `health`, `fleet`, `discovery`, `snapshot` and `sinks`
+//! that `PURE` of `tests/tidy/walls.rs` lists.
 //!
 //! ## Threads
 //!
@@ -91,6 +92,8 @@ pub mod model;
 pub mod repeats;
 
 pub mod report_board;
+
+mod rate;
 
 mod timer;
 

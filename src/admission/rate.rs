@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::SourceNet;
 use crate::model::Moment;
+use crate::rate::Rate;
 
 /// Nets that are remembered. Above this the one that would be free again first is forgotten: it gains the least.
 /// Judgment: a quarter of a MiB.
@@ -19,13 +20,11 @@ const SITE_SHARE: u32 = 8;
 /// may do eight times as much. Time is an argument.
 #[derive(Debug)]
 pub struct RateByNet {
-    interval: Duration,
-    burst: u32,
+    of_net: Rate,
     nets: Mutex<Nets>,
 }
 
-/// For each net the moment when its whole burst is free again (the theoretical arrival time of ITU-T I.371, GCRA). A
-/// net that is not here has its whole burst.
+/// For each net the state of its rate. A net that is not here has its whole burst.
 #[derive(Debug, Default)]
 struct Nets {
     free_at: HashMap<Key, Moment>,
@@ -41,16 +40,16 @@ enum Key {
 impl RateByNet {
     /// `burst` (at least 1) at once, then one each `interval`.
     pub fn new(interval: Duration, burst: u32) -> RateByNet {
-        RateByNet { interval, burst: burst.max(1), nets: Mutex::default() }
+        RateByNet { of_net: Rate::new(interval, burst), nets: Mutex::default() }
     }
 
     /// Counts one for the net of `source`, if it is within the limit; else how long it must wait.
     pub fn take(&self, source: IpAddr, now: Moment) -> Result<(), Duration> {
         let mut nets = self.nets.lock().unwrap_or_else(PoisonError::into_inner);
         let limits = self.limits(SourceNet::of(source));
-        nets.check(&limits, self.burst, now)?;
-        for (key, interval) in limits.into_iter().flatten() {
-            nets.add(key, interval, now);
+        nets.check(&limits, now)?;
+        for (key, rate) in limits.into_iter().flatten() {
+            nets.add(key, rate, now);
         }
         Ok(())
     }
@@ -58,33 +57,30 @@ impl RateByNet {
     /// As [`RateByNet::take`], without counting.
     pub fn check(&self, source: IpAddr, now: Moment) -> Result<(), Duration> {
         let nets = self.nets.lock().unwrap_or_else(PoisonError::into_inner);
-        nets.check(&self.limits(SourceNet::of(source)), self.burst, now)
+        nets.check(&self.limits(SourceNet::of(source)), now)
     }
 
-    /// The limits of a net: each key with its interval.
-    fn limits(&self, net: SourceNet) -> [Option<(Key, Duration)>; 2] {
-        let site = net.has_site().then(|| (Key::Site(net.site()), self.interval / SITE_SHARE));
-        [Some((Key::Net(net), self.interval)), site]
+    /// The limits of a net.
+    fn limits(&self, net: SourceNet) -> Limits {
+        let site = net.has_site().then(|| (Key::Site(net.site()), self.of_net.times(SITE_SHARE)));
+        [Some((Key::Net(net), self.of_net)), site]
     }
 }
 
+/// The rate of a net, and that of its site.
+type Limits = [Option<(Key, Rate)>; 2];
+
 impl Nets {
-    fn check(&self, limits: &[Option<(Key, Duration)>; 2], burst: u32, now: Moment) -> Result<(), Duration> {
-        let wait = |&(key, interval): &(Key, Duration)| {
-            let burst = match key {
-                Key::Net(_) => burst,
-                Key::Site(_) => burst.saturating_mul(SITE_SHARE),
-            };
+    fn check(&self, limits: &Limits, now: Moment) -> Result<(), Duration> {
+        let wait = |&(key, rate): &(Key, Rate)| {
             let free_at = self.free_at.get(&key).copied().unwrap_or(now);
-            free_at.since(now + interval.saturating_mul(burst - 1))
+            rate.check(free_at, now).err()
         };
-        match limits.iter().flatten().map(wait).max().unwrap_or_default() {
-            Duration::ZERO => Ok(()),
-            wait => Err(wait),
-        }
+        limits.iter().flatten().filter_map(wait).max().map_or(Ok(()), Err)
     }
 
-    fn add(&mut self, key: Key, interval: Duration, now: Moment) {
+    /// Counts one that is within the rate.
+    fn add(&mut self, key: Key, rate: Rate, now: Moment) {
         let before = self.free_at.get(&key).copied();
         if let Some(before) = before {
             self.by_moment.remove(&(before, key));
@@ -93,7 +89,7 @@ impl Nets {
         {
             self.free_at.remove(&first);
         }
-        let free_at = before.map_or(now, |before| before.max(now)) + interval;
+        let free_at = rate.counted(before.unwrap_or(now), now);
         self.free_at.insert(key, free_at);
         self.by_moment.insert((free_at, key));
     }

@@ -7,35 +7,16 @@ use std::time::Duration;
 use crate::control::names::cache::is_of;
 use crate::health::Sign;
 use crate::model::{Answerable, Check, CheckId, CheckKey, Endpoint, HeartbeatSpec, Model, Moment};
+use crate::rate::Rate;
 
-/// How often messages of one kind are taken of an endpoint.
-#[derive(Debug)]
-struct Rate {
-    /// The time between two of them in the long run.
-    interval: Duration,
-    /// How many are taken at once.
-    burst: u32,
-}
-
-/// Heartbeats. The shortest ttl is 100 ms; judgment: a service that needs all of it sends ten in a ttl at most, through
-/// all its checks and processes. The burst is what waits in a network that was slow for a second.
-const BEATS: Rate = Rate { interval: Duration::from_millis(10), burst: 100 };
-/// Goodbyes. Each one can change the verdict at once, without damping, and a change is an event in the log of events,
-/// which all endpoints share. Judgment: ten are enough for a service that is restarted again and again by hand. One
-/// whose goodbye is refused counts as silent after its ttl.
-const GOODBYES: Rate = Rate { interval: Duration::from_secs(10), burst: 10 };
-
-impl Rate {
-    /// `free_at`: when the whole burst is free again (the theoretical arrival time of ITU-T I.371, GCRA).
-    fn take(&self, free_at: &mut Moment, now: Moment) -> Result<(), TooOften> {
-        let wait = free_at.since(now + self.interval * (self.burst - 1));
-        if wait > Duration::ZERO {
-            return Err(TooOften { wait });
-        }
-        *free_at = (*free_at).max(now) + self.interval;
-        Ok(())
-    }
-}
+/// How many heartbeats of an endpoint are taken. The shortest ttl is 100 ms; judgment: a service that needs all of it
+/// sends ten in a ttl at most, through all its checks and processes. The burst is what waits in a network that was slow
+/// for a second.
+const BEATS: Rate = Rate::new(Duration::from_millis(10), 100);
+/// How many of its goodbyes are taken. Each one can change the verdict at once, without damping, and a change is an
+/// event in the log of events, which all endpoints share. Judgment: ten are enough for a service that is restarted
+/// again and again by hand. One whose goodbye is refused counts as silent after its ttl.
+const GOODBYES: Rate = Rate::new(Duration::from_secs(10), 10);
 
 /// The messages of an endpoint come too often.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,10 +50,11 @@ pub(crate) struct EndpointIndex {
     model: Weak<Model>,
     /// Positions of endpoints, in the order of their names.
     by_name: Vec<u32>,
-    /// For each endpoint, when it may send the whole burst again.
+    /// For each endpoint.
     free_at: Mutex<Vec<FreeAt>>,
 }
 
+/// The state of both rates.
 #[derive(Debug, Clone, Copy)]
 struct FreeAt {
     beats: Moment,
@@ -103,10 +85,11 @@ impl EndpointIndex {
     pub(crate) fn take(&self, position: u32, sign: &Sign, now: Moment) -> Result<(), TooOften> {
         let mut all = lock(&self.free_at);
         let Some(free_at) = all.get_mut(position as usize) else { return Ok(()) };
-        match sign {
+        let result = match sign {
             Sign::Alive { .. } => BEATS.take(&mut free_at.beats, now),
             Sign::Goodbye => GOODBYES.take(&mut free_at.goodbyes, now),
-        }
+        };
+        result.map_err(|wait| TooOften { wait })
     }
 }
 
@@ -167,11 +150,11 @@ mod tests {
     fn one_endpoint_that_beats_too_often_takes_nothing_from_another() {
         let index = BeatGate::default().index(&model());
         let taken = |position, now, count| (0..count).filter(|_| index.take(position, &ALIVE, now).is_ok()).count();
-        assert_eq!(taken(0, at(0), 1000), BEATS.burst as usize);
+        assert_eq!(taken(0, at(0), 1000), 100);
         assert_eq!(taken(1, at(0), 10), 10);
-        assert_eq!(taken(0, at(1000), 1000), BEATS.burst as usize);
+        assert_eq!(taken(0, at(1000), 1000), 100);
         let in_a_minute: usize = (0..60_000).map(|ms| taken(0, at(2000 + ms), 1)).sum();
-        assert!((6000..=6000 + BEATS.burst as usize).contains(&in_a_minute), "{in_a_minute}");
+        assert!((6000..=6100).contains(&in_a_minute), "{in_a_minute}");
     }
 
     #[test]

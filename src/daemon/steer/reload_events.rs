@@ -4,16 +4,16 @@
 use std::time::Duration;
 
 use crate::model::Moment;
+use crate::rate::Rate;
 
-/// Loads at once that have an event each (judgment: more than a person or a program needs in a minute).
-const AT_ONCE: u32 = 32;
-/// Then one load has an event in this time: the log of a server that is asked without end reaches back over days.
-const EVERY: Duration = Duration::from_secs(60);
+/// Loads that have an event each. At once: more than a person or a program needs in a minute (judgment). Then one in a
+/// minute: the log of a server that is asked without end reaches back over days.
+const WITH_EVENT: Rate = Rate::new(Duration::from_secs(60), 32);
 
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct ReloadEvents {
-    /// When [`AT_ONCE`] loads may have an event again (the theoretical arrival time of ITU-T I.371, GCRA).
+    /// The state of [`WITH_EVENT`].
     free_at: Moment,
     /// Loads since the last event that have none.
     without: u64,
@@ -22,12 +22,10 @@ pub(super) struct ReloadEvents {
 impl ReloadEvents {
     /// A load has ended. If it has an event: how many before it had none since the last one.
     pub(super) fn note(&mut self, now: Moment) -> Option<u64> {
-        let free_at = self.free_at.max(now);
-        if free_at.since(now) > EVERY * (AT_ONCE - 1) {
+        if WITH_EVENT.take(&mut self.free_at, now).is_err() {
             self.without += 1;
             return None;
         }
-        self.free_at = free_at + EVERY;
         Some(std::mem::take(&mut self.without))
     }
 }

@@ -251,9 +251,9 @@ impl OverrideMerge {
         !ended.is_empty()
     }
 
-    /// Everything that was in the bucket at `began` has been read. A majority of its copies was last known to be in step
-    /// at the moment `in_step`, which is not after `began`. What the bucket has no more is forgotten. Returns whether
-    /// that is something, or this is the first such read.
+    /// Everything that was in the bucket at `began` has been read. A majority of its copies was last known to be in
+    /// step at the moment `in_step`, which is not after `began`. What the bucket has no more is forgotten. Returns
+    /// whether that is something, or this is the first such read.
     pub fn complete(&mut self, began: i64, in_step: Option<i64>) -> bool {
         self.whole_at = in_step.map(|at| at.min(began)).max(self.whole_at);
         let is_first = self.complete_at.replace(began).is_none();
