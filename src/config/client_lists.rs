@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use serde_json::{Value as Json, json};
 
 use crate::config::fields::wrong_type;
-use crate::config::keys::{KeyKind, NAME, custom, in_any_case, list, texts};
+use crate::config::keys::{KeyKind, NAME, WrongText, custom, in_any_case, list, texts, wrong};
 use crate::config::node::{Kind, Node};
 use crate::model::{Continent, Country};
 use crate::source::{At, Place, Problems, listed};
@@ -27,27 +27,16 @@ pub(super) fn asns() -> impl KeyKind<Value = Vec<At<u32>>> {
 
 /// `countries = ["DE", "NL"]`.
 pub(super) fn countries() -> impl KeyKind<Value = Vec<At<Country>>> {
-    let parse = |list: At<Vec<At<String>>>, problems: &mut Problems| {
-        let found = list
-            .value
-            .into_iter()
-            .filter_map(|at| country(&at.value, &at.place, problems).map(|value| At { value, place: at.place }));
-        let value = found.collect();
-        Some(sorted(At { value, place: list.place }, problems))
-    };
     texts("[\"DE\"]")
-        .then(parse)
+        .each(country)
+        .then(|list, problems| Some(sorted(list, problems)))
         .with_schema(|| json!({ "type": "array", "items": { "type": "string", "pattern": COUNTRY } }))
 }
 
 /// `continents = ["EU"]`.
 pub(super) fn continents() -> impl KeyKind<Value = Vec<At<Continent>>> {
-    let parse = |list: At<Vec<At<String>>>, problems: &mut Problems| {
-        let value = list.value.into_iter().filter_map(|at| continent(at, problems)).collect();
-        Some(sorted(At { value, place: list.place }, problems))
-    };
     let schema = || json!({ "type": "array", "items": in_any_case(&Continent::ALL.map(Continent::as_str)) });
-    texts("[\"EU\"]").then(parse).with_schema(schema)
+    texts("[\"EU\"]").each(continent).then(|list, problems| Some(sorted(list, problems))).with_schema(schema)
 }
 
 /// A list of names, each once; `example` is the whole list.
@@ -60,31 +49,27 @@ pub(super) fn names(example: &'static str) -> impl KeyKind<Value = Vec<At<String
         .with_schema(|| json!({ "type": "array", "items": { "type": "string", "pattern": NAME } }))
 }
 
-/// A country by its code. An unknown code is a problem.
-pub(super) fn country(written: &str, place: &Place, problems: &mut Problems) -> Option<Country> {
-    let found = Country::parse(written);
-    if found.is_none() {
+/// A country by its code.
+pub(super) fn country(written: &str) -> Result<Country, WrongText> {
+    Country::parse(written).ok_or_else(|| {
         let mistaken = MISTAKEN.iter().find(|(wrong, ..)| wrong.eq_ignore_ascii_case(written));
         let hint = match (mistaken, Continent::parse(written)) {
             (Some((_, code, called)), _) => format!("did you mean `{code}`? That is the code of {called}"),
             (None, Some(continent)) => format!("it is a continent: `continents = [\"{continent}\"]`"),
             (None, None) => "write the two letters of ISO 3166-1: \"DE\" for Germany".into(),
         };
-        problems.error(place, format!("there is no country `{written}`")).hint(hint);
-    }
-    found
+        wrong(format!("there is no country `{written}`"), hint)
+    })
 }
 
-fn continent(At { value, place }: At<String>, problems: &mut Problems) -> Option<At<Continent>> {
-    let found = Continent::parse(&value);
-    if found.is_none() {
-        let hint = match Country::parse(&value) {
+fn continent(written: &str) -> Result<Continent, WrongText> {
+    Continent::parse(written).ok_or_else(|| {
+        let hint = match Country::parse(written) {
             Some(country) => format!("it is a country: `countries = [\"{country}\"]`"),
             None => format!("there is {}", listed(&Continent::ALL.map(Continent::as_str))),
         };
-        problems.error(&place, format!("there is no continent `{value}`")).hint(hint);
-    }
-    found.map(|value| At { value, place })
+        wrong(format!("there is no continent `{written}`"), hint)
+    })
 }
 
 fn asn_schema() -> Json {

@@ -7,7 +7,7 @@ use ipnet::IpNet;
 
 use crate::config::keys::{keys, name, texts};
 use crate::model::{RegionId, Selector};
-use crate::source::{At, Place, Problems, files::path_of};
+use crate::source::{At, Place, files::path_of};
 
 /// Most databases (judgment).
 const MAX_DATABASES: usize = 16;
@@ -34,18 +34,15 @@ keys! {
     ClientKeys in Clients {
         /// `["city-v4.mmdb", "city-v6.mmdb", "asn.mmdb"]`: databases of the countries, places and autonomous systems of
         /// addresses, up to 16 files; see [below](#where-clients-are)
-        mmdb: Vec<At<String>> = texts("[\"geo-v4.mmdb\", \"geo-v6.mmdb\"]").sized(0..=MAX_DATABASES);
+        mmdb: Vec<At<String>> = texts("[\"geo-v4.mmdb\", \"geo-v6.mmdb\"]").bounded(0..=MAX_DATABASES, "files");
         /// the region of clients for which no other rule gives a region
         default_region: String = name("\"eu-west\""), note "none: unknown";
     }
 }
 
 /// Adds the databases of `[clients]`, which are relative to the directory `base` unless a flag names them.
-pub(super) fn add_databases(list: At<Vec<At<String>>>, base: &Path, to: &mut ClientSettings, problems: &mut Problems) {
-    if list.value.len() > MAX_DATABASES {
-        problems.error(&list.place, format!("`mmdb` must list at most {MAX_DATABASES} files"));
-    }
-    for written in list.value.into_iter().take(MAX_DATABASES) {
+pub(super) fn add_databases(list: At<Vec<At<String>>>, base: &Path, to: &mut ClientSettings) {
+    for written in list.value {
         to.databases.push(path_of(&written, base));
         to.named.push(written.place);
     }

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use serde_json::{Value as Json, json};
 
 use crate::config::kafka::{self, HAS_KAFKA, KafkaCluster, MAX_TOPIC};
-use crate::config::keys::{KeyGroup as _, KeyKind as _, Table, check_name, choice, inline, keys, object, text, texts};
+use crate::config::keys::{
+    KeyGroup as _, KeyKind as _, Table, WrongText, check_name, choice, inline, keys, object, text, texts, wrong,
+};
 use crate::config::nats::{self, MAX_SERVERS, MAX_SUBJECT, NatsServers, NatsTlsKeys};
 use crate::source::{At, ManualSection, Problems};
 use crate::wire::Name;
@@ -112,17 +114,17 @@ keys! {
         servers: Vec<At<String>> = texts("[\"nats://127.0.0.1:4222\"]").sized(1..=MAX_SERVERS),
             note "those of `[fleet]`";
         /// nats: the subject whose events are followed; `*` stands for a part of it, `>` for the rest
-        subject: String = text("\"portolan.events\"").sized(1..=MAX_SUBJECT).then(subject);
+        subject: String = text("\"portolan.events\"").sized(1..=MAX_SUBJECT).parsed(|subject| nats::subject(subject, true));
         /// nats: the stream that has them
-        stream: String = text("\"EVENTS\"").sized(1..=MAX_STREAM).then(stream_name), note "the one that has `subject`";
+        stream: String = text("\"EVENTS\"").sized(1..=MAX_STREAM).parsed(stream_name), note "the one that has `subject`";
         /// kafka: some brokers of the cluster: `["kafka1.example:9092"]`, up to 16
         brokers: Vec<At<String>> = texts("[\"127.0.0.1:9092\"]").sized(1..=MAX_SERVERS);
         /// kafka: the topic, whose partitions are all followed
-        topic: String = text("\"portolan\"").sized(1..=MAX_TOPIC).then(kafka::topic);
+        topic: String = text("\"portolan\"").sized(1..=MAX_TOPIC).parsed(kafka::topic);
         /// where a stream or a topic begins that was not followed before: `"oldest"`, with all that it has, or `"new"`
         start: FollowStart = choice(&STARTS, "a place to start"), default FollowStart::Oldest;
         /// the zones in which these overrides count, and no other zone can be touched, as for a token
-        zones: Vec<At<String>> = texts("[\"svc.example.\"]").sized(1..=MAX_LIST), note "all";
+        zones: Vec<At<Name>> = texts("[\"svc.example.\"]").sized(1..=MAX_LIST).each(zone_name), note "all";
         /// globs of the TARGETs that may be overridden: `["fra*", "region:eu"]`
         targets: Vec<At<String>> = texts("[\"fra*\", \"region:eu\"]").sized(1..=MAX_LIST), note "all";
         /// nats: the file with the credentials for `servers`, as in `[fleet]`
@@ -141,9 +143,11 @@ impl Table for FollowKeys {
         if let Some(of) = self.of.as_ref().map(|at| at.value) {
             self.check_own_keys(of, problems);
         }
-        for (key, list) in [("zones", &self.zones), ("targets", &self.targets)] {
-            let Some(At { value: list, place }) = list else { continue };
-            if list.is_empty() || list.len() > MAX_LIST {
+        let zones = self.zones.as_ref().map(|at| (&at.place, at.value.len()));
+        let targets = self.targets.as_ref().map(|at| (&at.place, at.value.len()));
+        for (key, list) in [("zones", zones), ("targets", targets)] {
+            let Some((place, len)) = list else { continue };
+            if !(1..=MAX_LIST).contains(&len) {
                 let problem = problems.error(place, format!("`{key}` must have 1 to {MAX_LIST} entries"));
                 problem.hint("leave it out for all");
             }
@@ -215,7 +219,7 @@ fn follow(keys: FollowKeys, has_fleet: bool, base: &Path, problems: &mut Problem
             parts.map(|(cluster, topic)| FollowFrom::Kafka(KafkaFollow { cluster, topic: topic.value }))
         }
     };
-    let zones = keys.zones.map(|list| list.value.into_iter().filter_map(|zone| zone_name(zone, problems)).collect());
+    let zones = keys.zones.map(|list| list.value.into_iter().map(|zone| zone.value).collect());
     Some(FollowSettings {
         name: name.value,
         from: from?,
@@ -225,12 +229,9 @@ fn follow(keys: FollowKeys, has_fleet: bool, base: &Path, problems: &mut Problem
     })
 }
 
-fn zone_name(At { value, place }: At<String>, problems: &mut Problems) -> Option<Name> {
-    let parsed = Name::parse(&value);
-    if let Err(error) = &parsed {
-        problems.error(&place, format!("`{value}` is no name of a zone: {error}")).hint("write \"svc.example.\"");
-    }
-    parsed.ok()
+fn zone_name(written: &str) -> Result<Name, WrongText> {
+    let message = |error| format!("`{written}` is no name of a zone: {error}");
+    Name::parse(written).map_err(|error| wrong(message(error), "write \"svc.example.\""))
 }
 
 fn follow_type(At { value, place }: At<String>, problems: &mut Problems) -> Option<FollowType> {
@@ -249,17 +250,12 @@ fn type_schema() -> Json {
     json!({ "type": "string", "enum": TYPES.map(|(word, _)| word) })
 }
 
-fn subject(written: At<String>, problems: &mut Problems) -> Option<String> {
-    nats::subject(written, true, problems)
-}
-
 /// The name is a part of the subjects of requests.
-fn stream_name(At { value, place }: At<String>, problems: &mut Problems) -> Option<String> {
-    let is_plain = value.bytes().all(|octet| octet.is_ascii_graphic() && !b".*>/\\".contains(&octet));
-    if value.is_empty() || value.len() > MAX_STREAM || !is_plain {
-        let message = "`stream` must be a name of a stream: without dots, spaces, slashes, `*` and `>`";
-        problems.error(&place, message).hint("write `stream = \"EVENTS\"`");
-        return None;
+fn stream_name(written: &str) -> Result<String, WrongText> {
+    let is_plain = written.bytes().all(|octet| octet.is_ascii_graphic() && !b".*>/\\".contains(&octet));
+    if (1..=MAX_STREAM).contains(&written.len()) && is_plain {
+        return Ok(written.to_owned());
     }
-    Some(value)
+    let message = "`stream` must be a name of a stream: without dots, spaces, slashes, `*` and `>`";
+    Err(wrong(message, "write `stream = \"EVENTS\"`"))
 }

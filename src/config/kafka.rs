@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use url::Url;
 
-use crate::config::nats::{self, MAX_SERVERS, NatsTlsKeys};
+use crate::config::keys::{WrongText, wrong};
+use crate::config::nats::{self, ListForm, NatsTlsKeys};
 use crate::model::{Pem, SourceTls};
 use crate::source::{At, Place, Problems};
 
@@ -54,25 +55,12 @@ pub(super) fn cluster(
         let [ca, cert, key] = [files.ca, cert, key].map(|file| file.map(Pem::File));
         SourceTls { ca, cert, key, ..SourceTls::default() }
     });
-    let list = list?;
-    if list.value.is_empty() || list.value.len() > MAX_SERVERS {
-        let problem = problems.error(&list.place, format!("`brokers` must list 1 to {MAX_SERVERS} brokers"));
-        problem.hint(BROKERS_HINT);
-    }
-    let mut brokers: Vec<String> = Vec::new();
-    for written in list.value.into_iter().take(MAX_SERVERS) {
-        match broker(&written.value) {
-            Some(broker) if brokers.contains(&broker) => {
-                problems.error(&written.place, "this broker is listed twice").hint("leave one of them out");
-            }
-            Some(broker) => brokers.push(broker),
-            None => {
-                let problem = problems.error(&written.place, format!("`{}` is no address of a broker", written.value));
-                problem
-                    .hint("write \"HOST:9092\", a name or an IPv4 address; for TLS write `tls = { ca = \"ca.pem\" }`");
-            }
-        }
-    }
+    let address = |written: &str| {
+        let hint = "write \"HOST:9092\", a name or an IPv4 address; for TLS write `tls = { ca = \"ca.pem\" }`";
+        broker(written).ok_or_else(|| wrong(format!("`{written}` is no address of a broker"), hint))
+    };
+    let form = ListForm { key: "brokers", what: "broker", many: "brokers", hint: BROKERS_HINT };
+    let brokers = nats::each_once(list?, form, address, problems);
     (!brokers.is_empty()).then_some(KafkaCluster { brokers, tls })
 }
 
@@ -86,14 +74,13 @@ fn broker(written: &str) -> Option<String> {
 }
 
 /// A name of a topic.
-pub(super) fn topic(At { value, place }: At<String>, problems: &mut Problems) -> Option<String> {
+pub(super) fn topic(written: &str) -> Result<String, WrongText> {
     let is_allowed = |octet: u8| octet.is_ascii_alphanumeric() || b"._-".contains(&octet);
-    if (1..=MAX_TOPIC).contains(&value.len()) && value.bytes().all(is_allowed) && value != "." && value != ".." {
-        return Some(value);
+    let is_named = written.bytes().all(is_allowed) && ![".", ".."].contains(&written);
+    if (1..=MAX_TOPIC).contains(&written.len()) && is_named {
+        return Ok(written.to_owned());
     }
-    let message = "`topic` must be a name of a topic: letters, digits, `.`, `_` and `-`";
-    problems.error(&place, message).hint(TOPIC_HINT);
-    None
+    Err(wrong("`topic` must be a name of a topic: letters, digits, `.`, `_` and `-`", TOPIC_HINT))
 }
 
 /// The error of a type that needs a build with Kafka. `what`: `sinks` or `streams`.

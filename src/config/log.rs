@@ -2,8 +2,8 @@
 
 use serde_json::{Value as Json, json};
 
-use crate::config::keys::{KeyKind as _, keys, text};
-use crate::source::{At, Problems, did_you_mean};
+use crate::config::keys::{KeyKind as _, WrongText, keys, text};
+use crate::source::did_you_mean;
 
 /// The format of a log line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,17 +36,16 @@ keys! {
         /// the format of a log line: `"human"`, `"json"` (one object a line) or `"journald"` (each line begins with its
         /// priority for journald, such as `<4>`). When standard error goes to the journal, the default is
         /// `"journald"`; see [below](#the-log)
-        format: LogFormat = text("\"json\"").then(format).with_schema(format_schema), inherits json!("human");
+        format: LogFormat = text("\"json\"").parsed(format).with_schema(format_schema), inherits json!("human");
     }
 }
 
-fn format(At { value, place }: At<String>, problems: &mut Problems) -> Option<LogFormat> {
-    let found = LogFormat::ALL.into_iter().find(|format| format.as_str() == value);
-    if found.is_none() {
-        let problem = problems.error(&place, format!("`format` must be human, json or journald, not \"{value}\""));
-        problem.hint = did_you_mean(&value, LogFormat::ALL.map(LogFormat::as_str));
-    }
-    found
+fn format(written: &str) -> Result<LogFormat, WrongText> {
+    let found = LogFormat::ALL.into_iter().find(|format| format.as_str() == written);
+    found.ok_or_else(|| {
+        let message = format!("`format` must be human, json or journald, not \"{written}\"");
+        WrongText::new(message, did_you_mean(written, LogFormat::ALL.map(LogFormat::as_str)))
+    })
 }
 
 fn format_schema() -> Json {

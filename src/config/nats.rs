@@ -8,7 +8,7 @@ use rustls::pki_types::pem::PemObject;
 use url::Url;
 
 use crate::config::fields::Head;
-use crate::config::keys::{Table, keys, text};
+use crate::config::keys::{Table, WrongText, accepted, keys, text, wrong};
 use crate::source::{
     At, Problems,
     files::{self, absolute, path_of},
@@ -109,14 +109,9 @@ pub(super) fn refuse_without_servers(head: &Head, problems: &mut Problems) {
 }
 
 /// The subject of a sink, or with `may_match` that of a stream that is followed. See [`check_subject`].
-pub(super) fn subject(At { value, place }: At<String>, may_match: bool, problems: &mut Problems) -> Option<String> {
-    match check_subject(&value, may_match) {
-        Ok(()) => Some(value),
-        Err(why) => {
-            problems.error(&place, format!("`subject`: {why}")).hint("write `subject = \"portolan.events\"`");
-            None
-        }
-    }
+pub(super) fn subject(written: &str, may_match: bool) -> Result<String, WrongText> {
+    let checked = check_subject(written, may_match).map(|()| written.to_owned());
+    checked.map_err(|why| wrong(format!("`subject`: {why}"), "write `subject = \"portolan.events\"`"))
 }
 
 /// Whether events can be published on a subject, or with `may_match` whether they can be read from it: then `*` stands
@@ -149,25 +144,44 @@ fn check_subject(subject: &str, may_match: bool) -> Result<(), String> {
 }
 
 fn urls(key: &str, list: At<Vec<At<String>>>, problems: &mut Problems) -> Vec<Url> {
+    // The text may have a password, so the message does not repeat it.
+    let url = |written: &str| {
+        let hint = "write \"nats://HOST:4222\", or \"tls://HOST:4222\"";
+        url_of(written).map_err(|why| wrong(format!("`{key}`: {why}"), hint))
+    };
+    let form = ListForm { key, what: "NATS server", many: "servers", hint: "write [\"nats://127.0.0.1:4222\"]" };
+    each_once(list, form, url, problems)
+}
+
+/// A list of servers, as messages call it.
+pub(super) struct ListForm<'a> {
+    pub(super) key: &'a str,
+    pub(super) what: &'a str,
+    pub(super) many: &'a str,
+    /// How it is written.
+    pub(super) hint: &'a str,
+}
+
+/// The addresses of a list of 1 to [`MAX_SERVERS`] servers, each once. WrongText ones are left out.
+pub(super) fn each_once<T: PartialEq>(
+    list: At<Vec<At<String>>>,
+    ListForm { key, what, many, hint }: ListForm<'_>,
+    parse: impl Fn(&str) -> Result<T, WrongText>,
+    problems: &mut Problems,
+) -> Vec<T> {
     if list.value.is_empty() || list.value.len() > MAX_SERVERS {
-        let problem = problems.error(&list.place, format!("`{key}` must list 1 to {MAX_SERVERS} servers"));
-        problem.hint("write [\"nats://127.0.0.1:4222\"]");
+        problems.error(&list.place, format!("`{key}` must list 1 to {MAX_SERVERS} {many}")).hint(hint);
     }
-    let mut urls: Vec<Url> = Vec::new();
-    for written in list.value.into_iter().take(MAX_SERVERS) {
-        match url_of(&written.value) {
-            Ok(url) if urls.contains(&url) => {
-                problems.error(&written.place, "this NATS server is listed twice").hint("leave one of them out");
-            }
-            Ok(url) => urls.push(url),
-            Err(why) => {
-                // The text may have a password, so the message does not repeat it.
-                let problem = problems.error(&written.place, format!("`{key}`: {why}"));
-                problem.hint("write \"nats://HOST:4222\", or \"tls://HOST:4222\"");
-            }
+    let mut found: Vec<T> = Vec::new();
+    for At { value, place } in list.value.into_iter().take(MAX_SERVERS) {
+        let Some(address) = accepted(parse(&value), &place, problems) else { continue };
+        if found.contains(&address) {
+            problems.error(&place, format!("this {what} is listed twice")).hint("leave one of them out");
+        } else {
+            found.push(address);
         }
     }
-    urls
+    found
 }
 
 /// `HOST`, `HOST:PORT`, or one of them with `nats://` or `tls://` before it.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use crate::config::keys::{KeyKind as _, keys, text, texts};
+use crate::config::keys::{WrongText, keys, text, texts, wrong};
 use crate::config::secret_file::NamedFile;
 use crate::config::token_scope::WrittenScope;
 use crate::config::tokens::{self, ReadTokens, Tokens};
@@ -46,7 +46,8 @@ keys! {
         /// `["ns1.example"]`: names under which browsers and programs call the API. Its addresses, `localhost`, `node`,
         /// the host's name and names without a dot need not be listed. Calls under other names are refused: see
         /// [below](#operators-api-and-state)
-        hosts: Vec<String> = texts("[\"ns1.example\"]").sized(0..=MAX_HOSTS).then(hosts), default Vec::new();
+        hosts: Vec<At<String>> = texts("[\"ns1.example\"]").bounded(0..=MAX_HOSTS, "names").each(host),
+            default Vec::new();
     }
 }
 
@@ -67,6 +68,7 @@ pub(super) fn read(api: Option<ApiKeys>, state: Option<StateKeys>, base: Option<
         (None, base) => base.map(|base| base.join(default)),
     };
     let (named, hosts) = api.map_or((None, Vec::new()), |keys| (keys.token_file, keys.hosts.value));
+    let hosts = hosts.into_iter().map(|host| host.value).collect();
     let shown = path(named.as_ref(), "tokens");
     Operators {
         tokens: None,
@@ -101,25 +103,17 @@ impl Operators {
     }
 }
 
-/// Checks `hosts`. A name is stored in lower case and without its final dot.
-fn hosts(At { value, place }: At<Vec<At<String>>>, problems: &mut Problems) -> Option<Vec<String>> {
-    if value.len() > MAX_HOSTS {
-        problems.error(&place, format!("`hosts` must list at most {MAX_HOSTS} names"));
+/// One of `hosts`, in lower case and without its final dot.
+fn host(written: &str) -> Result<String, WrongText> {
+    let name = written.strip_suffix('.').unwrap_or(written).to_ascii_lowercase();
+    let is_label = |label: &str| {
+        !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+    };
+    if name.len() <= MAX_HOST && name.split('.').all(is_label) {
+        return Ok(name);
     }
-    let mut hosts = Vec::new();
-    for written in value.into_iter().take(MAX_HOSTS) {
-        let name = written.value.strip_suffix('.').unwrap_or(&written.value).to_ascii_lowercase();
-        let is_label = |label: &str| {
-            !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
-        };
-        if name.len() <= MAX_HOST && name.split('.').all(is_label) {
-            hosts.push(name);
-            continue;
-        }
-        let problem = problems.error(&written.place, format!("`hosts`: `{}` is not the name of a host", written.value));
-        problem.hint("write the name alone, without http://, port or *: \"ns1.example\". Addresses need not be listed");
-    }
-    Some(hosts)
+    let hint = "write the name alone, without http://, port or *: \"ns1.example\". Addresses need not be listed";
+    Err(wrong(format!("`hosts`: `{written}` is not the name of a host"), hint))
 }
 
 #[cfg(test)]

@@ -57,7 +57,7 @@ pub(super) fn read(
     let net_places = claims.owners.into_iter().filter_map(net).collect();
     let mut settings = ClientSettings { claims: claims.of, net_places, net_files, ..ClientSettings::default() };
     if let Some(ClientKeys { mmdb, default_region, .. }) = clients {
-        mmdb.into_iter().for_each(|list| add_databases(list, base, &mut settings, problems));
+        mmdb.into_iter().for_each(|list| add_databases(list, base, &mut settings));
         settings.default = default_region.and_then(|default| find(&regions, &default, problems));
     }
     (regions, by_nets(&settings), settings)

@@ -19,7 +19,7 @@ use crate::config::dnstap::{self, Dnstap, DnstapKeys};
 use crate::config::fields::Fields;
 use crate::config::follow::{self, FollowKeys, FollowSettings};
 use crate::config::guard::{self, ChaosKeys, CookieKeys, Guard, RrlKeys};
-use crate::config::keys::{KeyKind as _, Table, duration, keys, name, named, table, text};
+use crate::config::keys::{Table, WrongText, duration, keys, name, named, table, text, wrong};
 use crate::config::limits::{LimitKeys, Limits};
 use crate::config::log::{LogFormat, LogKeys};
 use crate::config::operators::{self, ApiKeys, Operators, StateKeys};
@@ -109,7 +109,7 @@ keys! {
         /// key declares it
         region: String = name("\"eu-west\""), note "required";
         /// the name of this node, also sent as NSID
-        node: String = text("\"ns1\"").sized(1..=MAX_NODE_NAME).then(node_name), note "the host's name";
+        node: String = text("\"ns1\"").sized(1..=MAX_NODE_NAME).parsed(node_name), note "the host's name";
         listen: ListenKeys = table();
         tls: TlsKeys = table();
         zones: ZonesKeys = table();
@@ -237,13 +237,12 @@ fn value<T>(at: Option<At<T>>) -> Option<T> {
     at.map(|at| at.value)
 }
 
-fn node_name(node: At<String>, problems: &mut Problems) -> Option<String> {
-    let plain = !node.value.is_empty() && node.value.chars().all(|c| c.is_ascii_graphic());
-    if !plain || node.value.len() > MAX_NODE_NAME {
-        let message = format!("`node` must be 1 to {MAX_NODE_NAME} characters of ASCII without spaces");
-        problems.error(&node.place, message).hint("write `node = \"ns1\"`, or leave it out for the host's name");
+fn node_name(written: &str) -> Result<String, WrongText> {
+    if (1..=MAX_NODE_NAME).contains(&written.len()) && written.chars().all(|c| c.is_ascii_graphic()) {
+        return Ok(written.to_owned());
     }
-    Some(node.value)
+    let message = format!("`node` must be 1 to {MAX_NODE_NAME} characters of ASCII without spaces");
+    Err(wrong(message, "write `node = \"ns1\"`, or leave it out for the host's name"))
 }
 
 /// The server removes what it does not know from the directory of last good versions, so that must not have the zones.

@@ -162,7 +162,7 @@ keys! {
             required TYPE_HINT;
         /// webhook: where to send: `"https://hooks.example/portolan"` or `"http://127.0.0.1:9000/events"`. Redirects
         /// are not followed
-        url: Url = text("\"https://hooks.example/portolan\"").sized(1..=MAX_URL).then(url);
+        url: Url = text("\"https://hooks.example/portolan\"").sized(1..=MAX_URL).parsed(url);
         /// webhook: the file with the secret that signs: a line `whsec_BASE64`. While a secret is replaced, write the
         /// new one and the old one, a line each: each event is signed with both. A changed file is used within seconds
         secret_file: String = text("\"webhook.secret\"");
@@ -173,13 +173,13 @@ keys! {
         servers: Vec<At<String>> = texts("[\"nats://127.0.0.1:4222\"]").sized(1..=MAX_SERVERS),
             note "those of `[fleet]`";
         /// nats: the subject that events are published on. A stream of JetStream must have it
-        subject: String = text("\"portolan.events\"").sized(1..=MAX_SUBJECT).then(subject);
+        subject: String = text("\"portolan.events\"").sized(1..=MAX_SUBJECT).parsed(|subject| nats::subject(subject, false));
         /// nats: the file with the credentials for `servers`, as in `[fleet]`
         credentials: String = text("\"sink.creds\"");
         /// kafka: some brokers of the cluster: `["kafka1.example:9092"]`, up to 16
         brokers: Vec<At<String>> = texts("[\"127.0.0.1:9092\"]").sized(1..=MAX_SERVERS);
         /// kafka: the topic, which must exist
-        topic: String = text("\"portolan\"").sized(1..=MAX_TOPIC).then(kafka::topic);
+        topic: String = text("\"portolan\"").sized(1..=MAX_TOPIC).parsed(kafka::topic);
         /// nats, kafka: `{ ca = "ca.pem", cert = "node.pem", key = "node.key" }`: TLS to `servers`, as in `[fleet]`, or
         /// to `brokers`
         tls: NatsTlsKeys = inline("{ ca = \"ca.pem\" }");
@@ -301,8 +301,4 @@ fn sink_type(At { value, place }: At<String>, problems: &mut Problems) -> Option
 
 fn type_schema() -> Json {
     json!({ "type": "string", "enum": TYPES.map(|(word, _)| word) })
-}
-
-fn subject(written: At<String>, problems: &mut Problems) -> Option<String> {
-    nats::subject(written, false, problems)
 }

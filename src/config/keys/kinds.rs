@@ -303,7 +303,7 @@ impl<T: Copy + PartialEq> KeyKind for Choice<T> {
 
 /// A list; `example` is the whole list. Of a list from the environment or a flag the items are separated by commas.
 pub(in crate::config) fn list<K: KeyKind>(item: K, example: &'static str) -> List<K> {
-    List { item, example, length: None }
+    List { item, example, length: None, most: None }
 }
 
 /// See [`list`].
@@ -311,12 +311,30 @@ pub(in crate::config) struct List<K> {
     item: K,
     example: &'static str,
     length: Option<RangeInclusive<usize>>,
+    /// The most items that are read, and what they are.
+    most: Option<(usize, &'static str)>,
 }
 
 impl<K> List<K> {
     /// The number of items for the schema, which editors use. `then` or `Table::check` must check it.
     pub(in crate::config) fn sized(self, length: RangeInclusive<usize>) -> List<K> {
         List { length: Some(length), ..self }
+    }
+
+    /// More items than this are an error, and are not read. `what` the items are: `addresses`.
+    pub(in crate::config) fn most(self, most: usize, what: &'static str) -> List<K> {
+        List { most: Some((most, what)), ..self }
+    }
+
+    /// [`List::sized`] and [`List::most`].
+    pub(in crate::config) fn bounded(self, length: RangeInclusive<usize>, what: &'static str) -> List<K> {
+        self.most(*length.end(), what).sized(length)
+    }
+
+    /// The same list of other items.
+    pub(super) fn of<T>(self, change: impl FnOnce(K) -> T) -> List<T> {
+        let List { item, example, length, most } = self;
+        List { item: change(item), example, length, most }
     }
 }
 
@@ -326,11 +344,15 @@ impl<K: KeyKind> KeyKind for List<K> {
     fn read(&self, key: &At<String>, node: Node, problems: &mut Problems) -> Option<Vec<At<K::Value>>> {
         let Node { place, kind } = node;
         let loose = |part: &str| Node { place: place.clone(), kind: Kind::Loose(part.trim().to_string()) };
-        let items: Vec<Node> = match kind {
+        let mut items: Vec<Node> = match kind {
             Kind::List(items) => items,
             Kind::Loose(text) => text.split(',').map(loose).collect(),
             other => return mismatch(&key.value, "a list", self.example, (&place, &other), problems),
         };
+        if let Some((most, what)) = self.most.filter(|(most, _)| items.len() > *most) {
+            problems.error(&place, format!("`{}` must list at most {most} {what}", key.value));
+            items.truncate(most);
+        }
         let item = |node: Node| {
             let place = node.place.clone();
             self.item.read(key, node, problems).map(|value| At { value, place })

@@ -17,8 +17,9 @@
 //!   between its keys implements [`Table`] by hand.
 //! - The doc comment of a key is its text in the manual and in the schema. A key without one has no row in the manual.
 //! - After the name and the type of the value comes its *kind*, which reads it and describes it: see `kinds` and
-//!   `tables`. `.then(parse)` adds a check or a conversion. `.sized` and `.matching` check nothing: they describe the
-//!   value in the schema. `.with_schema(json)` replaces this description.
+//!   `tables`. `.parsed(parse)` makes another value of a text, and `.each(parse)` of each text of a list. `.then(parse)`
+//!   adds any check or conversion. `.sized` and `.matching` check nothing: they describe the value in the schema.
+//!   `.with_schema(json)` replaces this description.
 //! - `, default VALUE`: the field is [`OrDefault`], and the manual and the schema show the value. In all other cases
 //!   the field is `Option<At<T>>`. `, inherits JSON`: the default comes from elsewhere and is shown. `, note "TEXT"`:
 //!   the manual shows this text as the default. Without any of these it shows `none`. `, required "HINT"`: a missing
@@ -34,6 +35,7 @@
 //! the test compares.
 
 mod kinds;
+mod parsed;
 mod tables;
 #[cfg(test)]
 mod test_manual;
@@ -53,6 +55,7 @@ pub(super) use kinds::{
     List, NAME, TextKind, boolean, check_name, choice, custom, duration, in_any_case, integer, list, name, number,
     text, texts,
 };
+pub(super) use parsed::{WrongText, accepted, wrong};
 pub(super) use tables::{Inline, Table, inline, named, table, table_schema};
 
 /// A key as it is declared, for the schema and the manual.
@@ -156,7 +159,7 @@ pub(super) trait KeyGroup: Sized {
     /// The declarations.
     fn keys() -> Vec<Key>;
 
-    /// Takes these keys out of a table. Wrong values are problems, and count as missing.
+    /// Takes these keys out of a table. WrongText values are problems, and count as missing.
     fn take(fields: &mut Fields, problems: &mut Problems) -> Self;
 }
 

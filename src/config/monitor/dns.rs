@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use domain::base::Rtype;
 use serde_json::json;
 
-use crate::config::keys::{KeyGroup as _, KeyKind as _, inline, keys, text};
+use crate::config::keys::{KeyGroup as _, WrongText, inline, keys, text, wrong};
 use crate::config::monitor::expect::ExpectedReply;
 use crate::config::monitor::probing::{Probing, body};
 use crate::config::monitor::{Definition, Group, PortRule};
@@ -20,11 +20,11 @@ keys! {
     Query {
         /// the query that is sent to the endpoint over UDP. A truncated reply is enough, unless `rdata` is expected:
         /// then the query is repeated over TCP
-        name: Name = text("\"www.svc.example.\"").then(name),
+        name: Name = text("\"www.svc.example.\"").parsed(name),
             required "write the name to query: `name = \"www.svc.example.\"`";
         /// the query that is sent to the endpoint over UDP. A truncated reply is enough, unless `rdata` is expected:
         /// then the query is repeated over TCP
-        qtype: u16 = text("\"A\"").then(qtype), inherits json!("A");
+        qtype: u16 = text("\"A\"").parsed(qtype), inherits json!("A");
         /// the response code that is a success; `rdata = "192.0.2.1"`: one of the records must have this content, for
         /// A, AAAA and TXT
         expect: ExpectedReply = inline("{ rcode = \"NOERROR\" }"), inherits json!({ "rcode": "NOERROR" });
@@ -55,24 +55,16 @@ fn query(keys: Query, problems: &mut Problems) -> Option<DnsSpec> {
     Some(DnsSpec { name: keys.name?.value, qtype, rcode, rdata })
 }
 
-fn name(At { value, place }: At<String>, problems: &mut Problems) -> Option<Name> {
-    let name = Name::parse(&value);
-    if let Err(error) = &name {
-        let problem = problems.error(&place, format!("\"{value}\" is not a name: {error}"));
-        problem.hint("write it whole: `name = \"www.svc.example.\"`");
-    }
-    name.ok()
+fn name(written: &str) -> Result<Name, WrongText> {
+    let whole = "write it whole: `name = \"www.svc.example.\"`";
+    Name::parse(written).map_err(|error| wrong(format!("\"{written}\" is not a name: {error}"), whole))
 }
 
-fn qtype(At { value, place }: At<String>, problems: &mut Problems) -> Option<u16> {
-    let found = value.parse::<Rtype>().ok().map(|found| found.to_int());
+fn qtype(written: &str) -> Result<u16, WrongText> {
+    let found = written.parse::<Rtype>().ok().map(|found| found.to_int());
     // Those are about the message or the transfer, not records (RFC 6895, 3.1).
     let found = found.filter(|found| !matches!(*found, 0 | rtype::OPT | 128..=255));
-    if found.is_none() {
-        let problem = problems.error(&place, format!("`{value}` is not a type of record to ask for"));
-        problem.hint("write `qtype = \"A\"`");
-    }
-    found
+    found.ok_or_else(|| wrong(format!("`{written}` is not a type of record to ask for"), "write `qtype = \"A\"`"))
 }
 
 fn rdata(At { value, place }: &At<String>, qtype: u16, problems: &mut Problems) -> Option<DnsRdata> {

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::config::fields::Fields;
-use crate::config::keys::{KeyGroup, KeyKind as _, Table, integer, keys, list, text};
+use crate::config::keys::{KeyGroup, KeyKind as _, Table, WrongText, integer, keys, list, text, wrong};
 use crate::model::monitor::bounds::{MAX_TEXT, STATUSES};
 use crate::source::{At, Problems, did_you_mean};
 use crate::wire::code::rcode;
@@ -19,7 +19,7 @@ keys! {
         status: Vec<At<u16>> = list(integer(statuses_range()), "[200]").sized(1..=STATUSES.len()).then(statuses),
             inherits json!([200]);
         /// a text within the first 64 KiB of the answer
-        body: String = text("\"ok\"").sized(1..=MAX_TEXT).then(page_text);
+        body: String = text("\"ok\"").sized(1..=MAX_TEXT).parsed(page_text);
     }
 }
 
@@ -36,7 +36,7 @@ keys! {
     /// `expect` of a query.
     ExpectedReply {
         /// dns: the response code of a success
-        rcode: u16 = text("\"NOERROR\"").then(rcode), inherits json!("NOERROR");
+        rcode: u16 = text("\"NOERROR\"").parsed(rcode), inherits json!("NOERROR");
         /// dns: the content that one of the records must have
         rdata: String = text("\"192.0.2.1\"");
     }
@@ -68,21 +68,17 @@ fn statuses(list: At<Vec<At<u16>>>, problems: &mut Problems) -> Option<Vec<At<u1
     Some(list.value)
 }
 
-fn page_text(At { value, place }: At<String>, problems: &mut Problems) -> Option<String> {
-    if (1..=MAX_TEXT).contains(&value.len()) {
-        return Some(value);
+fn page_text(written: &str) -> Result<String, WrongText> {
+    if (1..=MAX_TEXT).contains(&written.len()) {
+        return Ok(written.to_owned());
     }
-    let problem = problems.error(&place, format!("`body` must be 1 to {MAX_TEXT} octets of text"));
-    problem.hint("write a part of the page's text, `body = \"ok\"`, or leave it out for any page");
-    None
+    let hint = "write a part of the page's text, `body = \"ok\"`, or leave it out for any page";
+    Err(wrong(format!("`body` must be 1 to {MAX_TEXT} octets of text"), hint))
 }
 
-fn rcode(At { value, place }: At<String>, problems: &mut Problems) -> Option<u16> {
+fn rcode(written: &str) -> Result<u16, WrongText> {
     let known = rcode::MNEMONICS;
-    let found = known.into_iter().find(|(_, name)| name.eq_ignore_ascii_case(&value));
-    if found.is_none() {
-        let problem = problems.error(&place, format!("`{value}` is not a response code"));
-        problem.hint = did_you_mean(&value, known.map(|(_, name)| name));
-    }
-    found.map(|(code, _)| code)
+    let found = known.into_iter().find(|(_, name)| name.eq_ignore_ascii_case(written)).map(|(code, _)| code);
+    let names = known.map(|(_, name)| name);
+    found.ok_or_else(|| WrongText::new(format!("`{written}` is not a response code"), did_you_mean(written, names)))
 }

@@ -3,7 +3,7 @@
 use serde_json::{Value as Json, json};
 
 use crate::config::fields::{Fields, mismatch};
-use crate::config::keys::{KeyGroup as _, KeyKind as _, custom, inline, integer, keys, text};
+use crate::config::keys::{KeyGroup as _, KeyKind as _, WrongText, custom, inline, integer, keys, text, wrong};
 use crate::config::monitor::expect::ExpectedPage;
 use crate::config::monitor::probing::{Probing, body};
 use crate::config::monitor::tls::{Certificate, Host};
@@ -17,7 +17,7 @@ keys! {
     /// The keys of a request, without `host`.
     Request {
         /// the path of the request
-        path: String = text("\"/healthz\"").matching("^/").then(path).shown_as(|path| json!(path)),
+        path: String = text("\"/healthz\"").matching("^/").parsed(path).shown_as(|path| json!(path)),
             default "/".to_owned();
         /// headers of the request: `{ user-agent = "portolan" }`
         headers: Vec<(String, String)> = custom(headers, headers_schema);
@@ -64,14 +64,13 @@ fn request(fields: &mut Fields, problems: &mut Problems) -> HttpSpec {
     }
 }
 
-fn path(At { value, place }: At<String>, problems: &mut Problems) -> Option<String> {
-    let plain = value.bytes().all(|byte| byte.is_ascii_graphic());
-    if value.starts_with('/') && plain && value.len() <= MAX_TEXT {
-        return Some(value);
+fn path(written: &str) -> Result<String, WrongText> {
+    let is_plain = written.bytes().all(|byte| byte.is_ascii_graphic());
+    if written.starts_with('/') && is_plain && written.len() <= MAX_TEXT {
+        return Ok(written.to_owned());
     }
-    let problem = problems.error(&place, format!("\"{value}\" is not the path of a URL"));
-    problem.hint("write `path = \"/healthz\"`: it begins with `/`; escape other characters with `%`");
-    None
+    let hint = "write `path = \"/healthz\"`: it begins with `/`; escape other characters with `%`";
+    Err(wrong(format!("\"{written}\" is not the path of a URL"), hint))
 }
 
 fn headers_schema() -> Json {

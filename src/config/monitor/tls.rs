@@ -1,11 +1,10 @@
 //! `tls`: a handshake. And the keys of all types that use TLS.
 
-use crate::config::keys::{KeyGroup as _, KeyKind as _, boolean, integer, keys, text};
+use crate::config::keys::{KeyGroup as _, WrongText, boolean, integer, keys, text, wrong};
 use crate::config::monitor::probing::{Probing, body};
 use crate::config::monitor::{Definition, Group, PortRule};
 use crate::model::monitor::bounds::{MAX_MIN_DAYS, MAX_TEXT};
 use crate::model::{CertificateRule, ProbeKind, TlsSpec};
-use crate::source::{At, Problems};
 
 /// Days that a tls monitor wants a certificate to have left by default: two of the three weeks that remain when the
 /// renewal of a 90-day certificate has failed for a week.
@@ -15,7 +14,7 @@ keys! {
     /// The key for the name of the server.
     Host {
         /// the Host header of http and https; the name for SNI, which the certificate must have; the authority of grpc
-        host: String = text("\"www.svc.example\"").then(host), note "the probed address";
+        host: String = text("\"www.svc.example\"").parsed(host), note "the probed address";
     }
 }
 
@@ -52,12 +51,11 @@ pub(super) const TLS: Definition = Definition {
     )
 };
 
-fn host(At { value, place }: At<String>, problems: &mut Problems) -> Option<String> {
-    let plain = value.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.:[]".contains(&b));
-    if !value.is_empty() && plain && value.len() <= MAX_TEXT {
-        return Some(value);
+fn host(written: &str) -> Result<String, WrongText> {
+    let is_plain = written.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.:[]".contains(&b));
+    if !written.is_empty() && is_plain && written.len() <= MAX_TEXT {
+        return Ok(written.to_owned());
     }
-    let problem = problems.error(&place, format!("\"{value}\" is not a host"));
-    problem.hint("write `host = \"www.svc.example\"`, without `http://` and without a path");
-    None
+    let hint = "write `host = \"www.svc.example\"`, without `http://` and without a path";
+    Err(wrong(format!("\"{written}\" is not a host"), hint))
 }

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::Duration;
 
-use crate::config::keys::{KeyKind as _, Table, duration, inline, integer, keys, text, texts};
+use crate::config::keys::{KeyKind as _, Table, WrongText, duration, inline, integer, keys, text, texts, wrong};
 use crate::config::nats::{self, MAX_SERVERS, NatsServers, NatsTlsKeys};
 use crate::source::{At, ManualSection, Problems};
 
@@ -37,7 +37,7 @@ const HOOK_TIMEOUT: Duration = Duration::from_secs(30);
 /// Bounds of `hook_timeout`: a program needs a moment to start, and nobody answers for the name while it runs.
 const HOOK_TIMEOUTS: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(600);
 /// Most programs of `[vantage] exec` (judgment: each is compared with each target).
-const MAX_EXEC: usize = 64;
+pub(super) const MAX_EXEC: usize = 64;
 
 keys! {
     /// `[fleet]`.
@@ -50,7 +50,7 @@ keys! {
             required "write `nats = [\"nats://127.0.0.1:4222\"]`";
         /// the name of the fleet, the same on all of its nodes: letters, digits, `-` and `_`, up to 32. Several fleets
         /// can use the same NATS servers
-        cluster: String = text("\"prod\"").sized(1..=MAX_CLUSTER).matching("^[A-Za-z0-9_-]{1,32}$").then(cluster_name),
+        cluster: String = text("\"prod\"").sized(1..=MAX_CLUSTER).matching("^[A-Za-z0-9_-]{1,32}$").parsed(cluster_name),
             required "write `cluster = \"prod\"`, the same on all nodes of the fleet";
         /// the file with this node's credentials for NATS: a `.creds` file (JWT and key), an nkey seed (`SU...`), or a
         /// line `USER PASSWORD`. It is read at each connection
@@ -100,15 +100,13 @@ pub(super) fn fleet(keys: FleetKeys, base: &Path, problems: &mut Problems) -> Op
     })
 }
 
-fn cluster_name(At { value, place }: At<String>, problems: &mut Problems) -> Option<String> {
-    let is_plain = value.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
-    if value.is_empty() || value.len() > MAX_CLUSTER || !is_plain {
-        let problem =
-            problems.error(&place, format!("`cluster` must be 1 to {MAX_CLUSTER} letters, digits, `-` and `_`"));
-        problem.hint("write `cluster = \"prod\"`");
-        return None;
+fn cluster_name(written: &str) -> Result<String, WrongText> {
+    let is_plain = written.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
+    if (1..=MAX_CLUSTER).contains(&written.len()) && is_plain {
+        return Ok(written.to_owned());
     }
-    Some(value)
+    let message = format!("`cluster` must be 1 to {MAX_CLUSTER} letters, digits, `-` and `_`");
+    Err(wrong(message, "write `cluster = \"prod\"`"))
 }
 
 fn program(list: At<Vec<At<String>>>, problems: &mut Problems) -> Option<Vec<At<String>>> {
@@ -140,19 +138,11 @@ fn is_program(path: &str) -> bool {
     path.starts_with('/') && path.len() <= MAX_ARG && !path.contains('\0')
 }
 
-/// Checks `exec` of `[vantage]`: the programs that the fleet may have this vantage run, as absolute paths.
-pub(super) fn programs(list: At<Vec<At<String>>>, problems: &mut Problems) -> Option<Vec<String>> {
-    if list.value.len() > MAX_EXEC {
-        problems.error(&list.place, format!("`exec` must list at most {MAX_EXEC} programs"));
+/// One of `exec` of `[vantage]`: the programs that the fleet may have this vantage run, as absolute paths.
+pub(super) fn exec(written: &str) -> Result<String, WrongText> {
+    if is_program(written) {
+        return Ok(written.to_owned());
     }
-    let mut programs = Vec::new();
-    for item in list.value.into_iter().take(MAX_EXEC) {
-        if is_program(&item.value) {
-            programs.push(item.value);
-        } else {
-            let problem = problems.error(&item.place, "each of `exec` must be the absolute path of a program");
-            problem.hint("write `exec = [\"/usr/local/bin/check\"]`: a name without a path could be any program");
-        }
-    }
-    Some(programs)
+    let hint = "write `exec = [\"/usr/local/bin/check\"]`: a name without a path could be any program";
+    Err(wrong("each of `exec` must be the absolute path of a program", hint))
 }

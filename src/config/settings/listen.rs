@@ -5,8 +5,8 @@ use std::net::{SocketAddr, SocketAddrV6};
 use serde_json::json;
 
 use crate::config::interfaces::{self, ParsedAddress};
-use crate::config::keys::{KeyKind as _, Table, integer, keys, text, texts};
-use crate::config::settings::fleet::programs;
+use crate::config::keys::{Table, integer, keys, text, texts};
+use crate::config::settings::fleet::{MAX_EXEC, exec};
 use crate::model::never_reached;
 use crate::source::{At, ManualSection, Problems};
 
@@ -52,16 +52,16 @@ keys! {
     ListenKeys {
         /// the addresses for DNS over UDP and TCP; port 0 means any free port. A link-local address needs its
         /// interface, here and in the other keys: `"[fe80::1%eth0]:53"`
-        dns: Vec<At<String>> = texts("[\"0.0.0.0:53\", \"[::]:53\"]").sized(1..=MAX_LISTEN),
+        dns: Vec<At<String>> = texts("[\"0.0.0.0:53\", \"[::]:53\"]").bounded(1..=MAX_LISTEN, "addresses"),
             inherits json!(Listen::default().dns);
         /// API, metrics, status page
         http: String = text("\"127.0.0.1:8053\""), inherits json!(Listen::default().http);
         /// DNS over TLS: `["0.0.0.0:853", "[::]:853"]`; needs `[tls]`
-        tls: Vec<At<String>> = texts("[\"0.0.0.0:853\", \"[::]:853\"]").sized(0..=MAX_LISTEN);
+        tls: Vec<At<String>> = texts("[\"0.0.0.0:853\", \"[::]:853\"]").bounded(0..=MAX_LISTEN, "addresses");
         /// DNS over HTTPS: `["0.0.0.0:443", "[::]:443"]`, on the path `/dns-query`; needs `[tls]`
-        https: Vec<At<String>> = texts("[\"0.0.0.0:443\", \"[::]:443\"]").sized(0..=MAX_LISTEN);
+        https: Vec<At<String>> = texts("[\"0.0.0.0:443\", \"[::]:443\"]").bounded(0..=MAX_LISTEN, "addresses");
         /// DNS over QUIC: `["0.0.0.0:853", "[::]:853"]`, UDP; needs `[tls]`
-        quic: Vec<At<String>> = texts("[\"0.0.0.0:853\", \"[::]:853\"]").sized(0..=MAX_LISTEN);
+        quic: Vec<At<String>> = texts("[\"0.0.0.0:853\", \"[::]:853\"]").bounded(0..=MAX_LISTEN, "addresses");
         /// the number of UDP threads; 0 means one for each core
         workers: usize = integer(0..=MAX_WORKERS), default 0;
     }
@@ -78,11 +78,12 @@ keys! {
         /// `["192.0.2.1:443", "[2001:db8::1]:443"]`, up to 16: hosts outside your network that are always reachable.
         /// The node tries a TCP connection to each of them every second. When the endpoints and most of these hosts are
         /// silent, the node itself is cut off: see [below](#when-the-node-itself-is-cut-off-vantage)
-        control: Vec<At<String>> = texts("[\"192.0.2.1:443\"]").sized(0..=MAX_CONTROL);
+        control: Vec<At<String>> = texts("[\"192.0.2.1:443\"]").bounded(0..=MAX_CONTROL, "addresses");
         /// `["/usr/local/bin/check"]`: programs of `exec` monitors that this node runs for other nodes of its fleet.
         /// Checks of other nodes that need another program are not made here. For the zones of this node it has no
         /// effect
-        exec: Vec<String> = texts("[\"/usr/local/bin/check\"]").then(programs), default Vec::new();
+        exec: Vec<At<String>> = texts("[\"/usr/local/bin/check\"]").most(MAX_EXEC, "programs").each(exec),
+            default Vec::new();
     }
 }
 
@@ -118,16 +119,12 @@ pub(super) fn listen(keys: ListenKeys, has_tls: bool, problems: &mut Problems) -
 
 /// Checks `[vantage]`: the control targets and the programs.
 pub(super) fn vantage(keys: VantageKeys, problems: &mut Problems) -> (Vec<SocketAddr>, Vec<String>) {
-    (control(keys.control, problems), keys.exec.value)
+    (control(keys.control, problems), keys.exec.value.into_iter().map(|program| program.value).collect())
 }
 
 fn control(written: Option<At<Vec<At<String>>>>, problems: &mut Problems) -> Vec<SocketAddr> {
     let mut control: Vec<SocketAddr> = Vec::new();
-    let Some(At { value, place }) = written else { return control };
-    if value.len() > MAX_CONTROL {
-        problems.error(&place, format!("`control` must list at most {MAX_CONTROL} addresses"));
-    }
-    for item in value.into_iter().take(MAX_CONTROL) {
+    for item in written.into_iter().flat_map(|list| list.value) {
         match socket(&item, "control", 443, problems) {
             Some(address) if address.port() == 0 || never_reached(address.ip()).is_some() => {
                 let problem = problems.error(&item.place, format!("nothing can be reached at {address}"));
@@ -156,11 +153,8 @@ impl UsedAddresses {
         port: u16,
         problems: &mut Problems,
     ) -> Vec<SocketAddr> {
-        if list.value.len() > MAX_LISTEN {
-            problems.error(&list.place, format!("`{key}` must list at most {MAX_LISTEN} addresses"));
-        }
         let mut addresses = Vec::new();
-        for item in list.value.into_iter().take(MAX_LISTEN) {
+        for item in list.value {
             let Some(address) = socket(&item, key, port, problems) else { continue };
             self.add(&item.map(|_| address), key, problems);
             addresses.push(address);

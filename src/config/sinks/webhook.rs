@@ -4,21 +4,16 @@ use std::path::Path;
 
 use url::Url;
 
+use crate::config::keys::{WrongText, wrong};
 use crate::config::nats::has_certificate;
 use crate::source::{At, Problems, reason};
 
 /// Longest URL in octets (RFC 9110, 4.1: servers should support 8,000 at least).
 pub(super) const MAX_URL: usize = 2048;
 
-pub(super) fn url(At { value, place }: At<String>, problems: &mut Problems) -> Option<Url> {
-    match url_of(&value) {
-        Ok(url) => Some(url),
-        Err(why) => {
-            // The text may have a secret, so the message does not repeat it.
-            problems.error(&place, format!("`url`: {why}")).hint("write `url = \"https://hooks.example/portolan\"`");
-            None
-        }
-    }
+pub(super) fn url(written: &str) -> Result<Url, WrongText> {
+    // The text may have a secret, so the message does not repeat it.
+    url_of(written).map_err(|why| wrong(format!("`url`: {why}"), "write `url = \"https://hooks.example/portolan\"`"))
 }
 
 fn url_of(written: &str) -> Result<Url, String> {

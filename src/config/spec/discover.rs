@@ -7,12 +7,10 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use serde_json::Value as Json;
-
 use crate::config::fields::Head;
 use crate::config::keys::{
-    KeyGroup as _, KeyKind as _, Table, boolean, check_name, choice, custom, duration, inline, integer, keys, name,
-    number, object, text, texts,
+    KeyKind as _, Table, accepted, boolean, check_name, choice, custom, duration, inline, integer, keys, name, number,
+    text, texts,
 };
 use crate::model::{
     ConsulSource, DiscoveredPool, DnsSource, EtcdSource, HealthRule, HostRule, HttpSource, KubernetesAccess,
@@ -23,7 +21,7 @@ use crate::wire::Name;
 pub(in crate::config) use kind::SourceType;
 use kind::{TYPES, source_type, type_schema};
 use values::{
-    base_url, file, looked_up, mapping, mapping_schema, plain, resolver_of, target_template, template, url,
+    base_url, check_resolver, file, looked_up, mapping, mapping_schema, plain, target_template, template, url,
     zone_regions, zone_regions_schema,
 };
 
@@ -90,7 +88,7 @@ keys! {
         health: HealthRule = choice(&RULES, "a use of the source's health"), default HealthRule::And;
         /// what the endpoints are called: `{name}`, `{address}`, `{port}` and `{region}` are replaced; characters that
         /// a name can't have become `-`. Names of the file go first
-        names: String = text("\"web-{name}\"").then(template), note "`\"{name}\"`";
+        names: String = text("\"web-{name}\"").parsed(template), note "`\"{name}\"`";
         /// a region for all, or `{ meta = "region" }`: the meta (Consul), label (http) or JSON field (etcd) to read it
         /// from
         region: Mapping = custom(mapping, mapping_schema), note "the field `region`";
@@ -114,53 +112,53 @@ keys! {
         min_keep: f64 = number(0.0..=1.0, "0.5"), default 0.5;
         /// consul: the agent, `"http://127.0.0.1:8500"` or `https`. kubernetes: the API, `"https://10.0.0.1:6443"`,
         /// where no `kubeconfig` says it
-        address: String = text("\"http://127.0.0.1:8500\"").then(base_url),
+        address: String = text("\"http://127.0.0.1:8500\"").parsed(base_url),
             note "kubernetes: that of the cluster in which this server is a pod";
         /// kubernetes: a kubeconfig, which says where the API is and who this server is there, relative to this file;
         /// it is read again for each request
-        kubeconfig: String = text("\"eu.kubeconfig\"").then(file);
+        kubeconfig: String = text("\"eu.kubeconfig\"").parsed(file);
         /// kubernetes: the context of the kubeconfig
-        context: String = text("\"eu\"").then(plain), note "its `current-context`";
+        context: String = text("\"eu\"").parsed(plain), note "its `current-context`";
         /// consul, kubernetes: the service
-        service: String = text("\"web\"").then(plain);
+        service: String = text("\"web\"").parsed(plain);
         /// kubernetes: what is followed: `"endpointslices"` the pods of a service · `"ingresses"`, `"gateways"` the
         /// addresses that they have
         resource: KubernetesResource = choice(&KubernetesResource::ALL, "a resource of Kubernetes"),
             default KubernetesResource::EndpointSlices;
         /// kubernetes: the name of the Ingress or Gateway
-        object: String = text("\"shop\"").then(plain), note "all of the namespace";
+        object: String = text("\"shop\"").parsed(plain), note "all of the namespace";
         /// consul: the datacenters to read, all together
         datacenters: Vec<At<String>> = texts("[\"dc1\"]"), note "the agent's own";
         /// consul: only instances with this tag
-        tag: String = text("\"public\"").then(plain);
+        tag: String = text("\"public\"").parsed(plain);
         /// kubernetes: the namespace of the service, or of the objects
-        namespace: String = text("\"shop\"").then(plain), note "that of the context or the pod, or `\"default\"`";
+        namespace: String = text("\"shop\"").parsed(plain), note "that of the context or the pod, or `\"default\"`";
         /// kubernetes: the name of the port to probe, of a Gateway that of the listener
-        port_name: String = text("\"http\"").then(plain), note "the first one";
+        port_name: String = text("\"http\"").parsed(plain), note "the first one";
         /// kubernetes: the regions of zones, `{ eu-west-1a = "eu-west" }`: the field `region` of an endpoint
         zones: BTreeMap<String, String> = custom(zone_regions, zone_regions_schema);
         /// consul, kubernetes, http: a file with the token, relative to this file; it is read again for each connection
-        token_file: String = text("\"token\"").then(file);
+        token_file: String = text("\"token\"").parsed(file);
         /// etcd: the servers
         endpoints: Vec<At<String>> = texts("[\"http://127.0.0.1:2379\"]");
         /// etcd: the beginning of the keys; the rest of a key is the name, the value `IP:PORT` or JSON with `address`,
         /// `port`, and the fields that are mapped
-        prefix: String = text("\"/services/web/\"").then(plain);
+        prefix: String = text("\"/services/web/\"").parsed(plain);
         /// etcd: keys that set overrides, `{target}` once: `"/services/{target}/status"`, see
         /// [docs/discovery.md](../docs/discovery.md)
-        overrides: String = text("\"/services/{target}/status\"").then(target_template);
+        overrides: String = text("\"/services/{target}/status\"").parsed(target_template);
         /// etcd: the user
-        user: String = text("\"portolan\"").then(plain);
+        user: String = text("\"portolan\"").parsed(plain);
         /// etcd: the file with the user's password, relative to this file
-        password_file: String = text("\"etcd-password\"").then(file);
+        password_file: String = text("\"etcd-password\"").parsed(file);
         /// dns: the name to look up. One that begins with `_` is looked up as SRV, any other as A and AAAA
-        "name" queried: Name = text("\"_http._tcp.web.internal.\"").then(looked_up);
+        "name" queried: Name = text("\"_http._tcp.web.internal.\"").parsed(looked_up);
         /// dns: the resolvers, `"192.0.2.53"` or with a port
         resolvers: Vec<At<String>> = texts("[\"192.0.2.53\"]"), note "those of /etc/resolv.conf";
         /// dns: the port to probe, where the records have none
         port: u16 = integer(1..=65_535);
         /// http: the list, in the form of Prometheus's `http_sd`
-        url: String = text("\"https://inventory.internal/targets.json\"").then(url);
+        url: String = text("\"https://inventory.internal/targets.json\"").parsed(url);
         /// http: how often the list is requested, 1 s to 1 h
         every: Duration = duration(EVERY, "\"5s\""), note "`\"5s\"`";
         /// consul, etcd, kubernetes, http: `{ ca = "ca.pem", cert = "me.pem", key = "me.key", verify = true }`, files
@@ -173,11 +171,11 @@ keys! {
     /// `tls` of a source.
     TlsFileKeys {
         /// the authorities to trust
-        ca: String = text("\"ca.pem\"").then(file), note "the system's";
+        ca: String = text("\"ca.pem\"").parsed(file), note "the system's";
         /// the client's certificate
-        cert: String = text("\"client.pem\"").then(file);
+        cert: String = text("\"client.pem\"").parsed(file);
         /// its key
-        key: String = text("\"client.key\"").then(file);
+        key: String = text("\"client.key\"").parsed(file);
         /// whether the server's certificate is checked
         verify: bool = boolean(), default true;
     }
@@ -240,10 +238,10 @@ impl Table for DiscoverSpec {
             }
         }
         for endpoint in self.endpoints.iter().flat_map(|at| &at.value) {
-            base_url(endpoint.clone(), problems);
+            accepted(base_url(&endpoint.value), &endpoint.place, problems);
         }
         for resolver in self.resolvers.iter().flat_map(|at| &at.value) {
-            resolver_of(resolver, problems);
+            accepted(check_resolver(&resolver.value), &resolver.place, problems);
         }
         if let (Some(place), HostRule::Refused, true) = (self.place_of("probe"), *self.hosts, OF_HOSTS.contains(&of)) {
             let problem =
@@ -257,10 +255,6 @@ impl Table for DiscoverSpec {
             problem.hint("leave it out, or write `monitor = \"NAME\"`");
         }
         true
-    }
-
-    fn schema() -> Json {
-        object(&Self::keys())
     }
 }
 

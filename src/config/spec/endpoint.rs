@@ -40,14 +40,14 @@ keys! {
         monitor: String = name("\"web\""), note "none: always up";
         /// another address to probe, such as `"198.51.100.7:8080"`; without a port, the monitor's. An endpoint with a
         /// cname and a monitor needs it, except for heartbeats
-        probe: (IpAddr, Option<u16>) = text("\"198.51.100.7:8080\"").then(probe), note "its own address";
+        probe: (IpAddr, Option<u16>) = text("\"198.51.100.7:8080\"").parsed(|text| Ok(probe_address(text)?)),
+            note "its own address";
         /// its share within a pool, 0 to 1000000. 0 is a standby: used only when every other member is out
         weight: u32 = integer(0..=MAX_WEIGHT), default 1;
         /// `"drain"`: no new answers, still probed · `"disabled"`: not probed either
         state: AdminState = choice(&STATES, "a state"), default AdminState::Enabled;
         /// the country where the endpoint is, for fences: `"DE"`, a code of ISO 3166-1
-        country: Country =
-            text("\"DE\"").matching(COUNTRY).then(|at, problems| country(&at.value, &at.place, problems));
+        country: Country = text("\"DE\"").matching(COUNTRY).parsed(country);
         /// the answers a second that it can serve, for `portolan simulate`
         capacity: u64 = integer(0..=MAX_CAPACITY);
         /// after it was down, its weight grows to the full value over this time, up to an hour; see
@@ -154,9 +154,4 @@ fn written_wire(text: &str) -> Option<Box<[u8]>> {
     use std::str::FromStr;
     let name = Scanned::<Vec<u8>>::from_str(text).ok()?;
     Some(name.to_vec().as_octets().as_slice().into())
-}
-
-/// `ADDRESS:PORT`, or an address alone.
-fn probe(At { value, place }: At<String>, problems: &mut Problems) -> Option<(IpAddr, Option<u16>)> {
-    probe_address(&value).map_err(|(message, hint)| problems.error(&place, message).hint(hint)).ok()
 }

@@ -17,7 +17,9 @@ use std::sync::Arc;
 use serde_json::{Value as Json, json};
 
 use crate::config::fields::Fields;
-use crate::config::keys::{Key, KeyGroup as _, KeyKind as _, Table as _, keys, named, table, table_schema, text};
+use crate::config::keys::{
+    Key, KeyGroup as _, KeyKind as _, Table as _, WrongText, keys, named, table, table_schema, text, wrong,
+};
 use crate::config::monitor::MonitorSpec;
 use crate::config::node;
 use crate::config::spec::index::SpecIndex;
@@ -42,7 +44,7 @@ keys! {
     /// `zone` and `file`.
     ZoneKeys {
         /// the zone's name: `"svc.example."`
-        zone: Name = text("\"svc.example.\"").then(zone_name), required "";
+        zone: Name = text("\"svc.example.\"").parsed(zone_name), required "";
         /// its master file, relative to the policy file
         file: String = text("\"svc.example.zone\""), note "the zone's name and `.zone`";
     }
@@ -246,13 +248,9 @@ pub(super) fn keys() -> Vec<Key> {
     [ZoneKeys::keys(), PolicyTables::keys()].concat()
 }
 
-fn zone_name(At { value, place }: At<String>, problems: &mut Problems) -> Option<Name> {
-    let name = Name::parse(&value);
-    if let Err(error) = &name {
-        let problem = problems.error(&place, format!("\"{value}\" is not a zone: {error}"));
-        problem.hint("write `zone = \"svc.example.\"`");
-    }
-    name.ok()
+fn zone_name(written: &str) -> Result<Name, WrongText> {
+    let hint = "write `zone = \"svc.example.\"`";
+    Name::parse(written).map_err(|error| wrong(format!("\"{written}\" is not a zone: {error}"), hint))
 }
 
 /// Names of the zone look different from those of endpoints.

@@ -6,8 +6,8 @@ use serde_json::{Value as Json, json};
 
 use crate::config::fields::{Fields, wrong_type};
 use crate::config::keys::{
-    Key, KeyGroup, KeyKind as _, Table, boolean, custom, duration, in_any_case, inline, integer, keys, name, text,
-    texts,
+    Key, KeyGroup, KeyKind as _, Table, WrongText, boolean, custom, duration, in_any_case, inline, integer, keys, name,
+    text, texts, wrong,
 };
 use crate::config::node::{Kind, Node};
 use crate::config::spec::Answering;
@@ -46,7 +46,7 @@ keys! {
         failback: Failback = custom(failback, failback_schema), inherits json!("auto");
         /// `"shared"`: every node decides by itself · `"exclusive"`: one active endpoint, never two, by a lease of the
         /// fleet; see [exclusive names](../docs/exclusive.md)
-        failover: Failover = text("\"exclusive\"").then(failover)
+        failover: Failover = text("\"exclusive\"").parsed(failover)
             .with_schema(|| json!({ "type": "string", "enum": FAILOVER })), inherits json!("shared");
         /// a promise: this long after an endpoint's failure, no client is sent to it any more; see below
         rto: Duration = duration(MIN_RTO..=MAX_RTO, "\"6s\"");
@@ -192,15 +192,14 @@ pub(in crate::config) enum Failover {
 /// The kinds of failover.
 const FAILOVER: [&str; 2] = ["shared", "exclusive"];
 
-fn failover(At { value, place }: At<String>, problems: &mut Problems) -> Option<Failover> {
-    match value.as_str() {
-        "shared" => Some(Failover::Shared),
-        "exclusive" => Some(Failover::Exclusive),
+fn failover(written: &str) -> Result<Failover, WrongText> {
+    match written {
+        "shared" => Ok(Failover::Shared),
+        "exclusive" => Ok(Failover::Exclusive),
         other => {
-            let near = similar(other, FAILOVER);
-            let problem = problems.error(&place, format!("`{other}` is not a kind of failover"));
-            problem.hint(near.unwrap_or_else(|| "write `failover = \"exclusive\"`, or leave it out".to_owned()));
-            None
+            let hint = || "write `failover = \"exclusive\"`, or leave it out".to_owned();
+            let hint = similar(other, FAILOVER).unwrap_or_else(hint);
+            Err(wrong(format!("`{other}` is not a kind of failover"), hint))
         }
     }
 }

@@ -6,6 +6,7 @@ use std::path::{Component, Path};
 use serde_json::{Value as Json, json};
 
 use crate::config::fields::wrong_type;
+use crate::config::keys::{WrongText, accepted, wrong};
 use crate::config::node::{Entry, Kind, Node};
 use crate::model::Mapping;
 use crate::source::{At, Problems};
@@ -15,110 +16,91 @@ use crate::wire::Name;
 const MAX_KEY_TEXT: usize = 1024;
 
 /// A text with at least one octet, no control characters, and a bounded length.
-pub(super) fn plain(At { value, place }: At<String>, problems: &mut Problems) -> Option<String> {
-    if !value.is_empty() && value.len() <= MAX_KEY_TEXT && !value.chars().any(char::is_control) {
-        return Some(value);
+pub(super) fn plain(written: &str) -> Result<String, WrongText> {
+    if !written.is_empty() && written.len() <= MAX_KEY_TEXT && !written.chars().any(char::is_control) {
+        return Ok(written.to_owned());
     }
-    problems.error(&place, format!("this must be a text of 1 to {MAX_KEY_TEXT} octets without control characters"));
-    None
+    let message = format!("this must be a text of 1 to {MAX_KEY_TEXT} octets without control characters");
+    Err(WrongText::new(message, None))
 }
 
 /// The name of a file in the zones directory: who may write a policy must not have other files read, whose text would
 /// be sent to a server.
-pub(super) fn file(written: At<String>, problems: &mut Problems) -> Option<String> {
-    let place = written.place.clone();
-    let value = plain(written, problems)?;
+pub(super) fn file(written: &str) -> Result<String, WrongText> {
+    let value = plain(written)?;
     let is_within = |part| matches!(part, Component::Normal(_) | Component::CurDir);
-    if !Path::new(&value).components().all(is_within) {
-        let problem = problems.error(&place, format!("\"{value}\" is not in the zones directory"));
-        problem.hint("put the file, or a link to it, into the zones directory, and write its name");
-        return None;
+    if Path::new(&value).components().all(is_within) {
+        return Ok(value);
     }
-    Some(value)
+    let hint = "put the file, or a link to it, into the zones directory, and write its name";
+    Err(wrong(format!("\"{value}\" is not in the zones directory"), hint))
 }
 
 /// The template of names.
-pub(super) fn template(written: At<String>, problems: &mut Problems) -> Option<String> {
-    let place = written.place.clone();
-    let value = plain(written, problems)?;
+pub(super) fn template(written: &str) -> Result<String, WrongText> {
+    let value = plain(written)?;
     let rest =
         ["{name}", "{address}", "{port}", "{region}"].iter().fold(value.clone(), |rest, of| rest.replace(of, ""));
     if rest.contains(['{', '}']) {
-        problems
-            .error(&place, format!("\"{value}\" has an unknown word in braces"))
-            .hint("`{name}`, `{address}`, `{port}` and `{region}` are replaced");
-        return None;
+        let hint = "`{name}`, `{address}`, `{port}` and `{region}` are replaced";
+        return Err(wrong(format!("\"{value}\" has an unknown word in braces"), hint));
     }
     if rest == value {
-        let problem = problems.error(&place, format!("\"{value}\" is the same name for all endpoints"));
-        problem.hint("write `names = \"web-{name}\"`");
-        return None;
+        let message = format!("\"{value}\" is the same name for all endpoints");
+        return Err(wrong(message, "write `names = \"web-{name}\"`"));
     }
-    Some(value)
+    Ok(value)
 }
 
 /// The template of keys of overrides: `{target}` once.
-pub(super) fn target_template(written: At<String>, problems: &mut Problems) -> Option<String> {
-    let place = written.place.clone();
-    let value = plain(written, problems)?;
-    if value.matches("{target}").count() != 1 {
-        let problem = problems.error(&place, format!("\"{value}\" must have `{{target}}` once"));
-        problem.hint("write `overrides = \"/services/{target}/status\"`");
-        return None;
+pub(super) fn target_template(written: &str) -> Result<String, WrongText> {
+    let value = plain(written)?;
+    if value.matches("{target}").count() == 1 {
+        return Ok(value);
     }
-    Some(value)
+    let message = format!("\"{value}\" must have `{{target}}` once");
+    Err(wrong(message, "write `overrides = \"/services/{target}/status\"`"))
 }
 
 /// A URL over HTTP.
-pub(super) fn url(written: At<String>, problems: &mut Problems) -> Option<String> {
-    let place = written.place.clone();
-    let value = plain(written, problems)?;
+pub(super) fn url(written: &str) -> Result<String, WrongText> {
+    let value = plain(written)?;
     match url::Url::parse(&value) {
         Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => {
             if !url.username().is_empty() || url.password().is_some() {
-                let problem = problems.error(&place, "a URL with a password would be in the log");
-                problem.hint("write the token into a file, and its name into `token_file`");
-                return None;
+                let hint = "write the token into a file, and its name into `token_file`";
+                return Err(wrong("a URL with a password would be in the log", hint));
             }
-            Some(value)
+            Ok(value)
         }
         Ok(_) | Err(_) => {
-            let problem = problems.error(&place, format!("\"{value}\" is no URL of HTTP"));
-            problem.hint("write `http://HOST:PORT/PATH` or `https://HOST/PATH`");
-            None
+            let hint = "write `http://HOST:PORT/PATH` or `https://HOST/PATH`";
+            Err(wrong(format!("\"{value}\" is no URL of HTTP"), hint))
         }
     }
 }
 
 /// A URL without a query.
-pub(super) fn base_url(written: At<String>, problems: &mut Problems) -> Option<String> {
-    let place = written.place.clone();
-    let value = url(written, problems)?;
+pub(super) fn base_url(written: &str) -> Result<String, WrongText> {
+    let value = url(written)?;
     if value.contains(['?', '#']) {
-        problems.error(&place, format!("\"{value}\" has a query")).hint("write the server alone: `http://HOST:PORT`");
-        return None;
+        return Err(wrong(format!("\"{value}\" has a query"), "write the server alone: `http://HOST:PORT`"));
     }
-    Some(value.trim_end_matches('/').to_owned())
+    Ok(value.trim_end_matches('/').to_owned())
 }
 
-pub(super) fn looked_up(At { value, place }: At<String>, problems: &mut Problems) -> Option<Name> {
-    match Name::parse(&value) {
-        Ok(name) if name != Name::root() && !name.is_wildcard() => Some(name),
-        Ok(_) | Err(_) => {
-            let problem = problems.error(&place, format!("\"{value}\" is not a name to look up"));
-            problem.hint("write `name = \"web.internal.\"` or `name = \"_http._tcp.web.internal.\"`");
-            None
-        }
-    }
+pub(super) fn looked_up(written: &str) -> Result<Name, WrongText> {
+    let name = Name::parse(written).ok().filter(|name| *name != Name::root() && !name.is_wildcard());
+    let hint = "write `name = \"web.internal.\"` or `name = \"_http._tcp.web.internal.\"`";
+    name.ok_or_else(|| wrong(format!("\"{written}\" is not a name to look up"), hint))
 }
 
-pub(super) fn resolver_of(At { value, place }: &At<String>, problems: &mut Problems) -> Option<()> {
-    let is_address = value.parse::<std::net::IpAddr>().is_ok() || value.parse::<std::net::SocketAddr>().is_ok();
-    if !is_address {
-        let problem = problems.error(place, format!("\"{value}\" is not the address of a resolver"));
-        problem.hint("write `resolvers = [\"192.0.2.53\"]` or `[\"192.0.2.53:5353\"]`");
+pub(super) fn check_resolver(written: &str) -> Result<(), WrongText> {
+    if written.parse::<std::net::IpAddr>().is_ok() || written.parse::<std::net::SocketAddr>().is_ok() {
+        return Ok(());
     }
-    is_address.then_some(())
+    let hint = "write `resolvers = [\"192.0.2.53\"]` or `[\"192.0.2.53:5353\"]`";
+    Err(wrong(format!("\"{written}\" is not the address of a resolver"), hint))
 }
 
 /// The words for a field: all mean the same, each is that of a source.
@@ -130,11 +112,11 @@ pub(super) fn mapping(key: &At<String>, node: Node, problems: &mut Problems) -> 
     let key = &key.value;
     let hint = || format!("write `{key} = \"VALUE\"`, or `{key} = {{ meta = \"FIELD\" }}`");
     match kind {
-        Kind::Text(value) | Kind::Loose(value) => plain(At { value, place }, problems).map(Mapping::Fixed),
+        Kind::Text(value) | Kind::Loose(value) => accepted(plain(&value), &place, problems).map(Mapping::Fixed),
         Kind::Integer(value) => Some(Mapping::Fixed(value.to_string())),
         Kind::Table(entries) => match &entries[..] {
             [entry] if FIELD_WORDS.contains(&entry.key.value.as_str()) => match &entry.value.kind {
-                Kind::Text(name) => plain(At { value: name.clone(), place }, problems).map(Mapping::Field),
+                Kind::Text(name) => accepted(plain(name), &place, problems).map(Mapping::Field),
                 other => {
                     wrong_type(&place, "the name of a field", "a string", other.described(), problems).hint(hint());
                     None
@@ -187,7 +169,7 @@ pub(super) fn zone_regions(key: &At<String>, node: Node, problems: &mut Problems
             wrong_type(&value.place, "the region of a zone", "a string", value.kind.described(), problems).hint(hint);
             continue;
         };
-        if let Some(region) = plain(At { value: region, place: value.place }, problems) {
+        if let Some(region) = accepted(plain(&region), &value.place, problems) {
             regions.insert(zone.value, region);
         }
     }
