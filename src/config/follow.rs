@@ -3,15 +3,14 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use serde_json::{Value as Json, json};
-
-use crate::config::kafka::{self, HAS_KAFKA, KafkaCluster, MAX_TOPIC};
+use crate::config::kafka::{self, KafkaCluster, MAX_TOPIC};
 use crate::config::keys::{
-    KeyGroup as _, KeyKind as _, Table, WrongText, check_name, choice, inline, keys, object, text, texts, wrong,
+    KeyKind as _, Table, TypeWord, WrongText, check_name, choice, inline, keys, text, texts, wrong,
 };
 use crate::config::nats::{self, MAX_SERVERS, MAX_SUBJECT, NatsServers, NatsTlsKeys};
 use crate::source::{At, ManualSection, Problems};
 use crate::wire::Name;
+use FollowType::{Kafka, Nats};
 
 /// A stream that is followed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -90,18 +89,12 @@ pub(super) enum FollowType {
     Kafka,
 }
 
-const TYPES: [(&str, FollowType); 2] = [("nats", FollowType::Nats), ("kafka", FollowType::Kafka)];
+impl TypeWord for FollowType {
+    const ALL: &'static [(&'static str, FollowType)] = &[("nats", Nats), ("kafka", Kafka)];
+}
+
 const TYPE_HINT: &str = "write `type = \"nats\"` or `type = \"kafka\"`";
 
-/// The keys that only one type has.
-const OWN_KEYS: [(&str, FollowType); 6] = [
-    ("servers", FollowType::Nats),
-    ("subject", FollowType::Nats),
-    ("stream", FollowType::Nats),
-    ("credentials", FollowType::Nats),
-    ("brokers", FollowType::Kafka),
-    ("topic", FollowType::Kafka),
-];
 const STARTS: [(&str, FollowStart); 2] = [("oldest", FollowStart::Oldest), ("new", FollowStart::New)];
 
 keys! {
@@ -109,18 +102,22 @@ keys! {
     FollowKeys {
         /// `"nats"`: a stream of JetStream · `"kafka"`: a topic of Kafka, in a program that was built with the feature
         /// `kafka`
-        "type" of: FollowType = text("\"nats\"").then(follow_type).with_schema(type_schema), required TYPE_HINT;
+        "type" of: FollowType = text("\"nats\"").parsed(follow_type)
+            .with_schema(|| choice(FollowType::ALL, "").schema())
+            .then(|of, p| kafka::built_in(of, Kafka, "streams", p)), required TYPE_HINT;
         /// nats: the NATS servers, as in `[fleet]`: `["nats://10.0.0.1:4222", "tls://nats2.example"]`, up to 16
-        servers: Vec<At<String>> = texts("[\"nats://127.0.0.1:4222\"]").sized(1..=MAX_SERVERS),
+        [Nats] servers: Vec<At<String>> = texts("[\"nats://127.0.0.1:4222\"]").sized(1..=MAX_SERVERS),
             note "those of `[fleet]`";
         /// nats: the subject whose events are followed; `*` stands for a part of it, `>` for the rest
-        subject: String = text("\"portolan.events\"").sized(1..=MAX_SUBJECT).parsed(|subject| nats::subject(subject, true));
+        [Nats] subject: String = text("\"portolan.events\"").sized(1..=MAX_SUBJECT)
+            .parsed(|subject| nats::subject(subject, true));
         /// nats: the stream that has them
-        stream: String = text("\"EVENTS\"").sized(1..=MAX_STREAM).parsed(stream_name), note "the one that has `subject`";
+        [Nats] stream: String = text("\"EVENTS\"").sized(1..=MAX_STREAM).parsed(stream_name),
+            note "the one that has `subject`";
         /// kafka: some brokers of the cluster: `["kafka1.example:9092"]`, up to 16
-        brokers: Vec<At<String>> = texts("[\"127.0.0.1:9092\"]").sized(1..=MAX_SERVERS);
+        [Kafka] brokers: Vec<At<String>> = texts("[\"127.0.0.1:9092\"]").sized(1..=MAX_SERVERS);
         /// kafka: the topic, whose partitions are all followed
-        topic: String = text("\"portolan\"").sized(1..=MAX_TOPIC).parsed(kafka::topic);
+        [Kafka] topic: String = text("\"portolan\"").sized(1..=MAX_TOPIC).parsed(kafka::topic);
         /// where a stream or a topic begins that was not followed before: `"oldest"`, with all that it has, or `"new"`
         start: FollowStart = choice(&STARTS, "a place to start"), default FollowStart::Oldest;
         /// the zones in which these overrides count, and no other zone can be touched, as for a token
@@ -128,7 +125,7 @@ keys! {
         /// globs of the TARGETs that may be overridden: `["fra*", "region:eu"]`
         targets: Vec<At<String>> = texts("[\"fra*\", \"region:eu\"]").sized(1..=MAX_LIST), note "all";
         /// nats: the file with the credentials for `servers`, as in `[fleet]`
-        credentials: String = text("\"follow.creds\"");
+        [Nats] credentials: String = text("\"follow.creds\"");
         /// `{ ca = "ca.pem", cert = "node.pem", key = "node.key" }`: TLS to `servers`, as in `[fleet]`, or
         /// to `brokers`
         tls: NatsTlsKeys = inline("{ ca = \"ca.pem\" }");
@@ -141,7 +138,14 @@ impl Table for FollowKeys {
     fn check(&mut self, _: bool, problems: &mut Problems) -> bool {
         check_name(&self.head.name, "a stream that is followed", problems);
         if let Some(of) = self.of.as_ref().map(|at| at.value) {
-            self.check_own_keys(of, problems);
+            let needed: &[(&str, &str)] = match of {
+                Nats => &[("subject", "write `subject = \"portolan.events\"`, that of the sink of the other server")],
+                Kafka => &[("brokers", kafka::BROKERS_HINT), ("topic", kafka::TOPIC_HINT)],
+            };
+            of.check(self, "what is followed by ", needed, problems);
+            if of == Nats {
+                nats::check_needs_servers(self, problems);
+            }
         }
         let zones = self.zones.as_ref().map(|at| (&at.place, at.value.len()));
         let targets = self.targets.as_ref().map(|at| (&at.place, at.value.len()));
@@ -153,31 +157,6 @@ impl Table for FollowKeys {
             }
         }
         true
-    }
-
-    fn schema() -> Json {
-        object(&Self::keys())
-    }
-}
-
-impl FollowKeys {
-    fn check_own_keys(&self, of: FollowType, problems: &mut Problems) {
-        let word = |of: FollowType| TYPES.iter().find(|(_, other)| *other == of).map_or("", |(word, _)| *word);
-        for (key, owner) in OWN_KEYS.iter().filter(|(_, owner)| *owner != of) {
-            let Some(place) = self.place_of(key) else { continue };
-            let message = format!("`{key}` is not a key of what is followed by type {}", word(of));
-            problems.error(place, message).hint(format!("it belongs to `{}`: leave it out", word(*owner)));
-        }
-        let needed: &[(&str, &str)] = match of {
-            FollowType::Nats => {
-                nats::check_needs_servers(self, problems);
-                &[("subject", "write `subject = \"portolan.events\"`, that of the sink of the other server")]
-            }
-            FollowType::Kafka => &[("brokers", kafka::BROKERS_HINT), ("topic", kafka::TOPIC_HINT)],
-        };
-        for (key, hint) in needed.iter().filter(|(key, _)| self.lacks(key)) {
-            problems.error(&self.head.name.place, format!("{} has no `{key}`", self.what())).hint(*hint);
-        }
     }
 }
 
@@ -201,7 +180,7 @@ pub(super) fn read(
 fn follow(keys: FollowKeys, has_fleet: bool, base: &Path, problems: &mut Problems) -> Option<FollowSettings> {
     let name = keys.head.name.clone();
     let from = match keys.of?.value {
-        FollowType::Nats => {
+        Nats => {
             let own = keys.servers.is_some();
             let servers = nats::servers("servers", keys.servers, (keys.credentials, keys.tls), base, problems);
             if !own && !has_fleet {
@@ -213,7 +192,7 @@ fn follow(keys: FollowKeys, has_fleet: bool, base: &Path, problems: &mut Problem
                 .filter(|_| is_usable)
                 .map(|subject| FollowFrom::Nats(NatsFollow { servers, subject: subject.value, stream }))
         }
-        FollowType::Kafka => {
+        Kafka => {
             let cluster = kafka::cluster(keys.brokers, keys.tls, base, problems);
             let parts = cluster.zip(keys.topic);
             parts.map(|(cluster, topic)| FollowFrom::Kafka(KafkaFollow { cluster, topic: topic.value }))
@@ -234,20 +213,8 @@ fn zone_name(written: &str) -> Result<Name, WrongText> {
     Name::parse(written).map_err(|error| wrong(message(error), "write \"svc.example.\""))
 }
 
-fn follow_type(At { value, place }: At<String>, problems: &mut Problems) -> Option<FollowType> {
-    match TYPES.into_iter().find(|(word, _)| *word == value) {
-        Some((_, FollowType::Kafka)) if !HAS_KAFKA => kafka::refuse(&place, "streams", problems),
-        Some((_, of)) => return Some(of),
-        None => {
-            let message = format!("`{value}` is nothing that can be followed");
-            problems.error(&place, message).hint(TYPE_HINT);
-        }
-    }
-    None
-}
-
-fn type_schema() -> Json {
-    json!({ "type": "string", "enum": TYPES.map(|(word, _)| word) })
+fn follow_type(written: &str) -> Result<FollowType, WrongText> {
+    FollowType::of_word(written).ok_or_else(|| wrong(format!("`{written}` is nothing that can be followed"), TYPE_HINT))
 }
 
 /// The name is a part of the subjects of requests.

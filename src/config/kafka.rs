@@ -7,7 +7,7 @@ use url::Url;
 use crate::config::keys::{WrongText, wrong};
 use crate::config::nats::{self, ListForm, NatsTlsKeys};
 use crate::model::{Pem, SourceTls};
-use crate::source::{At, Place, Problems};
+use crate::source::{At, Problems};
 
 /// Whether this program was built with Kafka.
 pub const HAS_KAFKA: bool = cfg!(feature = "kafka");
@@ -83,12 +83,16 @@ pub(super) fn topic(written: &str) -> Result<String, WrongText> {
     Err(wrong("`topic` must be a name of a topic: letters, digits, `.`, `_` and `-`", TOPIC_HINT))
 }
 
-/// The error of a type that needs a build with Kafka. `what`: `sinks` or `streams`.
-pub(super) fn refuse(place: &Place, what: &str, problems: &mut Problems) {
+/// The type of a table, unless it is `kafka` and needs a build with Kafka. `what`: `sinks` or `streams`.
+pub(super) fn built_in<T: PartialEq>(of: At<T>, kafka: T, what: &str, problems: &mut Problems) -> Option<T> {
+    if of.value != kafka || HAS_KAFKA {
+        return Some(of.value);
+    }
     let message = format!("{what} of type `kafka` are not in this program: it was built without the feature `kafka`");
     let hint = "use the image or a package of Portolan, or build it with `cargo build --features kafka`; or write \
                 `type = \"nats\"`";
-    problems.error(place, message).hint(hint);
+    problems.error(&of.place, message).hint(hint);
+    None
 }
 
 #[cfg(test)]

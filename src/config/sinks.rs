@@ -6,19 +6,18 @@ mod webhook;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use serde_json::{Value as Json, json};
 use url::Url;
 
-use crate::config::kafka::{self, HAS_KAFKA, KafkaCluster, MAX_TOPIC};
+use crate::config::kafka::{self, KafkaCluster, MAX_TOPIC};
 use crate::config::keys::{
-    KeyGroup as _, KeyKind as _, Table, check_name, duration, inline, integer, keys, object, text, texts,
+    KeyKind as _, Table, TypeWord, check_name, choice, duration, inline, integer, keys, text, texts,
 };
 use crate::config::nats::{self, MAX_SERVERS, MAX_SUBJECT, NatsServers, NatsTlsKeys};
 use crate::source::{
-    At, ManualSection, Problems, SideFile, did_you_mean,
+    At, ManualSection, Problems, SideFile,
     files::{absolute, path_of},
-    listed,
 };
+use SinkType::{Kafka, Nats, Webhook};
 use webhook::{MAX_URL, check_authorities, url};
 
 pub use secrets::SigningSecrets;
@@ -133,24 +132,9 @@ pub(super) enum SinkType {
     Kafka,
 }
 
-const TYPES: [(&str, SinkType); 3] =
-    [("webhook", SinkType::Webhook), ("nats", SinkType::Nats), ("kafka", SinkType::Kafka)];
-
-/// The keys that only some types have.
-const OWN_KEYS: [(&str, &[SinkType]); 9] = [
-    ("url", &[SinkType::Webhook]),
-    ("secret_file", &[SinkType::Webhook]),
-    ("ca", &[SinkType::Webhook]),
-    ("servers", &[SinkType::Nats]),
-    ("subject", &[SinkType::Nats]),
-    ("credentials", &[SinkType::Nats]),
-    ("tls", &[SinkType::Nats, SinkType::Kafka]),
-    ("brokers", &[SinkType::Kafka]),
-    ("topic", &[SinkType::Kafka]),
-];
-
-/// What to write as `type`.
-const TYPE_HINT: &str = "write `type = \"webhook\"`, `type = \"nats\"` or `type = \"kafka\"`";
+impl TypeWord for SinkType {
+    const ALL: &'static [(&'static str, SinkType)] = &[("webhook", Webhook), ("nats", Nats), ("kafka", Kafka)];
+}
 
 keys! {
     /// `[sink.NAME]`.
@@ -158,31 +142,33 @@ keys! {
         /// `"webhook"`: each event is an HTTP POST, signed as [Standard Webhooks](https://www.standardwebhooks.com) has
         /// it · `"nats"`: each event is a message in a stream of JetStream · `"kafka"`: each event is a record in a
         /// topic of Kafka, in a program that was built with the feature `kafka`
-        "type" of: SinkType = text("\"webhook\"").then(sink_type).with_schema(type_schema),
-            required TYPE_HINT;
+        "type" of: SinkType = choice(SinkType::ALL, "a type of sink")
+            .then(|of, p| kafka::built_in(of, Kafka, "sinks", p)),
+            required "write `type = \"webhook\"`, `type = \"nats\"` or `type = \"kafka\"`";
         /// webhook: where to send: `"https://hooks.example/portolan"` or `"http://127.0.0.1:9000/events"`. Redirects
         /// are not followed
-        url: Url = text("\"https://hooks.example/portolan\"").sized(1..=MAX_URL).parsed(url);
+        [Webhook] url: Url = text("\"https://hooks.example/portolan\"").sized(1..=MAX_URL).parsed(url);
         /// webhook: the file with the secret that signs: a line `whsec_BASE64`. While a secret is replaced, write the
         /// new one and the old one, a line each: each event is signed with both. A changed file is used within seconds
-        secret_file: String = text("\"webhook.secret\"");
+        [Webhook] secret_file: String = text("\"webhook.secret\"");
         /// webhook: PEM: the certificates of the authorities that sign that of the receiver, instead of those of the
         /// system
-        ca: String = text("\"ca.pem\"");
+        [Webhook] ca: String = text("\"ca.pem\"");
         /// nats: the NATS servers, as in `[fleet]`: `["nats://10.0.0.1:4222", "tls://nats2.example"]`, up to 16
-        servers: Vec<At<String>> = texts("[\"nats://127.0.0.1:4222\"]").sized(1..=MAX_SERVERS),
+        [Nats] servers: Vec<At<String>> = texts("[\"nats://127.0.0.1:4222\"]").sized(1..=MAX_SERVERS),
             note "those of `[fleet]`";
         /// nats: the subject that events are published on. A stream of JetStream must have it
-        subject: String = text("\"portolan.events\"").sized(1..=MAX_SUBJECT).parsed(|subject| nats::subject(subject, false));
+        [Nats] subject: String = text("\"portolan.events\"").sized(1..=MAX_SUBJECT)
+            .parsed(|subject| nats::subject(subject, false));
         /// nats: the file with the credentials for `servers`, as in `[fleet]`
-        credentials: String = text("\"sink.creds\"");
+        [Nats] credentials: String = text("\"sink.creds\"");
         /// kafka: some brokers of the cluster: `["kafka1.example:9092"]`, up to 16
-        brokers: Vec<At<String>> = texts("[\"127.0.0.1:9092\"]").sized(1..=MAX_SERVERS);
+        [Kafka] brokers: Vec<At<String>> = texts("[\"127.0.0.1:9092\"]").sized(1..=MAX_SERVERS);
         /// kafka: the topic, which must exist
-        topic: String = text("\"portolan\"").sized(1..=MAX_TOPIC).parsed(kafka::topic);
+        [Kafka] topic: String = text("\"portolan\"").sized(1..=MAX_TOPIC).parsed(kafka::topic);
         /// nats, kafka: `{ ca = "ca.pem", cert = "node.pem", key = "node.key" }`: TLS to `servers`, as in `[fleet]`, or
         /// to `brokers`
-        tls: NatsTlsKeys = inline("{ ca = \"ca.pem\" }");
+        [Nats, Kafka] tls: NatsTlsKeys = inline("{ ca = \"ca.pem\" }");
         /// how long one try may take, 100 ms to 1 min
         timeout: Duration = duration(TIMEOUTS, "\"10s\""), default TIMEOUT;
         /// an event that the receiver has refused so often is given up, 1 to 100. A receiver that is away, busy or
@@ -199,32 +185,16 @@ impl Table for SinkKeys {
     fn check(&mut self, _: bool, problems: &mut Problems) -> bool {
         check_name(&self.head.name, "a sink", problems);
         let Some(of) = self.of.as_ref().map(|at| at.value) else { return true };
-        for (key, owners) in OWN_KEYS.iter().filter(|(_, owners)| !owners.contains(&of)) {
-            let Some(place) = self.place_of(key) else { continue };
-            let message = format!("`{key}` is not a key of a sink of type {}", word(of));
-            problems.error(place, message).hint(format!(
-                "it belongs to {}: leave it out",
-                listed(&owners.iter().map(|owner| word(*owner)).collect::<Vec<_>>())
-            ));
-        }
         let needed: &[(&str, &str)] = match of {
-            SinkType::Webhook => {
-                &[("url", "write `url = \"https://hooks.example/portolan\"`"), ("secret_file", secrets::HINT)]
-            }
-            SinkType::Nats => &[("subject", "write `subject = \"portolan.events\"`, a subject that a stream has")],
-            SinkType::Kafka => &[("brokers", kafka::BROKERS_HINT), ("topic", kafka::TOPIC_HINT)],
+            Webhook => &[("url", "write `url = \"https://hooks.example/portolan\"`"), ("secret_file", secrets::HINT)],
+            Nats => &[("subject", "write `subject = \"portolan.events\"`, a subject that a stream has")],
+            Kafka => &[("brokers", kafka::BROKERS_HINT), ("topic", kafka::TOPIC_HINT)],
         };
-        for (key, hint) in needed.iter().filter(|(key, _)| self.lacks(key)) {
-            problems.error(&self.head.name.place, format!("{} has no `{key}`", self.what())).hint(*hint);
-        }
-        if of == SinkType::Nats {
+        of.check(self, "a sink of ", needed, problems);
+        if of == Nats {
             nats::check_needs_servers(self, problems);
         }
         true
-    }
-
-    fn schema() -> Json {
-        object(&Self::keys())
     }
 }
 
@@ -259,10 +229,8 @@ fn sink(keys: SinkKeys, has_fleet: bool, base: &Path, problems: &mut Problems) -
         absolute(&shown)
     });
     let to = match keys.of?.value {
-        SinkType::Webhook => {
-            SinkReceiver::Webhook(WebhookSettings { url: keys.url?.value, secret_file: secret_file?, ca })
-        }
-        SinkType::Nats => {
+        Webhook => SinkReceiver::Webhook(WebhookSettings { url: keys.url?.value, secret_file: secret_file?, ca }),
+        Nats => {
             let own = keys.servers.is_some();
             let servers = nats::servers("servers", keys.servers, (keys.credentials, keys.tls), base, problems);
             if !own && !has_fleet {
@@ -273,32 +241,10 @@ fn sink(keys: SinkKeys, has_fleet: bool, base: &Path, problems: &mut Problems) -
             }
             SinkReceiver::Nats(NatsSinkSettings { servers, subject: keys.subject?.value })
         }
-        SinkType::Kafka => {
+        Kafka => {
             let cluster = kafka::cluster(keys.brokers, keys.tls, base, problems);
             SinkReceiver::Kafka(KafkaSinkSettings { cluster: cluster?, topic: keys.topic?.value })
         }
     };
     Some(SinkSettings { name: name.value, timeout, tries, concurrency, to })
-}
-
-fn word(of: SinkType) -> &'static str {
-    TYPES.iter().find(|(_, other)| *other == of).map_or("", |(word, _)| *word)
-}
-
-fn sink_type(At { value, place }: At<String>, problems: &mut Problems) -> Option<SinkType> {
-    if let Some((_, of)) = TYPES.into_iter().find(|(name, _)| *name == value) {
-        if of == SinkType::Kafka && !HAS_KAFKA {
-            kafka::refuse(&place, "sinks", problems);
-            return None;
-        }
-        return Some(of);
-    }
-    let problem = problems.error(&place, format!("`{value}` is not a type of sink"));
-    let known = TYPES.into_iter().map(|(name, _)| name);
-    problem.hint(did_you_mean(&value, known).unwrap_or_else(|| TYPE_HINT.to_owned()));
-    None
-}
-
-fn type_schema() -> Json {
-    json!({ "type": "string", "enum": TYPES.map(|(word, _)| word) })
 }

@@ -17,14 +17,16 @@
 //!   between its keys implements [`Table`] by hand.
 //! - The doc comment of a key is its text in the manual and in the schema. A key without one has no row in the manual.
 //! - After the name and the type of the value comes its *kind*, which reads it and describes it: see `kinds` and
-//!   `tables`. `.parsed(parse)` makes another value of a text, and `.each(parse)` of each text of a list. `.then(parse)`
-//!   adds any check or conversion. `.sized` and `.matching` check nothing: they describe the value in the schema.
-//!   `.with_schema(json)` replaces this description.
+//!   `tables`. `.parsed(parse)` makes another value of a text, and `.each(parse)` of each text of a list.
+//!   `.then(parse)` adds any check or conversion. `.sized` and `.matching` check nothing: they describe the value in
+//!   the schema. `.with_schema(json)` replaces this description.
 //! - `, default VALUE`: the field is [`OrDefault`], and the manual and the schema show the value. In all other cases
 //!   the field is `Option<At<T>>`. `, inherits JSON`: the default comes from elsewhere and is shown. `, note "TEXT"`:
 //!   the manual shows this text as the default. Without any of these it shows `none`. `, required "HINT"`: a missing
 //!   key is an error with this hint; with `""`, `Table::check` makes the error.
 //! - `"use" enabled: bool = ...`: the key is called `use`, the field `enabled`.
+//! - `[Nats, Kafka] tls: ...`: only tables of these types have the key. They are values of a [`TypeWord`], whose
+//!   `check` refuses the keys of other types.
 //! - Each struct derefs to the [`Head`] of its table: its name, and where each key is written, also where the value is
 //!   wrong.
 //! - A table that is made of several groups implements [`KeyGroup`] by hand, from those of its groups.
@@ -41,6 +43,7 @@ mod tables;
 mod test_manual;
 #[cfg(test)]
 mod tests;
+mod types;
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -57,6 +60,7 @@ pub(super) use kinds::{
 };
 pub(super) use parsed::{WrongText, accepted, wrong};
 pub(super) use tables::{Inline, Table, inline, named, table, table_schema};
+pub(super) use types::TypeWord;
 
 /// A key as it is declared, for the schema and the manual.
 #[derive(Debug, Clone)]
@@ -158,6 +162,11 @@ pub(super) fn object(keys: &[Key]) -> Json {
 pub(super) trait KeyGroup: Sized {
     /// The declarations.
     fn keys() -> Vec<Key>;
+
+    /// The keys that not all types of the table have, each with the types that do: see [`TypeWord`].
+    fn owned() -> Vec<(&'static str, Vec<&'static str>)> {
+        Vec::new()
+    }
 
     /// Takes these keys out of a table. WrongText values are problems, and count as missing.
     fn take(fields: &mut Fields, problems: &mut Problems) -> Self;
@@ -327,7 +336,7 @@ macro_rules! keys {
         $group:ident $(in $section:ident)? {
             $(
                 $(#[doc = $doc:literal])*
-                $($key:literal)? $field:ident: $type:ty = $kind:expr $(, $how:ident $arg:expr)?;
+                $([$($owner:ident),+])? $($key:literal)? $field:ident: $type:ty = $kind:expr $(, $how:ident $arg:expr)?;
             )*
         }
     ) => {
@@ -346,6 +355,10 @@ macro_rules! keys {
                     let key = $crate::config::keys::Key::new(keys!(@name $field $($key)?), concat!($($doc),*), schema);
                     keys!(@key key, kind $(, $how $arg)?)
                 }),*]
+            }
+
+            fn owned() -> Vec<(&'static str, Vec<&'static str>)> {
+                [$( keys!(@owned keys!(@name $field $($key)?) $(, [$($owner),+])?) ),*].into_iter().flatten().collect()
             }
 
             fn take(
@@ -375,6 +388,10 @@ macro_rules! keys {
     };
     (@name $field:ident) => { stringify!($field) };
     (@name $field:ident $key:literal) => { $key };
+    (@owned $name:expr) => { None };
+    (@owned $name:expr, $owners:expr) => {
+        Some(($name, $owners.map($crate::config::keys::TypeWord::word).to_vec()))
+    };
     (@field $type:ty, default) => { $crate::config::keys::OrDefault<$type> };
     (@field $type:ty $(, $how:ident)?) => { Option<$crate::source::At<$type>> };
     (@key $key:ident, $kind:ident) => { $key };

@@ -50,7 +50,8 @@ keys! {
             required "write `nats = [\"nats://127.0.0.1:4222\"]`";
         /// the name of the fleet, the same on all of its nodes: letters, digits, `-` and `_`, up to 32. Several fleets
         /// can use the same NATS servers
-        cluster: String = text("\"prod\"").sized(1..=MAX_CLUSTER).matching("^[A-Za-z0-9_-]{1,32}$").parsed(cluster_name),
+        cluster: String = text("\"prod\"").sized(1..=MAX_CLUSTER)
+            .matching("^[A-Za-z0-9_-]{1,32}$").parsed(cluster_name),
             required "write `cluster = \"prod\"`, the same on all nodes of the fleet";
         /// the file with this node's credentials for NATS: a `.creds` file (JWT and key), an nkey seed (`SU...`), or a
         /// line `USER PASSWORD`. It is read at each connection

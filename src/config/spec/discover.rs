@@ -9,17 +9,18 @@ use std::time::Duration;
 
 use crate::config::fields::Head;
 use crate::config::keys::{
-    KeyKind as _, Table, accepted, boolean, check_name, choice, custom, duration, inline, integer, keys, name, number,
-    text, texts,
+    KeyKind as _, Table, TypeWord as _, accepted, boolean, check_name, choice, custom, duration, inline, integer, keys,
+    name, number, text, texts,
 };
 use crate::model::{
     ConsulSource, DiscoveredPool, DnsSource, EtcdSource, HealthRule, HostRule, HttpSource, KubernetesAccess,
     KubernetesResource, KubernetesSource, MAX_INSTANCES, Mapping, Mappings, Pem, SourceSpec, SourceTls,
 };
-use crate::source::{At, ManualSection, Problems, listed};
+use crate::source::{At, ManualSection, Problems};
 use crate::wire::Name;
 pub(in crate::config) use kind::SourceType;
-use kind::{TYPES, source_type, type_schema};
+use kind::SourceType::{Consul, Dns, Etcd, Http, Kubernetes};
+use kind::source_type;
 use values::{
     base_url, check_resolver, file, looked_up, mapping, mapping_schema, plain, target_template, template, url,
     zone_regions, zone_regions_schema,
@@ -41,42 +42,14 @@ const RULES: [(&str, HealthRule); 3] =
 const HOSTS: [(&str, HostRule); 3] =
     [("refused", HostRule::Refused), ("cname", HostRule::Cname), ("only", HostRule::Only)];
 /// The types whose instances may have the names of hosts.
-const OF_HOSTS: &[SourceType] = &[SourceType::Consul, SourceType::Etcd, SourceType::Kubernetes, SourceType::Http];
-
-/// The keys that only some types have.
-const OWN_KEYS: [(&str, &[SourceType]); 25] = [
-    ("hosts", OF_HOSTS),
-    ("probe", OF_HOSTS),
-    ("address", &[SourceType::Consul, SourceType::Kubernetes]),
-    ("kubeconfig", &[SourceType::Kubernetes]),
-    ("context", &[SourceType::Kubernetes]),
-    ("service", &[SourceType::Consul, SourceType::Kubernetes]),
-    ("resource", &[SourceType::Kubernetes]),
-    ("object", &[SourceType::Kubernetes]),
-    ("namespace", &[SourceType::Kubernetes]),
-    ("port_name", &[SourceType::Kubernetes]),
-    ("zones", &[SourceType::Kubernetes]),
-    ("datacenters", &[SourceType::Consul]),
-    ("tag", &[SourceType::Consul]),
-    ("token_file", &[SourceType::Consul, SourceType::Kubernetes, SourceType::Http]),
-    ("tls", &[SourceType::Consul, SourceType::Etcd, SourceType::Kubernetes, SourceType::Http]),
-    ("endpoints", &[SourceType::Etcd]),
-    ("prefix", &[SourceType::Etcd]),
-    ("overrides", &[SourceType::Etcd]),
-    ("user", &[SourceType::Etcd]),
-    ("password_file", &[SourceType::Etcd]),
-    ("name", &[SourceType::Dns]),
-    ("resolvers", &[SourceType::Dns]),
-    ("port", &[SourceType::Dns]),
-    ("url", &[SourceType::Http]),
-    ("every", &[SourceType::Http]),
-];
+const OF_HOSTS: [SourceType; 4] = [Consul, Etcd, Kubernetes, Http];
 
 keys! {
     /// `[discover.NAME]`.
     DiscoverSpec {
         /// where the endpoints are listed: `"consul"` · `"etcd"` · `"kubernetes"` · `"dns"` · `"http"`
-        "type" of: SourceType = text("\"consul\"").then(source_type).with_schema(type_schema),
+        "type" of: SourceType = text("\"consul\"").parsed(source_type)
+            .with_schema(|| choice(SourceType::ALL, "").schema()),
             required "write `type = \"consul\"`, or another source: etcd, kubernetes, dns, http";
         /// the pool of this file that the endpoints fill, after its listed members, in the order of their names. It may
         /// have no `members` then
@@ -101,10 +74,11 @@ keys! {
         /// what becomes of an instance whose address is the name of a host: `"refused"` it is left out · `"only"` it
         /// is answered as a CNAME, and instances with addresses are left out · `"cname"` it is answered as a CNAME, and
         /// instances with addresses are endpoints too, where a pool may have both
-        hosts: HostRule = choice(&HOSTS, "a rule for the names of hosts"), default HostRule::Refused;
+        [Consul, Etcd, Kubernetes, Http] hosts: HostRule = choice(&HOSTS, "a rule for the names of hosts"),
+            default HostRule::Refused;
         /// with `hosts`: the address to probe an instance with the name of a host at, `"192.0.2.1"` or with a port: one
         /// for all, or a field of the instance. With a monitor it needs one, except for heartbeats
-        probe: Mapping = custom(mapping, mapping_schema), note "the field `probe`";
+        [Consul, Etcd, Kubernetes, Http] probe: Mapping = custom(mapping, mapping_schema), note "the field `probe`";
         /// most endpoints; a source that lists more keeps those it had, and is `bad`
         max: usize = integer(1..=MAX_INSTANCES as i64), default 1000;
         /// when the source lists less than this share of what it had a minute ago, what disappeared stays, until
@@ -112,58 +86,59 @@ keys! {
         min_keep: f64 = number(0.0..=1.0, "0.5"), default 0.5;
         /// consul: the agent, `"http://127.0.0.1:8500"` or `https`. kubernetes: the API, `"https://10.0.0.1:6443"`,
         /// where no `kubeconfig` says it
-        address: String = text("\"http://127.0.0.1:8500\"").parsed(base_url),
+        [Consul, Kubernetes] address: String = text("\"http://127.0.0.1:8500\"").parsed(base_url),
             note "kubernetes: that of the cluster in which this server is a pod";
         /// kubernetes: a kubeconfig, which says where the API is and who this server is there, relative to this file;
         /// it is read again for each request
-        kubeconfig: String = text("\"eu.kubeconfig\"").parsed(file);
+        [Kubernetes] kubeconfig: String = text("\"eu.kubeconfig\"").parsed(file);
         /// kubernetes: the context of the kubeconfig
-        context: String = text("\"eu\"").parsed(plain), note "its `current-context`";
+        [Kubernetes] context: String = text("\"eu\"").parsed(plain), note "its `current-context`";
         /// consul, kubernetes: the service
-        service: String = text("\"web\"").parsed(plain);
+        [Consul, Kubernetes] service: String = text("\"web\"").parsed(plain);
         /// kubernetes: what is followed: `"endpointslices"` the pods of a service · `"ingresses"`, `"gateways"` the
         /// addresses that they have
-        resource: KubernetesResource = choice(&KubernetesResource::ALL, "a resource of Kubernetes"),
+        [Kubernetes] resource: KubernetesResource = choice(&KubernetesResource::ALL, "a resource of Kubernetes"),
             default KubernetesResource::EndpointSlices;
         /// kubernetes: the name of the Ingress or Gateway
-        object: String = text("\"shop\"").parsed(plain), note "all of the namespace";
+        [Kubernetes] object: String = text("\"shop\"").parsed(plain), note "all of the namespace";
         /// consul: the datacenters to read, all together
-        datacenters: Vec<At<String>> = texts("[\"dc1\"]"), note "the agent's own";
+        [Consul] datacenters: Vec<At<String>> = texts("[\"dc1\"]"), note "the agent's own";
         /// consul: only instances with this tag
-        tag: String = text("\"public\"").parsed(plain);
+        [Consul] tag: String = text("\"public\"").parsed(plain);
         /// kubernetes: the namespace of the service, or of the objects
-        namespace: String = text("\"shop\"").parsed(plain), note "that of the context or the pod, or `\"default\"`";
+        [Kubernetes] namespace: String = text("\"shop\"").parsed(plain),
+            note "that of the context or the pod, or `\"default\"`";
         /// kubernetes: the name of the port to probe, of a Gateway that of the listener
-        port_name: String = text("\"http\"").parsed(plain), note "the first one";
+        [Kubernetes] port_name: String = text("\"http\"").parsed(plain), note "the first one";
         /// kubernetes: the regions of zones, `{ eu-west-1a = "eu-west" }`: the field `region` of an endpoint
-        zones: BTreeMap<String, String> = custom(zone_regions, zone_regions_schema);
+        [Kubernetes] zones: BTreeMap<String, String> = custom(zone_regions, zone_regions_schema);
         /// consul, kubernetes, http: a file with the token, relative to this file; it is read again for each connection
-        token_file: String = text("\"token\"").parsed(file);
+        [Consul, Kubernetes, Http] token_file: String = text("\"token\"").parsed(file);
         /// etcd: the servers
-        endpoints: Vec<At<String>> = texts("[\"http://127.0.0.1:2379\"]");
+        [Etcd] endpoints: Vec<At<String>> = texts("[\"http://127.0.0.1:2379\"]");
         /// etcd: the beginning of the keys; the rest of a key is the name, the value `IP:PORT` or JSON with `address`,
         /// `port`, and the fields that are mapped
-        prefix: String = text("\"/services/web/\"").parsed(plain);
+        [Etcd] prefix: String = text("\"/services/web/\"").parsed(plain);
         /// etcd: keys that set overrides, `{target}` once: `"/services/{target}/status"`, see
         /// [docs/discovery.md](../docs/discovery.md)
-        overrides: String = text("\"/services/{target}/status\"").parsed(target_template);
+        [Etcd] overrides: String = text("\"/services/{target}/status\"").parsed(target_template);
         /// etcd: the user
-        user: String = text("\"portolan\"").parsed(plain);
+        [Etcd] user: String = text("\"portolan\"").parsed(plain);
         /// etcd: the file with the user's password, relative to this file
-        password_file: String = text("\"etcd-password\"").parsed(file);
+        [Etcd] password_file: String = text("\"etcd-password\"").parsed(file);
         /// dns: the name to look up. One that begins with `_` is looked up as SRV, any other as A and AAAA
-        "name" queried: Name = text("\"_http._tcp.web.internal.\"").parsed(looked_up);
+        [Dns] "name" queried: Name = text("\"_http._tcp.web.internal.\"").parsed(looked_up);
         /// dns: the resolvers, `"192.0.2.53"` or with a port
-        resolvers: Vec<At<String>> = texts("[\"192.0.2.53\"]"), note "those of /etc/resolv.conf";
+        [Dns] resolvers: Vec<At<String>> = texts("[\"192.0.2.53\"]"), note "those of /etc/resolv.conf";
         /// dns: the port to probe, where the records have none
-        port: u16 = integer(1..=65_535);
+        [Dns] port: u16 = integer(1..=65_535);
         /// http: the list, in the form of Prometheus's `http_sd`
-        url: String = text("\"https://inventory.internal/targets.json\"").parsed(url);
+        [Http] url: String = text("\"https://inventory.internal/targets.json\"").parsed(url);
         /// http: how often the list is requested, 1 s to 1 h
-        every: Duration = duration(EVERY, "\"5s\""), note "`\"5s\"`";
+        [Http] every: Duration = duration(EVERY, "\"5s\""), note "`\"5s\"`";
         /// consul, etcd, kubernetes, http: `{ ca = "ca.pem", cert = "me.pem", key = "me.key", verify = true }`, files
         /// relative to this file
-        tls: TlsFileKeys = inline("{ ca = \"ca.pem\" }");
+        [Consul, Etcd, Kubernetes, Http] tls: TlsFileKeys = inline("{ ca = \"ca.pem\" }");
     }
 }
 
@@ -199,32 +174,24 @@ impl Table for DiscoverSpec {
         check_name(&name, "a source", problems);
         // What refers to it is no further problem.
         let Some(of) = self.of.as_ref().map(|at| at.value) else { return true };
-        self.check_own_keys(of, problems);
-        if of == SourceType::Kubernetes {
+        if of == Kubernetes {
             self.check_access(problems);
             self.check_resource(problems);
         }
-        let has_overrides = of == SourceType::Etcd && self.has("overrides");
+        let has_overrides = of == Etcd && self.has("overrides");
+        let address = ("address", "write `address = \"http://127.0.0.1:8500\"`");
+        let service = ("service", "write `service = \"web\"`");
+        let endpoints = ("endpoints", "write `endpoints = [\"http://127.0.0.1:2379\"]`");
         let needed: &[(&str, &str)] = match of {
-            SourceType::Consul => {
-                &[("address", "address = \"http://127.0.0.1:8500\""), ("service", "service = \"web\"")]
-            }
-            SourceType::Kubernetes if *self.resource != KubernetesResource::EndpointSlices => &[],
-            SourceType::Kubernetes => &[("service", "service = \"web\"")],
-            SourceType::Etcd if has_overrides => &[("endpoints", "endpoints = [\"http://127.0.0.1:2379\"]")],
-            SourceType::Etcd => {
-                &[("endpoints", "endpoints = [\"http://127.0.0.1:2379\"]"), ("prefix", "prefix = \"/services/web/\"")]
-            }
-            SourceType::Dns => &[("name", "name = \"web.internal.\"")],
-            SourceType::Http => &[("url", "url = \"http://inventory.internal/targets.json\"")],
+            Consul => &[address, service],
+            Kubernetes if *self.resource != KubernetesResource::EndpointSlices => &[],
+            Kubernetes => &[service],
+            Etcd if has_overrides => &[endpoints],
+            Etcd => &[endpoints, ("prefix", "write `prefix = \"/services/web/\"`")],
+            Dns => &[("name", "write `name = \"web.internal.\"`")],
+            Http => &[("url", "write `url = \"http://inventory.internal/targets.json\"`")],
         };
-        for (key, example) in needed {
-            if self.lacks(key) {
-                problems
-                    .error(&name.place, format!("{} has no `{key}`", self.what()))
-                    .hint(format!("write `{example}`"));
-            }
-        }
+        of.check(self, "", needed, problems);
         if self.lacks("pool") && !(has_overrides && self.lacks("prefix")) {
             let problem = problems.error(&name.place, format!("{} has no `pool`", self.what()));
             problem.hint("write `pool = \"NAME\"`: the pool that its endpoints fill");
@@ -262,16 +229,6 @@ impl DiscoverSpec {
     /// The table.
     pub(in crate::config) fn head(&self) -> &Head {
         &self.head
-    }
-
-    fn check_own_keys(&self, of: SourceType, problems: &mut Problems) {
-        let word = |of: &SourceType| TYPES.iter().find(|(_, other)| other == of).map_or("", |(word, _)| *word);
-        for (key, types) in OWN_KEYS.iter().filter(|(_, types)| !types.contains(&of)) {
-            let Some(place) = self.place_of(key) else { continue };
-            let message = format!("`{key}` is not a key of type {}", word(&of));
-            let names: Vec<&str> = types.iter().map(word).collect();
-            problems.error(place, message).hint(format!("it belongs to {}: leave it out", listed(&names)));
-        }
     }
 
     /// The errors of keys that exclude each other, or belong to another one.
@@ -324,7 +281,7 @@ impl DiscoverSpec {
         let path = |at: &Option<At<String>>| text(at).map(|path| dir.join(path));
         let tls = self.tls.as_ref().map_or_else(SourceTls::default, |at| at.value.files(dir));
         let source = match self.of.as_ref()?.value {
-            SourceType::Consul => SourceSpec::Consul(ConsulSource {
+            Consul => SourceSpec::Consul(ConsulSource {
                 address: text(&self.address)?,
                 service: text(&self.service)?,
                 datacenters: list(&self.datacenters),
@@ -332,7 +289,7 @@ impl DiscoverSpec {
                 token_file: path(&self.token_file),
                 tls,
             }),
-            SourceType::Etcd => SourceSpec::Etcd(EtcdSource {
+            Etcd => SourceSpec::Etcd(EtcdSource {
                 endpoints: list(&self.endpoints),
                 prefix: text(&self.prefix),
                 overrides: text(&self.overrides),
@@ -340,7 +297,7 @@ impl DiscoverSpec {
                 password_file: path(&self.password_file),
                 tls,
             }),
-            SourceType::Kubernetes => SourceSpec::Kubernetes(KubernetesSource {
+            Kubernetes => SourceSpec::Kubernetes(KubernetesSource {
                 access: match (path(&self.kubeconfig), text(&self.address)) {
                     (Some(file), _) => KubernetesAccess::Kubeconfig { file, context: text(&self.context) },
                     (None, Some(address)) => {
@@ -357,12 +314,12 @@ impl DiscoverSpec {
                 port_name: text(&self.port_name),
                 zones: self.zones.as_ref().map(|at| at.value.clone()).unwrap_or_default(),
             }),
-            SourceType::Dns => SourceSpec::Dns(DnsSource {
+            Dns => SourceSpec::Dns(DnsSource {
                 name: self.queried.as_ref()?.value.clone(),
                 resolvers: list(&self.resolvers),
                 port: self.port.as_ref().map(|at| at.value),
             }),
-            SourceType::Http => SourceSpec::Http(HttpSource {
+            Http => SourceSpec::Http(HttpSource {
                 url: text(&self.url)?,
                 every: self.every.as_ref().map_or(USUAL_EVERY, |at| at.value),
                 token_file: path(&self.token_file),

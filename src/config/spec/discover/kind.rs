@@ -1,8 +1,7 @@
 //! The types of sources: `type` of `[discover.NAME]`.
 
-use serde_json::{Value as Json, json};
-
-use crate::source::{At, Problems};
+use crate::config::keys::{TypeWord, WrongText, wrong};
+use crate::source::did_you_mean;
 
 /// The types, in the order of the manual.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,35 +13,25 @@ pub(in crate::config) enum SourceType {
     Http,
 }
 
-/// Their words.
-pub(super) const TYPES: [(&str, SourceType); 5] = [
-    ("consul", SourceType::Consul),
-    ("etcd", SourceType::Etcd),
-    ("kubernetes", SourceType::Kubernetes),
-    ("dns", SourceType::Dns),
-    ("http", SourceType::Http),
-];
+impl TypeWord for SourceType {
+    const ALL: &'static [(&'static str, SourceType)] = &[
+        ("consul", SourceType::Consul),
+        ("etcd", SourceType::Etcd),
+        ("kubernetes", SourceType::Kubernetes),
+        ("dns", SourceType::Dns),
+        ("http", SourceType::Http),
+    ];
+}
 
 /// Types that other programs have, and what to use in their place.
 const MISSING: [(&str, &str); 1] = [("kafka", "use type = \"etcd\" with `overrides`, or the API of overrides")];
 
-pub(super) fn source_type(At { value, place }: At<String>, problems: &mut Problems) -> Option<SourceType> {
-    if let Some((_, of)) = TYPES.iter().find(|(word, _)| *word == value) {
-        return Some(*of);
-    }
-    let known = || TYPES.iter().map(|(word, _)| *word);
-    match MISSING.iter().find(|(word, _)| *word == value) {
-        Some((word, instead)) => {
-            problems.error(&place, format!("this program is built without sources of type {word}")).hint(*instead);
-        }
+pub(super) fn source_type(written: &str) -> Result<SourceType, WrongText> {
+    SourceType::of_word(written).ok_or_else(|| match MISSING.iter().find(|(word, _)| *word == written) {
+        Some((word, instead)) => wrong(format!("this program is built without sources of type {word}"), *instead),
         None => {
-            let problem = problems.error(&place, format!("`{value}` is not a type of source"));
-            problem.suggest(&value, known()).or_hint(|| format!("one of {}", known().collect::<Vec<_>>().join(", ")));
+            let known = SourceType::ALL.iter().map(|(word, _)| *word);
+            WrongText::new(format!("`{written}` is not a type of source"), did_you_mean(written, known))
         }
-    }
-    None
-}
-
-pub(super) fn type_schema() -> Json {
-    json!({ "type": "string", "enum": TYPES.iter().map(|(word, _)| word).collect::<Vec<_>>() })
+    })
 }
