@@ -160,7 +160,7 @@ impl World {
                 self.read_revision(at, nth, now);
             }
             let member = &mut self.shared.members[at];
-            member.merge.complete(millis_of(now), Some(millis_of(now)));
+            member.merge.complete(millis_of(now), Some(millis_of(now)), None);
             member.read_at = Some(self.now);
         }
         let process = self.nodes[at].instance;

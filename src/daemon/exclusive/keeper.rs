@@ -408,7 +408,7 @@ impl Keeper {
                 let is_own = self.names.contains_key(&key);
                 self.revisions.take(key, revision, content, is_own);
             }
-            BucketEvent::Current { began, in_step: _ } => self.read_at = Some(began),
+            BucketEvent::Current { began, in_step: _, last: _ } => self.read_at = Some(began),
             BucketEvent::Lost => {
                 self.revisions.clear();
                 self.read_at = None;

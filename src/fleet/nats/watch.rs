@@ -65,6 +65,7 @@ impl Bucket {
             created,
             time: None,
             in_step: None,
+            last_write: None,
             last: None,
             doubts: 0,
             away: None,
@@ -113,6 +114,8 @@ struct Watcher {
     time: Option<(Moment, i64)>,
     /// See [`BucketEvent::Current`].
     in_step: Option<Moment>,
+    /// The revision of the last write, when this node last looked at the bucket itself.
+    last_write: Option<u64>,
     /// The last entry that was reported.
     last: Option<LastEntry>,
     /// Reads one after another in which that entry was missing.
@@ -156,7 +159,7 @@ impl Watcher {
                 Ok(Ok(())) => {
                     retry = FIRST_RETRY;
                     self.away = None;
-                    let event = BucketEvent::Current { began, in_step: self.in_step };
+                    let event = BucketEvent::Current { began, in_step: self.in_step, last: self.last_write };
                     if self.events.send(event).await.is_err() {
                         return;
                     }
@@ -201,6 +204,7 @@ impl Watcher {
                     // NATS replied between the two.
                     let middle = now + clock::now().since(now) / 2;
                     self.time = info.time.map(|time| (middle, time));
+                    self.last_write = Some(info.last);
                     if info.in_step {
                         self.in_step = Some(now);
                     }

@@ -82,6 +82,9 @@ pub struct OverrideMerge {
     full_until: Option<i64>,
 }
 
+/// A change that NATS stored so much later than it was written gets its age again. Judgment: longer than a write takes
+/// between the farthest regions.
+const STORED_LATE: Duration = Duration::from_secs(1);
 /// Changes that have ended make room together, so that a bucket full of them costs little (judgment).
 const MAKE_ROOM_FOR: usize = 1000;
 /// Where nothing makes room, the next look is after this time, in milliseconds (judgment).
@@ -118,7 +121,7 @@ impl OverrideMerge {
         let key = self.key(&change);
         self.make_room(&key, now);
         self.slots.entry(key.clone()).or_default().no_failure();
-        let known = KnownOverride { timed: TimedOverride { change, made: now, end }, stored: None };
+        let known = KnownOverride::new(TimedOverride { change, made: now, end }, None);
         self.changes.insert(key.clone(), known);
         key
     }
@@ -200,35 +203,63 @@ impl OverrideMerge {
         // It was not there at the last read that had everything.
         let longest = self.whole_at.map_or(i64::MAX, |read| now.saturating_sub(read) + millis(READ_LAG));
         let since_stored = at.age.map_or(0, millis).min(longest);
-        let by_nats = || {
-            let made = now.saturating_sub(age).saturating_sub(since_stored);
-            (made, left.map(|left| now.saturating_add(left).saturating_sub(since_stored)))
-        };
+        let by_nats = now.saturating_sub(age).saturating_sub(since_stored);
+        let end = left.map(|left| now.saturating_add(left).saturating_sub(since_stored));
         // A write of this server that had no reply in time is stored late, with a later time by the clock of NATS.
         let own = self.slots.get(key).and_then(|slot| slot.own_times(change.id));
-        let (made, end) = own.unwrap_or_else(by_nats);
+        let (made, end) = own.unwrap_or((by_nats, end));
         let timed = TimedOverride { change, made, end };
         let order = Some(at.stamp.saturating_sub(age));
         let stored = Some(InBucket { revision: at.revision, order, is_read: true });
         if !self.make_room(key, now) {
             return self.refuse(UnusableOverride::TooMany);
         }
-        self.slots.entry(key.to_owned()).or_default().no_failure();
+        let slot = self.slots.entry(key.to_owned()).or_default();
+        slot.no_failure();
         match self.changes.get_mut(key) {
             Some(known) if known.timed.change.id == timed.change.id => {
-                // Its times are known here already, by this server's own clock.
+                // Its times are known here already, by the clock of this server.
+                let late = by_nats.saturating_sub(known.timed.made);
+                let (is_own, is_corrected) = (own.is_some() || known.is_pending(), known.is_older_than(at.revision));
                 known.stored = stored;
+                if is_own && late > millis(STORED_LATE) {
+                    // The other servers take it for a newer one than it is: it is written again with its age.
+                    known.stored = None;
+                    slot.failed(now);
+                    return OverrideRead::Nothing;
+                }
+                if !is_own && is_corrected && late < -millis(STORED_LATE) {
+                    known.timed = timed;
+                    if let Some(own) = known.wrongly_replaced(&known.timed, now) {
+                        return give_back(known, own);
+                    }
+                }
                 OverrideRead::Confirmed
             }
             Some(known) if known.is_pending() && known.timed.is_newer_than(&timed) => {
                 OverrideRead::Older(Box::new(known.timed.change.clone()), Box::new(timed.change))
             }
-            // A copy of the bucket that is late.
-            Some(known) if !known.is_pending() && !known.is_older_than(at.revision) => OverrideRead::Nothing,
-            Some(_) | None => {
+            // A copy of the bucket is late, or the bucket has lost what it had, which `complete` decides.
+            Some(known) if !known.is_pending() && !known.is_older_than(at.revision) => {
+                slot.lower = known.is_unread().then(|| KnownOverride::new(timed, stored));
+                OverrideRead::Nothing
+            }
+            Some(known) => match known.wrongly_replaced(&timed, now).filter(|_| !known.is_pending()) {
+                Some(own) => {
+                    known.timed = timed;
+                    give_back(known, own)
+                }
+                None => {
+                    let (taken, before) = (timed.change.clone(), known.clone());
+                    let older = before.timed.change.clone();
+                    *known = KnownOverride::new(timed, stored).after(Some(before), now);
+                    OverrideRead::Taken(Box::new(taken), Some(Box::new(older)))
+                }
+            },
+            None => {
                 let taken = Box::new(timed.change.clone());
-                let before = self.changes.insert(key.to_owned(), KnownOverride { timed, stored });
-                OverrideRead::Taken(taken, before.map(|known| Box::new(known.timed.change)))
+                self.changes.insert(key.to_owned(), KnownOverride::new(timed, stored));
+                OverrideRead::Taken(taken, None)
             }
         }
     }
@@ -252,15 +283,30 @@ impl OverrideMerge {
     }
 
     /// Everything that was in the bucket at `began` has been read. A majority of its copies was last known to be in
-    /// step at the moment `in_step`, which is not after `began`. What the bucket has no more is forgotten. Returns
-    /// whether that is something, or this is the first such read.
-    pub fn complete(&mut self, began: i64, in_step: Option<i64>) -> bool {
+    /// step at the moment `in_step`, which is not after `began`, and its last revision was `last` before the read. What
+    /// the bucket has no more is forgotten; what it has lost is pending again. Returns whether something has changed,
+    /// or this is the first such read.
+    pub fn complete(&mut self, began: i64, in_step: Option<i64>, last: Option<u64>) -> bool {
         self.whole_at = in_step.map(|at| at.min(began)).max(self.whole_at);
-        let is_first = self.complete_at.replace(began).is_none();
-        let (highest, count) = (self.highest, self.changes.len());
-        // A copy of the bucket that is late lacks the newest revisions.
-        self.changes.retain(|_, known| known.stored.is_none_or(|at| at.is_read || at.revision > highest));
-        is_first || self.changes.len() != count
+        let mut is_news = self.complete_at.replace(began).is_none();
+        let OverrideMerge { changes, slots, highest, .. } = self;
+        changes.retain(|key, known| {
+            let Some(at) = known.stored.filter(|at| !at.is_read) else { return true };
+            // An older state of the bucket was restored: it has not come so far yet.
+            let is_lost = last.is_some_and(|last| at.revision > last);
+            if at.revision > *highest && !is_lost {
+                // The copy of the bucket is late: it lacks the newest revisions.
+                return true;
+            }
+            is_news = true;
+            match slots.get_mut(key).and_then(|slot| slot.lower.take()) {
+                Some(lower) if lower.timed.is_newer_than(&known.timed) => *known = lower,
+                None if !is_lost => return false,
+                Some(_) | None => known.stored = None,
+            }
+            true
+        });
+        is_news
     }
 
     /// What has to be written now, at most `most` values. Each is under way until [`OverrideMerge::written`].
@@ -375,4 +421,10 @@ impl OverrideMerge {
     pub fn bucket(&self) -> Option<&str> {
         self.bucket.as_deref()
     }
+}
+
+/// The change of this server is in force again, and pending, in place of the one that had replaced it.
+fn give_back(known: &mut KnownOverride, own: TimedOverride) -> OverrideRead {
+    let before = std::mem::replace(known, KnownOverride::new(own, None));
+    OverrideRead::Older(Box::new(known.timed.change.clone()), Box::new(before.timed.change))
 }

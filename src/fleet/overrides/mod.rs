@@ -16,7 +16,12 @@
 //!   was not there then. A read counts only if a majority of the bucket's copies was in step: NATS servers without a
 //!   majority can take a write and store it when the majority is back, with its first time.
 //! - This server knows by its own clock when it made a change itself. A write without a reply may be stored later than
-//!   the next change of the same target is made here; then that next change stays in force.
+//!   the next change of the same target is made here; then that next change stays in force. If a change was stored
+//!   late, its server writes it once more with its age, and other servers compare it again with the change that it
+//!   had replaced there.
+//!
+//! If an older state of the bucket was restored, so that its revisions end below those that are known, the servers write
+//! into it what it has lost.
 //!
 //! **When an override ends.** A value has the time that was left when it was written, and never a time of day. Each
 //! server subtracts the time since then and counts the rest by its own clock.

@@ -20,6 +20,8 @@ enum Step {
     Wait(u8),
     /// The bucket loses the majority of its copies, or gets it back.
     Majority(bool),
+    /// The NATS server is paused, or goes on.
+    Paused(bool),
 }
 
 fn a_step() -> impl Strategy<Value = Step> {
@@ -29,6 +31,7 @@ fn a_step() -> impl Strategy<Value = Step> {
         (0..2usize, any::<u8>()).prop_map(|(of, secs)| Step::Restart(of, secs)),
         any::<u8>().prop_map(Step::Wait),
         any::<bool>().prop_map(Step::Majority),
+        any::<bool>().prop_map(Step::Paused),
     ]
 }
 
@@ -41,6 +44,9 @@ struct OneKey {
     cut_at: Option<i64>,
     /// What its leader took since then: it is stored when the majority is back.
     proposed: Option<(String, i64)>,
+    is_paused: bool,
+    /// What it has received while it is paused, and from which server.
+    received: Vec<(usize, OverrideWrite)>,
 }
 
 impl OneKey {
@@ -52,6 +58,15 @@ impl OneKey {
         self.cut_at = None;
         if let Some(proposed) = self.proposed.take() {
             (self.revision, self.value) = (self.revision + 1, Some(proposed));
+        }
+    }
+
+    /// Goes on, and executes what was received.
+    fn resume(&mut self, now: i64) {
+        self.is_paused = false;
+        for (_, write) in std::mem::take(&mut self.received) {
+            // The reply is too late.
+            self.write(&write, now);
         }
     }
 
@@ -72,8 +87,15 @@ impl OneKey {
 /// A server's own clock differs from the true one by this.
 type Skew = i64;
 
-fn sync(of: &mut OverrideMerge, skew: Skew, bucket: &mut OneKey, true_now: i64) {
+fn sync((server, of): (usize, &mut OverrideMerge), skew: Skew, bucket: &mut OneKey, true_now: i64) {
     let now = true_now + skew;
+    if bucket.is_paused {
+        for write in of.writes(9, now) {
+            of.written(&write, WriteEnd::Failed, now);
+            bucket.received.push((server, write));
+        }
+        return;
+    }
     of.bucket_is("now");
     let key = of.key(&drain(0, "fra1"));
     if let Some((value, at)) = &bucket.value {
@@ -86,7 +108,7 @@ fn sync(of: &mut OverrideMerge, skew: Skew, bucket: &mut OneKey, true_now: i64) 
     }
     // A leader notices only after some time that it has lost the majority.
     let in_step = bucket.cut_at.map_or(true_now, |at| true_now.min(at + 3 * SEC));
-    of.complete(now, Some(in_step + skew));
+    of.complete(now, Some(in_step + skew), Some(bucket.revision));
     for write in of.writes(9, now) {
         let end = bucket.write(&write, true_now);
         of.written(&write, end, now);
@@ -94,8 +116,8 @@ fn sync(of: &mut OverrideMerge, skew: Skew, bucket: &mut OneKey, true_now: i64) 
 }
 
 proptest! {
-    /// Whatever the order of commands, absences, restarts and lost majorities, both servers end with the change that
-    /// was made last, and with the same time left.
+    /// Whatever the order of commands, absences, restarts, lost majorities and pauses of NATS, both servers end with the
+    /// change that was made last, and with the same time left.
     #[test]
     fn the_last_command_is_in_force_everywhere(steps in prop::collection::vec(a_step(), 1..40)) {
         let mut bucket = OneKey::default();
@@ -117,9 +139,11 @@ proptest! {
                 }
                 Step::Sync(of) => {
                     let (merge, skew) = &mut servers[of];
-                    sync(merge, *skew, &mut bucket, true_now);
+                    sync((of, merge), *skew, &mut bucket, true_now);
                 }
                 Step::Restart(of, off) => {
+                    // Its connection ends.
+                    bucket.received.retain(|(from, _)| *from != of);
                     let (merge, skew) = &mut servers[of];
                     let saved = merge.saved(true_now + *skew);
                     true_now += i64::from(off) * SEC;
@@ -130,13 +154,22 @@ proptest! {
                 }
                 Step::Wait(secs) => true_now += i64::from(secs) * SEC,
                 Step::Majority(is_there) => bucket.set_majority(is_there, true_now),
+                Step::Paused(true) => bucket.is_paused = true,
+                Step::Paused(false) => {
+                    // What is received lately is stored late.
+                    true_now += 2 * SEC;
+                    bucket.resume(true_now);
+                }
             }
         }
-        bucket.set_majority(true, true_now);
         true_now += 10 * SEC;
-        for of in [0, 1, 0, 1] {
+        bucket.resume(true_now);
+        bucket.set_majority(true, true_now);
+        for of in [0, 1].repeat(6) {
+            // Longer than a write that failed waits.
+            true_now += 10 * SEC;
             let (merge, skew) = &mut servers[of];
-            sync(merge, *skew, &mut bucket, true_now);
+            sync((of, merge), *skew, &mut bucket, true_now);
         }
         let expected: Vec<u64> = last
             .filter(|(_, is_clear, end)| !is_clear && end.is_none_or(|end| end > true_now))

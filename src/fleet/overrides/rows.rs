@@ -49,7 +49,7 @@ impl OverrideMerge {
     /// All changes at `now`, in the order of their keys.
     pub fn saved(&self, now: i64) -> SavedMerge {
         let row = |known: &KnownOverride| {
-            let KnownOverride { timed: TimedOverride { change, made, end }, stored } = known;
+            let KnownOverride { timed: TimedOverride { change, made, end }, stored, .. } = known;
             SavedOverride {
                 id: format!("{:016x}", change.id),
                 target: change.target.clone(),
@@ -96,6 +96,6 @@ impl OverrideMerge {
 
     fn put(&mut self, timed: TimedOverride, stored: Option<InBucket>) {
         let key = self.key(&timed.change);
-        self.changes.insert(key, KnownOverride { timed, stored });
+        self.changes.insert(key, KnownOverride::new(timed, stored));
     }
 }

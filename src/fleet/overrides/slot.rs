@@ -33,6 +33,9 @@ pub(super) struct KeySlot {
     pub(super) writing: bool,
     /// Of the changes of this server, the oldest first.
     begun: Vec<BegunWrite>,
+    /// A value with a lower revision than the change that is known and was not read again yet: either a copy of the
+    /// bucket is late, or the bucket has lost that revision.
+    pub(super) lower: Option<KnownOverride>,
     retry_at: Option<i64>,
     failures: u32,
 }
@@ -47,6 +50,10 @@ struct BegunWrite {
     end: Option<i64>,
 }
 
+/// How long a change that was replaced is remembered. Judgment: the server whose write was stored late corrects its
+/// time as soon as it reads it, which an outage of its connection may delay.
+const CORRECTED_WITHIN: Duration = Duration::from_secs(86_400);
+
 /// Most writes of a key that are remembered (judgment: an operator changes a target so often during one outage).
 const MAX_BEGUN: usize = 32;
 
@@ -56,11 +63,38 @@ pub(super) struct KnownOverride {
     pub(super) timed: TimedOverride,
     /// `None`: it is pending.
     pub(super) stored: Option<InBucket>,
+    /// A change that was pending here when this one replaced it, and when that was.
+    replaced: Option<(TimedOverride, i64)>,
 }
 
 impl KnownOverride {
+    pub(super) fn new(timed: TimedOverride, stored: Option<InBucket>) -> KnownOverride {
+        KnownOverride { timed, stored, replaced: None }
+    }
+
+    /// This change after `before`, which it replaces at `now`.
+    pub(super) fn after(self, before: Option<KnownOverride>, now: i64) -> KnownOverride {
+        let replaced = before.and_then(|before| match before.is_pending() {
+            true => Some((before.timed, now)),
+            false => before.replaced,
+        });
+        KnownOverride { replaced, ..self }
+    }
+
+    /// The change of this server that a change with these times has replaced, although it is newer: what was known of
+    /// the times was wrong.
+    pub(super) fn wrongly_replaced(&self, by: &TimedOverride, now: i64) -> Option<TimedOverride> {
+        let (own, at) = self.replaced.as_ref()?;
+        (now.saturating_sub(*at) <= millis(CORRECTED_WITHIN) && own.is_newer_than(by)).then(|| own.clone())
+    }
+
     pub(super) fn is_pending(&self) -> bool {
         self.stored.is_none()
+    }
+
+    /// Whether the bucket had it under a revision that was not read again yet.
+    pub(super) fn is_unread(&self) -> bool {
+        self.stored.is_some_and(|at| !at.is_read)
     }
 
     /// Whether the bucket has it under a revision before this one.
@@ -114,6 +148,6 @@ impl KeySlot {
 
     /// The bucket was made anew, or is read anew.
     pub(super) fn begin_anew(&mut self) {
-        (self.read, self.newest, self.is_foreign) = (0, 0, false);
+        (self.read, self.newest, self.is_foreign, self.lower) = (0, 0, false, None);
     }
 }

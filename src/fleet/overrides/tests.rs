@@ -20,7 +20,7 @@ fn merge() -> OverrideMerge {
 /// One that has read an empty bucket at 0.
 pub(super) fn ready() -> OverrideMerge {
     let mut merge = merge();
-    merge.complete(0, Some(0));
+    merge.complete(0, Some(0), None);
     merge
 }
 
@@ -97,7 +97,7 @@ fn before_the_bucket_was_read_nothing_is_written() {
     let mut of = merge();
     of.change(drain(1, "fra1"), None, 0);
     assert_eq!(of.writes(9, 10), []);
-    of.complete(5, Some(5));
+    of.complete(5, Some(5), None);
     assert_eq!(of.writes(9, 10).len(), 1);
 }
 
@@ -120,13 +120,13 @@ fn the_newer_one_of_two_that_were_made_apart_is_in_force() {
 #[test]
 fn what_nats_says_of_the_time_is_never_longer_than_the_time_since_the_last_read() {
     let mut of = ready();
-    of.complete(100 * SEC, Some(100 * SEC));
+    of.complete(100 * SEC, Some(100 * SEC), None);
     of.change(drain(1, "fra1"), None, 101 * SEC);
     // The clock of NATS was set by a day meanwhile: the value is at most 16 s old.
     let now = 111 * SEC;
     let result = read(&mut of, &json(clear(2, "fra1"), 0, None), stored(4, 86_400 * SEC), now);
     assert!(matches!(result, OverrideRead::Older(..)), "{result:?}");
-    of.complete(now, Some(now));
+    of.complete(now, Some(now), None);
     let result = read(&mut of, &json(drain(3, "nyc"), 0, Some(60 * SEC)), stored(5, 86_400 * SEC), now + SEC);
     assert!(matches!(result, OverrideRead::Taken(..)), "{result:?}");
     assert_eq!(ids(&of, now + 54 * SEC), [3, 1], "it has lasted for 6 s at most");
@@ -135,9 +135,9 @@ fn what_nats_says_of_the_time_is_never_longer_than_the_time_since_the_last_read(
 #[test]
 fn a_read_without_a_majority_of_the_copies_does_not_make_a_value_younger() {
     let mut of = ready();
-    of.complete(10 * SEC, Some(10 * SEC));
+    of.complete(10 * SEC, Some(10 * SEC), None);
     // The majority is lost; a server wrote its change at 11 s, which is stored when the majority is back.
-    of.complete(40 * SEC, Some(12 * SEC));
+    of.complete(40 * SEC, Some(12 * SEC), None);
     of.change(clear(1, "fra1"), None, 20 * SEC);
     let result = read(&mut of, &json(drain(2, "fra1"), 0, None), stored(4, 30 * SEC), 41 * SEC);
     assert!(matches!(result, OverrideRead::Older(..)), "{result:?}");
@@ -165,10 +165,66 @@ fn a_change_whose_write_is_stored_late_does_not_replace_the_next_one_of_this_ser
 }
 
 #[test]
+fn a_server_whose_write_was_stored_late_corrects_its_age_and_the_newer_change_of_another_is_in_force_again() {
+    let (mut first, mut other) = (ready(), ready());
+    first.change(drain(1, "fra1"), Some(90 * SEC), SEC);
+    let write = first.writes(9, SEC).remove(0);
+    first.written(&write, WriteEnd::Failed, 4 * SEC);
+    let key = other.change(clear(2, "fra1"), None, 3 * SEC);
+    // The NATS server was paused, and stores the write of the first one at 20 s: nobody can see that it is older.
+    let value = write.value.as_ref().unwrap();
+    assert!(matches!(read(&mut other, value, stored(1, 0), 20 * SEC), OverrideRead::Taken(_, Some(_))));
+    assert_eq!(ids(&other, 20 * SEC), [1]);
+    // The first one knows when it has made it.
+    assert_eq!(read(&mut first, value, stored(1, 0), 20 * SEC), OverrideRead::Nothing);
+    let due = first.next_due().unwrap();
+    let again = first.writes(9, due).remove(0);
+    assert_eq!((again.id, again.expected, due < 21 * SEC), (1, 1, true));
+    first.written(&again, WriteEnd::Stored(2), due);
+    let result = read(&mut other, again.value.as_ref().unwrap(), stored(2, 0), due);
+    assert!(matches!(result, OverrideRead::Older(..)), "{result:?}");
+    assert_eq!((ids(&other, due), other.is_pending(&key, 2)), (vec![], true));
+    let last = other.writes(9, due).remove(0);
+    assert_eq!((last.id, last.expected), (2, 2));
+    other.written(&last, WriteEnd::Stored(3), due);
+    read(&mut first, again.value.as_ref().unwrap(), stored(2, 0), due);
+    let result = read(&mut first, last.value.as_ref().unwrap(), stored(3, 0), due);
+    assert!(matches!(result, OverrideRead::Taken(..)), "{result:?}");
+    assert_eq!((first.pending(), other.pending(), ids(&first, due)), (0, 0, vec![]));
+}
+
+#[test]
+fn an_older_state_of_the_bucket_gets_back_what_it_has_lost() {
+    let mut of = ready();
+    for (revision, change) in [(1, drain(1, "fra1")), (2, drain(2, "nyc")), (5, clear(3, "fra1")), (6, drain(4, "lhr"))]
+    {
+        read(&mut of, &json(change, 0, None), stored(revision, 0), SEC);
+    }
+    of.complete(SEC, Some(SEC), Some(6));
+    let saved = of.saved(2 * SEC);
+    let mut restarted = OverrideMerge::new(canonical);
+    restarted.restore(saved, 0, 2 * SEC).unwrap();
+    of.read_anew();
+    for mut of in [of, restarted] {
+        of.bucket_is("now");
+        read(&mut of, &json(drain(1, "fra1"), 0, None), stored(1, 9 * SEC), 10 * SEC);
+        read(&mut of, &json(drain(2, "nyc"), 0, None), stored(2, 9 * SEC), 10 * SEC);
+        assert_eq!(ids(&of, 10 * SEC), [2, 4], "as before until all is read");
+        assert!(of.complete(10 * SEC, Some(10 * SEC), Some(2)));
+        assert_eq!((ids(&of, 10 * SEC), of.pending()), (vec![2, 4], 2));
+        let writes = of.writes(9, 10 * SEC);
+        assert_eq!(writes.iter().map(|write| (write.id, write.expected)).collect::<Vec<_>>(), [(3, 1), (4, 0)]);
+        // A command of another server after that is taken, under a revision that was used before.
+        read(&mut of, &json(clear(9, "nyc"), 0, None), stored(3, 0), 11 * SEC);
+        assert_eq!(ids(&of, 11 * SEC), [4]);
+    }
+}
+
+#[test]
 fn an_override_ends_after_the_time_that_was_left_and_stays_ended() {
     let mut of = merge();
     read(&mut of, &json(drain(1, "fra1"), 3600 * SEC, Some(10 * SEC)), stored(1, 4 * SEC), 50 * SEC);
-    of.complete(50 * SEC, Some(50 * SEC));
+    of.complete(50 * SEC, Some(50 * SEC), None);
     assert_eq!((ids(&of, 55_999), ids(&of, 56_000)), (vec![1], vec![]));
     // The times of one that is known are not changed by a later read.
     of.read_anew();
@@ -196,10 +252,10 @@ fn a_clear_is_learned_after_an_absence_and_what_the_bucket_has_no_more_is_forgot
     late.restore(saved, 0, 0).unwrap();
     late.bucket_is("now");
     read(&mut late, &json(drain(1, "fra1"), 0, None), stored(1, 0), SEC);
-    late.complete(SEC, Some(SEC));
+    late.complete(SEC, Some(SEC), None);
     assert_eq!(ids(&late, SEC), [1, 2, 3, 9]);
     read(&mut next, &json(drain(3, "ams1"), 0, None), stored(3, 0), SEC);
-    next.complete(SEC, Some(SEC));
+    next.complete(SEC, Some(SEC), None);
     assert_eq!(ids(&next, SEC), [3, 9]);
     let writes = next.writes(9, SEC);
     assert_eq!((writes.len(), writes[0].id), (1, 9), "what was pending is written");
@@ -217,7 +273,7 @@ fn a_bucket_that_was_made_anew_gets_everything_back() {
     assert_eq!(read(&mut of, &json(drain(1, "fra1"), 0, None), stored(1, 0), 2 * SEC), OverrideRead::Confirmed);
     let newer = read(&mut of, &json(drain(3, "nyc"), 0, None), stored(2, 0), 2 * SEC);
     assert!(matches!(newer, OverrideRead::Taken(..)));
-    of.complete(2 * SEC, Some(2 * SEC));
+    of.complete(2 * SEC, Some(2 * SEC), None);
     assert_eq!((of.pending(), of.writes(9, 3 * SEC).len(), ids(&of, 3 * SEC)), (0, 0, vec![1, 3]));
 }
 
