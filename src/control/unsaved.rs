@@ -82,6 +82,11 @@ impl DiskState {
         self.book.store(book);
     }
 
+    /// Whether this file has a content that is not written.
+    pub(crate) fn is_due(&self, file: &str) -> bool {
+        self.files().contains_key(file)
+    }
+
     /// The files that failed, or that the disk takes long to write.
     pub fn unsaved(&self, now: Moment) -> Vec<UnsavedFile> {
         let files = self.files();

@@ -1,5 +1,7 @@
 """A standby that follows the events of another server, and events that other programs write: real servers and a real NATS."""
 import json
+import shutil
+import signal
 import time
 
 import portolan
@@ -187,6 +189,47 @@ def test_other_programs_write_events_and_what_can_not_be_used_holds_up_nothing(d
             assert "fra1" not in [target for target, _, _ in overrides(node)]
             assert node.metric("portolan_follow_events_refused_total", follow="other") == follow(node)["refused"]
             assert "could not be used" in node.command("status").stdout
+
+
+def test_a_position_is_stored_only_when_the_overrides_are_on_the_disk(dir):
+    state = dir / "ns2" / "state"
+    ignored = {"specversion": "1.0", "source": "/ci", "type": "com.example.deploy"}
+
+    def position():
+        return json.loads((state / "follows.json").read_text())["follows"]["other"]["next"]
+
+    def block(node):
+        """The overrides can't be written from now on."""
+        (state / "overrides.json").unlink()
+        (state / "overrides.json" / "directory").mkdir(parents=True)
+
+    def drain(number, target):
+        stream.put(event(number, {"target": target, "state": "drain", "why": "rack move", "confirm": True}))
+        wait_until(lambda: target in [of for of, _, _ in overrides(node)], BOUND)
+        wait_until(lambda: [of["file"] for of in node.status().get("unsaved", [])] == ["overrides.json"], BOUND)
+        # Messages after it that change nothing.
+        for more in (number + 1, number + 2):
+            stream.put({**ignored, "id": str(more)})
+            wait_until(lambda: follow(node)["position"] == more, BOUND)
+
+    with NatsServer(dir) as nats, Stream(nats, "EVENTS", [SUBJECT]) as stream:
+        with server(dir, "ns2", follow=nats.port) as node:
+            stream.put(event(1, {"target": "nyc", "state": "drain", "why": "rack move", "confirm": True}))
+            wait_until(lambda: follow(node)["position"] == 1 and position() == 2, BOUND)
+            block(node)
+            drain(2, "fra1")
+            assert position() == 2
+            node.child.signal(signal.SIGKILL)
+            node.child.wait()
+        shutil.rmtree(state / "overrides.json")
+        with server(dir, "ns2", follow=nats.port) as node:
+            wait_until(lambda: "fra1" in [of for of, _, _ in overrides(node)], BOUND)
+            wait_until(lambda: position() == 5, BOUND)
+            block(node)
+            drain(5, "ams1")
+            assert position() == 5
+            shutil.rmtree(state / "overrides.json")
+            wait_until(lambda: position() == 8, BOUND)
 
 
 def test_a_stream_that_discarded_events_or_was_made_anew_is_marked(dir):

@@ -84,12 +84,12 @@ impl FollowEffects {
     }
 
     /// Makes the overrides of these messages, oldest first, each with the time at which it was stored, in Unix seconds,
-    /// or 0. Returns whether the overrides are on the disk. An error: the server stops.
+    /// or 0. An error: the server stops.
     pub(super) async fn make_all<'a>(
         &self,
         ledger: &mut FollowLedger,
         messages: impl Iterator<Item = (f64, &'a [u8])>,
-    ) -> Result<bool, String> {
+    ) -> Result<(), String> {
         let now = clock::unix_seconds();
         let (mut events, mut ignored) = (Vec::new(), 0);
         for (stored_at, payload) in messages {
@@ -105,20 +105,18 @@ impl FollowEffects {
         let count = events.len();
         let wanted = ledger.take(events);
         ignored += count - wanted.len();
-        let mut is_saved = true;
         for group in groups(wanted) {
-            let (applied, unchanged, is_on_disk) = self.make(group).await?;
-            is_saved &= is_on_disk;
+            let (applied, unchanged) = self.make(group).await?;
             ignored += unchanged;
             self.update(|report| report.applied += applied as u64);
         }
         self.update(|report| report.ignored += ignored as u64);
-        Ok(is_saved)
+        Ok(())
     }
 
-    /// Has the steering task make changes. Returns how many overrides changed, how many events changed nothing, and
-    /// whether the overrides are on the disk.
-    async fn make(&self, group: Vec<FollowedEvent>) -> Result<(usize, usize, bool), String> {
+    /// Has the steering task make changes, and waits for the disk. Returns how many overrides changed, and how many
+    /// events changed nothing.
+    async fn make(&self, group: Vec<FollowedEvent>) -> Result<(usize, usize), String> {
         let stopping = || "the server stops".to_owned();
         let (reply, done) = oneshot::channel();
         let refused = RefusedChanges::default();
@@ -130,28 +128,26 @@ impl FollowEffects {
             refused: refused.clone(),
         };
         self.commands.send(Command::Override(change, reply)).await.map_err(|_| stopping())?;
-        let (applied, is_on_disk) = match done.await {
+        let applied = match done.await {
             Ok(Ok(applied)) => {
-                let is_on_disk = match tokio::time::timeout(SAVED_WITHIN, applied.saved).await {
-                    Ok(Ok(saved)) => saved.is_ok(),
-                    Ok(Err(_)) | Err(_) => false,
-                };
-                (applied.targets.len(), is_on_disk)
+                // Whether they are on the disk then, the positions find out.
+                let _ = tokio::time::timeout(SAVED_WITHIN, applied.saved).await;
+                applied.targets.len()
             }
             Ok(Err(error)) => {
                 group.iter().for_each(|event| self.refuse(event.id.clone(), error.to_string()));
-                return Ok((0, 0, true));
+                return Ok((0, 0));
             }
             // Without a reply there was nothing to change.
             Err(_) if self.commands.is_closed() => return Err(stopping()),
-            Err(_) => (0, true),
+            Err(_) => 0,
         };
         let refused = refused.take();
         let unchanged = group.len().saturating_sub(applied + refused.len());
         for (at, why) in refused {
             self.refuse(group.get(at).map_or_else(String::new, |event| event.id.clone()), why);
         }
-        Ok((applied, unchanged, is_on_disk))
+        Ok((applied, unchanged))
     }
 
     /// Changes what the board has of this stream.
@@ -190,6 +186,7 @@ impl FollowEffects {
 
     /// Reports how a read went, and logs what is new.
     pub(super) fn note_read(&self, progress: ReadProgress<'_>, problem: Option<String>) {
+        self.positions.write_due();
         if let Some((count, within)) = self.refusals.sum_up() {
             let seconds = within.as_secs();
             tracing::warn!(follow = &*self.name, count, seconds, "more events can't be used, without a line for each");

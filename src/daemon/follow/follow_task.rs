@@ -152,12 +152,10 @@ impl FollowTask {
         let Some(mut saved) = place.saved.clone() else { return Ok(()) };
         let wanted = messages.iter().filter(|message| message.sequence >= saved.next);
         let texts = wanted.map(|message| (message.stored_at, &*message.payload));
-        let is_saved = self.effects.make_all(&mut saved.ledger, texts).await?;
+        self.effects.make_all(&mut saved.ledger, texts).await?;
         saved.next = last.saturating_add(1);
         // After the effect: what a crash repeats changes nothing.
-        if is_saved {
-            self.effects.save(saved.clone());
-        }
+        self.effects.save(saved.clone());
         place.saved = Some(saved);
         self.effects.note_position(last);
         Ok(())

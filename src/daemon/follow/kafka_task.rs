@@ -119,13 +119,11 @@ impl TopicReader {
         self.place.note_end(partition, end);
         let Some(last) = records.last().map(|record| record.offset) else { return Ok(()) };
         let texts = records.iter().map(|record| (record.stored_at, &*record.value));
-        let is_saved = self.effects.make_all(&mut self.place.saved.ledger, texts).await;
-        let is_saved = is_saved.map_err(|_| ReadEnd::Stopping)?;
+        let made = self.effects.make_all(&mut self.place.saved.ledger, texts).await;
+        made.map_err(|_| ReadEnd::Stopping)?;
         self.place.saved.offsets.insert(partition, last.saturating_add(1));
         // After the effect: what a crash repeats changes nothing.
-        if is_saved {
-            self.effects.save(self.place.saved.clone());
-        }
+        self.effects.save(self.place.saved.clone());
         Ok(())
     }
 }

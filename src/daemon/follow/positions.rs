@@ -1,12 +1,14 @@
-//! `follows.json`: up to where each stream had its effect, and the last change of each target. It is written after the
-//! overrides are on the disk, so a crash in between repeats events, which then change nothing.
+//! `follows.json`: up to where each stream had its effect, and the last change of each target. It is written only while
+//! all overrides are on the disk, so a crash in between repeats events, which then change nothing.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
 use crate::control::follow::FollowLedger;
+use crate::daemon::overrides;
 use crate::daemon::state::{Durability, FileInfo, StateDir, StateFile};
 use crate::source::Problem;
 
@@ -55,6 +57,8 @@ pub(crate) fn load(state: &StateDir, warnings: &mut Vec<Problem>) -> FollowsFile
 pub(super) struct FollowPositions {
     state: StateDir,
     file: Mutex<FollowsFile>,
+    /// Positions wait until the overrides are on the disk.
+    is_due: AtomicBool,
 }
 
 impl FollowPositions {
@@ -62,7 +66,7 @@ impl FollowPositions {
     pub(super) fn of(state: StateDir, mut loaded: FollowsFile, names: &[&str]) -> Arc<FollowPositions> {
         loaded.version = FILE.info.version;
         loaded.follows.retain(|name, _| names.contains(&name.as_str()));
-        Arc::new(FollowPositions { state, file: Mutex::new(loaded) })
+        Arc::new(FollowPositions { state, file: Mutex::new(loaded), is_due: AtomicBool::new(false) })
     }
 
     /// What was saved of a stream.
@@ -70,10 +74,19 @@ impl FollowPositions {
         self.file().follows.get(name).cloned()
     }
 
-    /// Has the position in a stream written.
+    /// Has the position in a stream written, once the overrides are on the disk.
     pub(super) fn put(&self, name: &str, saved: SavedFollow) {
-        let mut file = self.file();
-        file.follows.insert(name.to_owned(), saved);
+        self.file().follows.insert(name.to_owned(), saved);
+        self.is_due.store(true, Ordering::Relaxed);
+        self.write_due();
+    }
+
+    /// Has the positions written that waited for the overrides, if those are on the disk by now.
+    pub(super) fn write_due(&self) {
+        let file = self.file();
+        if self.state.disk().is_due(overrides::FILE.info.name) || !self.is_due.swap(false, Ordering::Relaxed) {
+            return;
+        }
         // A failure is in the log, and tried again.
         drop(self.state.put(&FILE, &*file));
     }

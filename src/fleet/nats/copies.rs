@@ -9,6 +9,9 @@ const LOST_AFTER_SECS: u64 = 10;
 /// A copy that has replied to its leader within this time follows it. Judgment: three heartbeats of NATS.
 const IN_STEP_SECS: u64 = 3;
 
+/// Why a stream is not used, where it has none.
+pub(super) const NO_QUORUM: &str = "the stream has lost its quorum";
+
 /// Whether a stream has a leader that reaches a majority of its copies. Without that nothing is stored, and a server of
 /// NATS can describe the stream all the same.
 pub(super) fn has_quorum(cluster: &Json) -> bool {

@@ -7,7 +7,7 @@ use data_encoding::BASE64;
 use serde_json::json;
 
 use crate::fleet::events::{MAX_AGE_SECS, MAX_MESSAGE, MAX_STREAM_MESSAGES, MAX_STREAM_OCTETS};
-use crate::fleet::nats::copies::has_quorum;
+use crate::fleet::nats::copies::{NO_QUORUM, has_quorum};
 use crate::fleet::nats::jetstream::{self, ApiError, NO_MESSAGE, NOT_FOUND, UNUSABLE, WRONG_LAST, parsed};
 use crate::fleet::nats::{Nats, NatsSubscription, PutError};
 
@@ -73,7 +73,7 @@ impl EventStream {
     async fn info(&self) -> Result<StreamInfo, ApiError> {
         let reply = jetstream::api(&self.nats, &self.name, "STREAM.INFO", &json!({})).await?;
         if !has_quorum(&reply["cluster"]) {
-            return Err(ApiError { code: 0, why: "the stream has lost its quorum".to_owned() });
+            return Err(ApiError { code: 0, why: NO_QUORUM.to_owned() });
         }
         StreamInfo::of(&reply).ok_or_else(|| ApiError { code: 0, why: UNUSABLE.to_owned() })
     }

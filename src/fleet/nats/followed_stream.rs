@@ -6,6 +6,7 @@ use bytes::Bytes;
 use data_encoding::BASE64;
 use serde_json::json;
 
+use crate::fleet::nats::copies::{NO_QUORUM, has_quorum};
 use crate::fleet::nats::jetstream::{self, NO_MESSAGE, UNUSABLE, parsed};
 use crate::fleet::nats::{NatsLink, NatsSubscription, StreamInfo};
 
@@ -59,6 +60,10 @@ impl FollowedStream {
     pub async fn info(&self) -> Result<(StreamInfo, bool), String> {
         let reply = jetstream::api(&self.link, &self.name, "STREAM.INFO", &json!({})).await;
         let reply = reply.map_err(|error| format!("stream {}: {}", self.name, error.why))?;
+        // A copy that is late could look like a stream that was made anew.
+        if !has_quorum(&reply["cluster"]) {
+            return Err(format!("stream {}: {NO_QUORUM}", self.name));
+        }
         let info = StreamInfo::of(&reply).ok_or_else(|| UNUSABLE.to_owned())?;
         Ok((info, reply["config"]["allow_direct"].as_bool() == Some(true)))
     }

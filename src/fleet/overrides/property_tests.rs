@@ -116,8 +116,8 @@ fn sync((server, of): (usize, &mut OverrideMerge), skew: Skew, bucket: &mut OneK
 }
 
 proptest! {
-    /// Whatever the order of commands, absences, restarts, lost majorities and pauses of NATS, both servers end with the
-    /// change that was made last, and with the same time left.
+    /// Whatever the order of commands, absences, restarts, lost majorities and pauses of NATS, both servers end with
+    /// the change that was made last, and with the same time left.
     #[test]
     fn the_last_command_is_in_force_everywhere(steps in prop::collection::vec(a_step(), 1..40)) {
         let mut bucket = OneKey::default();
