@@ -2,6 +2,7 @@
 import json
 import os
 import pwd
+import shutil
 import signal
 import time
 
@@ -164,6 +165,47 @@ def test_a_write_that_a_paused_nats_server_stores_late_does_not_undo_the_next_co
         wait_until(lambda: revision(ns1) == revision(ns2) > 0, SOON)
         wait_listed([ns1, ns2], {})
         assert len(reasons(ns1)) == 2, reasons(ns1)
+
+
+def test_the_newer_one_of_two_commands_wins_although_a_paused_nats_server_stores_the_older_one_late(dir, nats):
+    with server(dir, nats) as ns1, server(dir, nats, "ns2") as ns2:
+        wait_until(lambda: is_shared(ns1) and is_shared(ns2), SOON)
+        nats.child.signal(signal.SIGSTOP)
+        # Each waits for two seconds, so the second one is newer by that.
+        assert "not yet shared" in drain(ns1, "fra1").stderr
+        assert "not yet shared" in drain(ns2, "fra1", command="force-down").stderr
+        nats.child.signal(signal.SIGCONT)
+        wait_listed([ns1, ns2], {"fra1": "down"}, 60)
+        wait_until(lambda: is_shared(ns1) and is_shared(ns2), 60)
+        wait_listed([ns1, ns2], {"fra1": "down"})
+
+
+def test_an_older_copy_of_the_bucket_that_is_restored_gets_back_what_it_lacks(dir, nats):
+    store, copy = nats.dir / "js", dir / "copy"
+    with server(dir, nats) as ns1, server(dir, nats, "ns2") as ns2:
+        wait_until(lambda: is_shared(ns1) and is_shared(ns2), SOON)
+        drain(ns1, "fra1")
+        drain(ns1, "nyc", command="force-up")
+        wait_listed([ns2], {"fra1": "drain", "nyc": "up"})
+        nats.end()
+        shutil.copytree(store, copy)
+        nats.start()
+        wait_until(lambda: is_shared(ns1) and is_shared(ns2), 60)
+        assert "shared with the fleet" in operate(ns1, "clear", "fra1").stdout
+        drain(ns2, "nyc")
+        drain(ns2, "ams1")
+        newest = {"nyc": "drain", "ams1": "drain"}
+        wait_listed([ns1, ns2], newest)
+        nats.kill()
+        shutil.rmtree(store)
+        copy.rename(store)
+        nats.start()
+        wait_until(lambda: is_shared(ns1) and is_shared(ns2), 60)
+        # A server without a state reads what the bucket has.
+        with server(dir, nats, "ns3") as ns3:
+            wait_listed([ns1, ns2, ns3], newest, 60)
+            drain(ns1, "fra1", command="force-down")
+            wait_listed([ns1, ns2, ns3], {**newest, "fra1": "down"})
 
 
 def test_a_restart_of_everything_in_any_order_changes_nothing_and_a_clear_is_learned(dir, nats):
