@@ -208,6 +208,26 @@ def test_an_older_copy_of_the_bucket_that_is_restored_gets_back_what_it_lacks(di
             wait_listed([ns1, ns2, ns3], {**newest, "fra1": "down"})
 
 
+def test_a_bucket_that_is_purged_gets_everything_back_and_takes_new_commands(dir, nats):
+    with server(dir, nats) as ns1, server(dir, nats, "ns2") as ns2:
+        wait_until(lambda: is_shared(ns1) and is_shared(ns2), SOON)
+        drain(ns1, "fra1")
+        drain(ns1, "nyc", command="force-up")
+        wait_listed([ns2], {"fra1": "drain", "nyc": "up"})
+        with NatsClient(nats) as client:
+            _, reply = client.request("$JS.API.STREAM.PURGE.KV_portolan_prod_overrides", b"")
+            assert json.loads(reply)["purged"] == 2, reply
+        operate(ns1, "clear", "fra1")
+        drain(ns2, "ams1")
+        expected = {"nyc": "up", "ams1": "drain"}
+        # Each server looks at the bucket itself every 20 s.
+        wait_until(lambda: is_shared(ns1) and is_shared(ns2), 60)
+        wait_listed([ns1, ns2], expected, 60)
+        ns1.child.end()
+        with server(dir, nats) as ns1, server(dir, nats, "ns3") as ns3:
+            wait_listed([ns1, ns2, ns3], expected, 60)
+
+
 def test_a_restart_of_everything_in_any_order_changes_nothing_and_a_clear_is_learned(dir, nats):
     with server(dir, nats) as ns1:
         with server(dir, nats, "ns2") as ns2:

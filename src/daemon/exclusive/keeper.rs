@@ -230,7 +230,8 @@ impl Keeper {
     }
 
     fn add(&mut self, key: &str, owner: &Name, (zone, label): (&Name, &str), now: Moment) {
-        let mut machine = LeaseMachine::new(self.lease_settings.clone(), self.saved.get(owner).cloned());
+        let settings = LeaseSettings { instance: clock::entropy(), ..self.lease_settings.clone() };
+        let mut machine = LeaseMachine::new(settings, self.saved.get(owner).cloned());
         if self.is_live {
             let (number, content) = self.revisions.newest(key);
             machine.store_live(number, content, now);
@@ -408,7 +409,7 @@ impl Keeper {
                 let is_own = self.names.contains_key(&key);
                 self.revisions.take(key, revision, content, is_own);
             }
-            BucketEvent::Current { began, in_step: _, last: _ } => self.read_at = Some(began),
+            BucketEvent::Current { began, in_step: _, revisions: _ } => self.read_at = Some(began),
             BucketEvent::Lost => {
                 self.revisions.clear();
                 self.read_at = None;

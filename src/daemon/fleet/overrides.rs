@@ -105,8 +105,8 @@ impl OverrideTask {
                 self.sharing.read(&key, value.as_deref(), at, stored.bucket.as_deref());
                 false
             }
-            BucketEvent::Current { began, in_step, last } => {
-                self.sharing.complete(began, (in_step, last), watch.created().as_deref());
+            BucketEvent::Current { began, in_step, revisions } => {
+                self.sharing.complete(began, (in_step, revisions), watch.created().as_deref());
                 true
             }
             BucketEvent::Lost => {

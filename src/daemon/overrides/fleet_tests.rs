@@ -51,7 +51,7 @@ impl Server {
             self.sharing.read(&write.key, write.value.as_deref().map(str::as_bytes), at, Some("bucket"));
         }
         self.read = bucket.0.len();
-        self.sharing.complete(clock::now(), (Some(clock::now()), Some(bucket.0.len() as u64)), Some("bucket"));
+        self.sharing.complete(clock::now(), (Some(clock::now()), Some((0, bucket.0.len() as u64))), Some("bucket"));
         self.sharing.taken_in(true);
         for write in self.sharing.writes(64) {
             let newest = bucket.0.iter().rposition(|of| of.key == write.key).map_or(0, |at| at as u64 + 1);

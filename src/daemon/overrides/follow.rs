@@ -88,8 +88,7 @@ impl Drafter {
             let before = present.remove(&key);
             let is_same = self.ids.get(&key) == Some(&timed.change.id);
             match before.filter(|_| is_same) {
-                // Its end stays as it was written.
-                Some(entry) => next.push(Override::clone(entry)),
+                Some(entry) => next.push(self.with_end_of(entry, &timed, now)),
                 None => {
                     let Some(made) = self.override_of(&timed, now) else { continue };
                     let who = Some(sharing.by(&timed.change));
@@ -113,6 +112,15 @@ impl Drafter {
         let cause = DraftCause::Fleet { ids: Arc::new(ids), highest, is_reordered };
         let at_unix = self.clock.unix(now);
         Some(Draft { at_unix, resolved: Arc::new(book.resolve(model)), book, edits, cause })
+    }
+
+    /// The same override. Its end stays as it was written, unless its server has corrected the age of the change.
+    fn with_end_of(&self, entry: &Override, timed: &TimedOverride, now: Moment) -> Override {
+        /// Ends of one change differ by less on several servers, in seconds.
+        const CORRECTED: f64 = 1.0;
+        let until = self.override_of(timed, now).and_then(|of| of.until);
+        let is_corrected = entry.until.zip(until).is_some_and(|(before, now)| (before - now).abs() > CORRECTED);
+        Override { until: if is_corrected { until } else { entry.until }, ..entry.clone() }
     }
 
     fn override_of(&self, timed: &TimedOverride, now: Moment) -> Option<Override> {

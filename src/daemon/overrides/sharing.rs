@@ -263,10 +263,15 @@ impl Sharing {
     }
 
     /// Everything that was in the bucket at `began` was read; see [`OverrideMerge::complete`].
-    pub(crate) fn complete(&self, began: Moment, (in_step, last): (Option<Moment>, Option<u64>), bucket: Option<&str>) {
+    pub(crate) fn complete(
+        &self,
+        began: Moment,
+        (in_step, revisions): (Option<Moment>, Option<(u64, u64)>),
+        bucket: Option<&str>,
+    ) {
         let mut shared = self.shared();
         bucket.into_iter().for_each(|bucket| shared.merge.bucket_is(bucket));
-        shared.is_news |= shared.merge.complete(millis_of(began), in_step.map(millis_of), last);
+        shared.is_news |= shared.merge.complete(millis_of(began), in_step.map(millis_of), revisions);
         shared.state = BucketState::Current;
     }
 

@@ -94,7 +94,7 @@ fn doubled(first: Duration, earlier: u32, longest: Duration) -> Duration {
 pub struct LeaseSettings {
     /// The node's name.
     pub node: Arc<str>,
-    /// A random number of this process: after a restart a server is another holder, because its hook has ended.
+    /// A random number of this machine: after a restart a server is another holder, because its hook has ended.
     pub instance: u64,
     /// How long its leases are valid.
     pub duration: Duration,

@@ -9,7 +9,7 @@ use serde_json::{Value as Json, json};
 
 use crate::fleet::nats::Nats;
 use crate::fleet::nats::bucket_event::millis_of_stamp;
-use crate::fleet::nats::copies::is_in_step;
+use crate::fleet::nats::copies::{has_quorum, is_in_step};
 use crate::fleet::nats::jetstream::{self, ApiError, UNUSABLE, WRONG_LAST, parsed};
 
 /// The buckets of a fleet.
@@ -85,8 +85,12 @@ pub(super) struct BucketInfo {
     pub(super) created: String,
     /// The revision of the last write.
     pub(super) last: u64,
+    /// The oldest revision that it has; without any, one after the last.
+    pub(super) first: u64,
     /// The time when NATS replied, by its own clock; `None` from a NATS server that does not send it (before 2.10).
     pub(super) time: Option<i64>,
+    /// Whether its leader reaches a majority of its copies. Without that the rest may be an earlier state.
+    pub(super) has_quorum: bool,
     /// Whether a majority of its copies is in step.
     pub(super) in_step: bool,
 }
@@ -172,11 +176,12 @@ impl Bucket {
     pub(super) async fn info(&self) -> Result<BucketInfo, ApiError> {
         let reply = self.api("STREAM.INFO", &json!({})).await?;
         let created = reply["created"].as_str().unwrap_or_default().to_owned();
-        let last = reply["state"]["last_seq"].as_u64();
+        let number = |field: &str| reply["state"][field].as_u64();
         let time = reply["ts"].as_str().and_then(millis_of_stamp);
-        let in_step = is_in_step(&reply["cluster"]);
-        last.map(|last| BucketInfo { created, last, time, in_step })
-            .ok_or_else(|| ApiError { code: 0, why: UNUSABLE.to_owned() })
+        let (has_quorum, in_step) = (has_quorum(&reply["cluster"]), is_in_step(&reply["cluster"]));
+        let info = |(first, last)| BucketInfo { created, first, last, time, has_quorum, in_step };
+        let revisions = number("first_seq").zip(number("last_seq"));
+        revisions.map(info).ok_or_else(|| ApiError { code: 0, why: UNUSABLE.to_owned() })
     }
 
     pub(super) async fn api(&self, call: &str, content: &Json) -> Result<Json, ApiError> {

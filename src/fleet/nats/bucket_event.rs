@@ -21,9 +21,9 @@ pub enum BucketEvent {
         /// seconds before that was in the bucket; what it took later may become visible only when a majority is back.
         /// `None`: not known.
         in_step: Option<Moment>,
-        /// The revision of the last write before the read; `None`: not known. Revisions end below one that was read
-        /// before, if the bucket has lost what it had.
-        last: Option<u64>,
+        /// The first and the last revision that the bucket had before the read; `None`: not known. A revision that was
+        /// read before and is not between them is lost, or replaced.
+        revisions: Option<(u64, u64)>,
     },
     /// The bucket was made anew: what was reported before is gone unless it is reported again.
     Lost,

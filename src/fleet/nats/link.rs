@@ -31,6 +31,8 @@ const REPLIES_WITHIN: Duration = Duration::from_secs(12);
 const FLUSH_WITHIN: Duration = Duration::from_secs(1);
 /// The first delay between two attempts to connect; it doubles with each.
 const FIRST_DELAY: Duration = Duration::from_millis(100);
+/// Why a request has no reply, without a connection or after it was lost.
+const NO_CONNECTION: &str = "no connection to NATS";
 /// Most messages that wait to be written (judgment: some seconds of a busy server).
 const MAX_OUTGOING: usize = 2048;
 
@@ -70,7 +72,7 @@ pub(super) enum NoReply {
 impl std::fmt::Display for NoReply {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            NoReply::NoConnection(_) => f.write_str("no connection to NATS"),
+            NoReply::NoConnection(_) => f.write_str(NO_CONNECTION),
             NoReply::NoResponder => f.write_str("no JetStream there"),
             NoReply::TooLate => f.write_str("no reply from JetStream, or no permission"),
             NoReply::Other(why) => f.write_str(why),
@@ -289,7 +291,11 @@ impl NatsLink {
         };
         let sent = self.client.send_request(subject, request);
         // The time-out of the request begins when it is written, which waits for the connection.
-        match tokio::time::timeout(within * 2, sent).await {
+        let ended = tokio::select! {
+            ended = tokio::time::timeout(within * 2, sent) => ended,
+            () = self.connection_lost(status.connections) => return Err(NoReply::NoConnection(self.status().problem)),
+        };
+        match ended {
             Ok(Ok(reply)) => match reply.status {
                 None | Some(StatusCode::OK) => Ok(reply.payload),
                 Some(status) => Err(NoReply::Other(format!("status {status}"))),
@@ -310,8 +316,9 @@ impl NatsLink {
         payload: Bytes,
         mut take: impl FnMut(Message) -> bool,
     ) -> Result<(), String> {
-        if !self.state.borrow().is_connected {
-            return Err("no connection to NATS".to_owned());
+        let ConnectionStatus { is_connected, connections, .. } = self.status();
+        if !is_connected {
+            return Err(NO_CONNECTION.to_owned());
         }
         let inbox = self.client.new_inbox();
         let exchange = async {
@@ -327,7 +334,19 @@ impl NatsLink {
                 }
             }
         };
-        tokio::time::timeout(REPLIES_WITHIN, exchange).await.unwrap_or_else(|_| Err("the reply is too slow".to_owned()))
+        tokio::select! {
+            ended = tokio::time::timeout(REPLIES_WITHIN, exchange) => {
+                ended.unwrap_or_else(|_| Err("the reply is too slow".to_owned()))
+            }
+            () = self.connection_lost(connections) => Err(NO_CONNECTION.to_owned()),
+        }
+    }
+
+    /// Waits until the connection that was the `connections`th one is lost: no reply comes over it any more.
+    async fn connection_lost(&self, connections: u64) {
+        let is_lost = |status: &ConnectionStatus| !status.is_connected || status.connections != connections;
+        // An error is the end of all connections.
+        let _ = self.state.clone().wait_for(is_lost).await;
     }
 }
 

@@ -7,7 +7,8 @@
 //!
 //! If the bucket itself was made anew, its revisions begin again: the watch reports [`BucketEvent::Lost`] and reads all
 //! of it. A node that may look at the bucket itself compares when it was made. One that may only read looks whether the
-//! last entry that it knows is still there, or a later one of the same key; after a reconnection it reads all again.
+//! last entry that it knows is still there, or a later one of the same key; after a reconnection it reads all again. Of
+//! overrides each server compares both.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -65,7 +66,7 @@ impl Bucket {
             created,
             time: None,
             in_step: None,
-            last_write: None,
+            revisions: None,
             last: None,
             doubts: 0,
             away: None,
@@ -114,8 +115,9 @@ struct Watcher {
     time: Option<(Moment, i64)>,
     /// See [`BucketEvent::Current`].
     in_step: Option<Moment>,
-    /// The revision of the last write, when this node last looked at the bucket itself.
-    last_write: Option<u64>,
+    /// The first and the last revision, when this node last looked at the bucket itself. `None`: a majority of its
+    /// copies was away then.
+    revisions: Option<(u64, u64)>,
     /// The last entry that was reported.
     last: Option<LastEntry>,
     /// Reads one after another in which that entry was missing.
@@ -159,7 +161,7 @@ impl Watcher {
                 Ok(Ok(())) => {
                     retry = FIRST_RETRY;
                     self.away = None;
-                    let event = BucketEvent::Current { began, in_step: self.in_step, last: self.last_write };
+                    let event = BucketEvent::Current { began, in_step: self.in_step, revisions: self.revisions };
                     if self.events.send(event).await.is_err() {
                         return;
                     }
@@ -204,11 +206,13 @@ impl Watcher {
                     // NATS replied between the two.
                     let middle = now + clock::now().since(now) / 2;
                     self.time = info.time.map(|time| (middle, time));
-                    self.last_write = Some(info.last);
+                    self.revisions = info.has_quorum.then_some((info.first, info.last));
                     if info.in_step {
                         self.in_step = Some(now);
                     }
-                    self.adopt(info).await?;
+                    if info.has_quorum {
+                        self.adopt(info).await?;
+                    }
                 }
                 Err(error) => return Ok(Err(error)),
             }
@@ -243,7 +247,7 @@ impl Watcher {
                 Ok(batch) => batch,
                 Err(error) => return Ok(Err(error)),
             };
-            if is_first && !self.makes_it && !self.continues(&batch) {
+            if is_first && self.compares_last() && !self.continues(&batch) {
                 self.doubts += 1;
                 if self.doubts >= MAX_DOUBTS {
                     self.begin_anew().await?;
@@ -263,6 +267,12 @@ impl Watcher {
                 return Ok(Ok(()));
             }
         }
+    }
+
+    /// Whether each read begins with the last entry that is known, to compare it. In a bucket of which an older state
+    /// was restored, other servers may have used its revision again. Leases have epochs in place of that.
+    fn compares_last(&self) -> bool {
+        !self.makes_it || self.bucket.kind == BucketKind::Overrides
     }
 
     /// Whether a read that began with the last known entry has it, or a later one of its key.
@@ -291,8 +301,7 @@ impl Watcher {
 
     async fn read_batch(&self) -> Result<Batch, ApiError> {
         let last = self.last.as_ref().map_or(0, |last| last.revision);
-        // A node that only reads begins with the last entry that it knows: see `continues`.
-        let from = if self.makes_it { last + 1 } else { last.max(1) };
+        let from = if self.compares_last() { last.max(1) } else { last + 1 };
         let request = json!({
             "seq": from,
             "next_by_subj": self.bucket.subject(">"),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::fleet::overrides::slot::{InBucket, KeySlot, KnownOverride};
+use crate::fleet::overrides::slot::{InBucket, KeySlot, KnownOverride, STORED_LATE};
 use crate::fleet::overrides::value::{self, WrittenOverride};
 use crate::fleet::overrides::{
     FORGET_AFTER, FleetOverride, MAX_CHANGES, MAX_IN_FORCE, MAX_KEYS, READ_LAG, TimedOverride, UnusableOverride,
@@ -82,9 +82,6 @@ pub struct OverrideMerge {
     full_until: Option<i64>,
 }
 
-/// A change that NATS stored so much later than it was written gets its age again. Judgment: longer than a write takes
-/// between the farthest regions.
-const STORED_LATE: Duration = Duration::from_secs(1);
 /// Changes that have ended make room together, so that a bucket full of them costs little (judgment).
 const MAKE_ROOM_FOR: usize = 1000;
 /// Where nothing makes room, the next look is after this time, in milliseconds (judgment).
@@ -160,7 +157,7 @@ impl OverrideMerge {
             return OverrideRead::Nothing;
         }
         (slot.read, slot.newest) = (at.revision, slot.newest.max(at.revision));
-        slot.is_foreign = false;
+        (slot.is_foreign, slot.lower) = (false, None);
         let Some(value) = value else {
             slot.no_failure();
             let is_stored = self.changes.get(key).is_some_and(|known| known.is_older_than(at.revision));
@@ -222,7 +219,7 @@ impl OverrideMerge {
                 let late = by_nats.saturating_sub(known.timed.made);
                 let (is_own, is_corrected) = (own.is_some() || known.is_pending(), known.is_older_than(at.revision));
                 known.stored = stored;
-                if is_own && late > millis(STORED_LATE) {
+                if is_own && slot.corrects(known.timed.change.id, late) {
                     // The other servers take it for a newer one than it is: it is written again with its age.
                     known.stored = None;
                     slot.failed(now);
@@ -283,19 +280,21 @@ impl OverrideMerge {
     }
 
     /// Everything that was in the bucket at `began` has been read. A majority of its copies was last known to be in
-    /// step at the moment `in_step`, which is not after `began`, and its last revision was `last` before the read. What
-    /// the bucket has no more is forgotten; what it has lost is pending again. Returns whether something has changed,
-    /// or this is the first such read.
-    pub fn complete(&mut self, began: i64, in_step: Option<i64>, last: Option<u64>) -> bool {
+    /// step at the moment `in_step`, which is not after `began`, and `revisions` were the first and the last one before
+    /// the read. What the bucket has no more is forgotten; what it has lost is pending again. Returns whether something
+    /// has changed, or this is the first such read.
+    pub fn complete(&mut self, began: i64, in_step: Option<i64>, revisions: Option<(u64, u64)>) -> bool {
         self.whole_at = in_step.map(|at| at.min(began)).max(self.whole_at);
         let mut is_news = self.complete_at.replace(began).is_none();
         let OverrideMerge { changes, slots, highest, .. } = self;
+        let (first, last) = revisions.unwrap_or((0, u64::MAX));
+        // A copy of the bucket that is late lacks the newest revisions.
+        let is_whole = revisions.is_none() || *highest >= last || first > last;
         changes.retain(|key, known| {
-            let Some(at) = known.stored.filter(|at| !at.is_read) else { return true };
-            // An older state of the bucket was restored: it has not come so far yet.
-            let is_lost = last.is_some_and(|last| at.revision > last);
-            if at.revision > *highest && !is_lost {
-                // The copy of the bucket is late: it lacks the newest revisions.
+            let Some(InBucket { revision, is_read, .. }) = known.stored else { return true };
+            // The bucket was purged, or an older state of it was restored, which has not come so far yet.
+            let is_lost = (revision < first && is_whole) || (revision > last && !is_read);
+            if !is_lost && (is_read || revision > *highest || !is_whole) {
                 return true;
             }
             is_news = true;
@@ -306,6 +305,9 @@ impl OverrideMerge {
             }
             true
         });
+        // What was purged may be written as if it had never been there.
+        let purged = |slot: &&mut KeySlot| is_whole && !slot.is_foreign && slot.newest < first;
+        slots.values_mut().filter(purged).for_each(|slot| slot.newest = 0);
         is_news
     }
 

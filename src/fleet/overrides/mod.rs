@@ -20,8 +20,8 @@
 //!   late, its server writes it once more with its age, and other servers compare it again with the change that it
 //!   had replaced there.
 //!
-//! If an older state of the bucket was restored, so that its revisions end below those that are known, the servers
-//! write into it what it has lost.
+//! If the bucket was purged, or an older state of it was restored, so that it lacks revisions that are known, the
+//! servers write into it what it has lost.
 //!
 //! **When an override ends.** A value has the time that was left when it was written, and never a time of day. Each
 //! server subtracts the time since then and counts the rest by its own clock.

@@ -108,7 +108,7 @@ fn sync((server, of): (usize, &mut OverrideMerge), skew: Skew, bucket: &mut OneK
     }
     // A leader notices only after some time that it has lost the majority.
     let in_step = bucket.cut_at.map_or(true_now, |at| true_now.min(at + 3 * SEC));
-    of.complete(now, Some(in_step + skew), Some(bucket.revision));
+    of.complete(now, Some(in_step + skew), Some((0, bucket.revision)));
     for write in of.writes(9, now) {
         let end = bucket.write(&write, true_now);
         of.written(&write, end, now);

@@ -36,6 +36,8 @@ pub(super) struct KeySlot {
     /// A value with a lower revision than the change that is known and was not read again yet: either a copy of the
     /// bucket is late, or the bucket has lost that revision.
     pub(super) lower: Option<KnownOverride>,
+    /// The change whose age was corrected last, and how late it was stored before that.
+    corrected: Option<(u64, i64)>,
     retry_at: Option<i64>,
     failures: u32,
 }
@@ -49,6 +51,10 @@ struct BegunWrite {
     made: i64,
     end: Option<i64>,
 }
+
+/// A change that NATS stored so much later than it was written gets its age again. Judgment: longer than a write takes
+/// between the farthest regions.
+pub(super) const STORED_LATE: Duration = Duration::from_secs(1);
 
 /// How long a change that was replaced is remembered. Judgment: the server whose write was stored late corrects its
 /// time as soon as it reads it, which an outage of its connection may delay.
@@ -122,6 +128,13 @@ impl KeySlot {
     /// The times of a change that this server made, by its own clock: when, and when it ends.
     pub(super) fn own_times(&self, id: u64) -> Option<(i64, Option<i64>)> {
         self.begun.iter().find(|write| write.id == id).map(|write| (write.made, write.end))
+    }
+
+    /// Whether a change that was stored so late is to be written again with its age. Not where the writes are always as
+    /// late: a slow connection would never have it stored.
+    pub(super) fn corrects(&mut self, id: u64, late: i64) -> bool {
+        let before = self.corrected.replace((id, late));
+        late > millis(STORED_LATE) && before.is_none_or(|(of, before)| of != id || late <= before / 2)
     }
 
     /// The key has this revision: no write over an older one can be stored any more.

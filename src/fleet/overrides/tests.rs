@@ -200,7 +200,7 @@ fn an_older_state_of_the_bucket_gets_back_what_it_has_lost() {
     {
         read(&mut of, &json(change, 0, None), stored(revision, 0), SEC);
     }
-    of.complete(SEC, Some(SEC), Some(6));
+    of.complete(SEC, Some(SEC), Some((1, 6)));
     let saved = of.saved(2 * SEC);
     let mut restarted = OverrideMerge::new(canonical);
     restarted.restore(saved, 0, 2 * SEC).unwrap();
@@ -210,7 +210,7 @@ fn an_older_state_of_the_bucket_gets_back_what_it_has_lost() {
         read(&mut of, &json(drain(1, "fra1"), 0, None), stored(1, 9 * SEC), 10 * SEC);
         read(&mut of, &json(drain(2, "nyc"), 0, None), stored(2, 9 * SEC), 10 * SEC);
         assert_eq!(ids(&of, 10 * SEC), [2, 4], "as before until all is read");
-        assert!(of.complete(10 * SEC, Some(10 * SEC), Some(2)));
+        assert!(of.complete(10 * SEC, Some(10 * SEC), Some((1, 2))));
         assert_eq!((ids(&of, 10 * SEC), of.pending()), (vec![2, 4], 2));
         let writes = of.writes(9, 10 * SEC);
         assert_eq!(writes.iter().map(|write| (write.id, write.expected)).collect::<Vec<_>>(), [(3, 1), (4, 0)]);
@@ -218,6 +218,41 @@ fn an_older_state_of_the_bucket_gets_back_what_it_has_lost() {
         read(&mut of, &json(clear(9, "nyc"), 0, None), stored(3, 0), 11 * SEC);
         assert_eq!(ids(&of, 11 * SEC), [4]);
     }
+}
+
+#[test]
+fn a_connection_on_which_each_write_is_late_does_not_write_for_ever() {
+    let mut of = ready();
+    of.change(drain(1, "fra1"), None, SEC);
+    let mut now = SEC;
+    for revision in 1..=2 {
+        let due = of.next_due().unwrap().max(now);
+        let write = of.writes(9, due).remove(0);
+        now = due + 3 * SEC;
+        of.written(&write, WriteEnd::Failed, now);
+        read(&mut of, write.value.as_ref().unwrap(), stored(revision, 0), now);
+    }
+    assert_eq!((of.pending(), of.next_due()), (0, None));
+}
+
+#[test]
+fn a_bucket_that_was_purged_gets_everything_back() {
+    let mut of = ready();
+    read(&mut of, &json(drain(1, "fra1"), 0, None), stored(1, 0), SEC);
+    read(&mut of, &json(drain(2, "nyc"), 0, None), stored(2, 0), SEC);
+    // Made after the purge, before this server knows of it.
+    of.change(clear(3, "nyc"), None, 2 * SEC);
+    let conflict = of.writes(9, 2 * SEC).remove(0);
+    assert_eq!(conflict.expected, 2);
+    of.written(&conflict, WriteEnd::Failed, 2 * SEC);
+    assert!(of.complete(3 * SEC, Some(3 * SEC), Some((3, 2))));
+    let writes = of.writes(9, 3 * SEC);
+    assert_eq!(writes.iter().map(|write| (write.id, write.expected)).collect::<Vec<_>>(), [(1, 0), (3, 0)]);
+    for (write, revision) in writes.iter().zip(3..) {
+        of.written(write, WriteEnd::Stored(revision), 3 * SEC);
+    }
+    assert!(!of.complete(4 * SEC, Some(4 * SEC), Some((3, 4))));
+    assert_eq!((of.pending(), ids(&of, 4 * SEC)), (0, vec![1]));
 }
 
 #[test]

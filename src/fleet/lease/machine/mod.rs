@@ -2,6 +2,7 @@
 //! what to do about it. It never waits, and reads no clock.
 
 mod acting;
+mod ending;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -14,6 +15,9 @@ use crate::fleet::lease::{
     doubled,
 };
 use crate::model::{ActiveEndpoint, Moment};
+
+/// The bits of the instance from which a machine numbers its writes. JSON has such numbers without loss.
+const FIRST_WRITE: u64 = (1 << 40) - 1;
 
 /// One server's part in the lease of one name.
 #[derive(Debug, Clone)]
@@ -110,6 +114,8 @@ impl LeaseMachine {
     /// A machine that serves `restored`, what this server knew last, until it knows more.
     pub fn new(settings: LeaseSettings, restored: Option<ActiveEndpoint>) -> LeaseMachine {
         LeaseMachine {
+            // The result of a write of an earlier machine of the name must not be taken for one of this machine.
+            writes: settings.instance & FIRST_WRITE,
             settings,
             active: restored,
             was_free: false,
@@ -125,7 +131,6 @@ impl LeaseMachine {
             promotion: None,
             order: None,
             resigned: false,
-            writes: 0,
             actions: VecDeque::new(),
         }
     }
@@ -386,42 +391,6 @@ impl LeaseMachine {
                 why: lease.why.clone(),
             }));
         }
-    }
-
-    /// The promotion failed: the endpoint stays, and another candidate may be tried.
-    fn fail(&mut self, why: &str, now: Moment) {
-        if let Some(promotion) = &self.promotion {
-            self.members.failed(&promotion.run.to, now);
-        }
-        self.break_off(why);
-    }
-
-    /// Ends the promotion, and its hook if it runs.
-    fn break_off(&mut self, why: &str) {
-        let Some(Promotion { run, order, stage, .. }) = self.promotion.take() else { return };
-        match stage {
-            PromotionStage::Running(_) => self.actions.push_back(LeaseAction::KillHook { epoch: run.epoch }),
-            PromotionStage::Announcing | PromotionStage::Finishing => {}
-        }
-        if let Some(order) = order {
-            self.end_order(&order, Err(format!("the promotion of {} was broken off: {why}", run.to)));
-        }
-        self.actions.push_back(LeaseAction::Report(LeaseEvent::BrokenOff { run, why: why.to_owned() }));
-    }
-
-    fn give_up_order(&mut self, order: &Order) {
-        let why = match (&self.store, self.lease()) {
-            (None, _) => "the store of leases is not connected, so nobody can promote".to_owned(),
-            (Some(_), Some(Lease { promoting: Some(to), holder, .. })) => {
-                format!("{holder} is promoting {}; try again when that has ended", to.endpoint)
-            }
-            (Some(_), _) => "the lease could not be taken over in time".to_owned(),
-        };
-        self.end_order(order, Err(why));
-    }
-
-    fn end_order(&mut self, order: &Order, result: Result<ActiveEndpoint, String>) {
-        self.actions.push_back(LeaseAction::Report(LeaseEvent::OrderEnded { order: order.number, result }));
     }
 
     /// Another revision may be newer, or the store refuses writes. The first retry comes at once.

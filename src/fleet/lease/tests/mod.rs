@@ -1,5 +1,6 @@
 //! Tests of the lease: single steps here, whole fleets in simulated time in `simulation`.
 
+mod replies;
 mod simulation;
 mod steps;
 mod world;
