@@ -120,7 +120,11 @@ async fn over_tcp(server: SocketAddr, query: &[u8]) -> std::io::Result<Message> 
     let length = stream.read_u16().await?;
     let mut packet = vec![0; usize::from(length)];
     stream.read_exact(&mut packet).await?;
-    reply_to(query, &packet).ok_or_else(|| std::io::Error::other("the reply over TCP is not to the question"))
+    match reply_to(query, &packet) {
+        Some(reply) if reply.metadata.truncation => Err(std::io::Error::other("the reply over TCP is not whole")),
+        Some(reply) => Ok(reply),
+        None => Err(std::io::Error::other("the reply over TCP is not to the question")),
+    }
 }
 
 /// The message, if it is the reply to this query.

@@ -65,11 +65,22 @@ pub(super) fn found(reply: &Message, name: &Name, qtype: u16) -> Result<Found, T
             Some(_) | None => break records,
         }
     };
+    if records.is_empty() && refers_elsewhere(reply) {
+        return Err(Trouble::away("it refers to other servers: it neither has the zone nor asks those that have it"));
+    }
     let ttl = match records.is_empty() {
         true => negative_ttl(reply).min(Duration::from_secs(u64::from(ttl))),
         false => Duration::from_secs(u64::from(ttl)),
     };
     Ok(Found { records, ttl })
+}
+
+/// Whether a reply without records says nothing about the name: it is neither from a server of the zone (AA, or its
+/// SOA) nor from one that asks others (RA). RFC 2308, 2.2, has the forms.
+fn refers_elsewhere(reply: &Message) -> bool {
+    let head = &reply.metadata;
+    let has_soa = reply.authorities.iter().any(|record| matches!(record.data, RData::SOA(_)));
+    head.response_code == ResponseCode::NoError && !head.authoritative && !head.recursion_available && !has_soa
 }
 
 fn is_of(record: &Record, owner: &Name) -> bool {
@@ -159,7 +170,7 @@ mod tests {
     use std::str::FromStr;
 
     use hickory_proto::op::{MessageType, OpCode};
-    use hickory_proto::rr::rdata::{A, CNAME, SRV};
+    use hickory_proto::rr::rdata::{A, CNAME, NS, SOA, SRV};
 
     use super::*;
     use crate::discovery::TroubleState;
@@ -171,6 +182,7 @@ mod tests {
     fn reply(answers: Vec<Record>, code: ResponseCode) -> Message {
         let mut reply = Message::new(1, MessageType::Response, OpCode::Query);
         reply.metadata.response_code = code;
+        reply.metadata.recursion_available = true;
         reply.answers = answers;
         reply
     }
@@ -209,6 +221,26 @@ mod tests {
             let trouble = super::found(&reply(records, ResponseCode::NoError), &own, rtype::A).unwrap_err();
             assert_eq!(trouble.state, TroubleState::Bad, "{expected}");
             assert!(trouble.problem.contains(expected), "{}", trouble.problem);
+        }
+    }
+
+    #[test]
+    fn a_reply_that_refers_elsewhere_is_not_an_empty_list() {
+        let own = Name::parse("www.internal.").unwrap();
+        let soa = SOA::new(name("ns.internal."), name("x.internal."), 1, 1, 1, 1, 9);
+        let soa = Record::from_rdata(name("internal."), 9, RData::SOA(soa));
+        let ns = Record::from_rdata(name("internal."), 9, RData::NS(NS(name("ns.internal."))));
+        for (is_authoritative, asks_others, authorities, is_empty) in [
+            (false, false, vec![], false),
+            (false, false, vec![ns.clone()], false),
+            (false, false, vec![soa], true),
+            (true, false, vec![], true),
+            (false, true, vec![ns], true),
+        ] {
+            let mut reply = reply(vec![], ResponseCode::NoError);
+            (reply.metadata.authoritative, reply.metadata.recursion_available) = (is_authoritative, asks_others);
+            reply.authorities = authorities;
+            assert_eq!(found(&reply, &own, rtype::A).is_ok_and(|found| found.records.is_empty()), is_empty);
         }
     }
 

@@ -49,6 +49,16 @@ const MAX_PAGES: usize = 200;
 /// after a pause, two come with a server that has just started).
 const MANY_GONE: u32 = 3;
 
+/// Why a watch can't go on.
+enum WatchEnd {
+    /// Its version is too old.
+    Gone,
+    /// The API has a problem: what it says.
+    Refused(String),
+    /// An event can't be used: why.
+    Unusable(String),
+}
+
 /// Why reading was interrupted.
 enum Interrupted {
     /// The version is too old: the objects are listed again.
@@ -242,24 +252,41 @@ impl ObjectReader {
             let mut news = Vec::new();
             let resource = self.source.resource;
             let cut = objects.feed(&part, |event| news.push(watch_news(event, resource)));
-            for of in news {
-                match of.map_err(Trouble::bad)? {
-                    WatchNews::Changed(object, version) => {
-                        self.book.set(object).map_err(Trouble::bad)?;
-                        self.version = Some(version);
-                    }
-                    WatchNews::Removed(name, version) => {
-                        self.book.remove(&name);
-                        self.version = Some(version);
-                    }
-                    WatchNews::Bookmark(version) => self.version = Some(version),
-                    WatchNews::Gone => return Err(Interrupted::Gone),
-                    WatchNews::Refused(why) => return Err(Trouble::away(why).into()),
+            let cut = cut.map_err(|why| format!("not a watch of the Kubernetes API: {why}"));
+            let end = self.take(news).and_then(|()| cut.map_err(WatchEnd::Unusable));
+            // The version is that of the last event that could be used: what came before the end counts.
+            self.report().await;
+            match end {
+                Ok(()) => {}
+                Err(WatchEnd::Gone) => return Err(Interrupted::Gone),
+                Err(WatchEnd::Refused(why)) => return Err(Trouble::away(why).into()),
+                Err(WatchEnd::Unusable(why)) => {
+                    // The next watch would begin before the same event.
+                    self.version = None;
+                    return Err(Trouble::bad(why).into());
                 }
             }
-            cut.map_err(|why| Trouble::bad(format!("not a watch of the Kubernetes API: {why}")))?;
-            self.report().await;
         }
+    }
+
+    /// Takes events in, up to one that ends the watch.
+    fn take(&mut self, news: Vec<Result<WatchNews, String>>) -> Result<(), WatchEnd> {
+        for of in news {
+            match of.map_err(WatchEnd::Unusable)? {
+                WatchNews::Changed(object, version) => {
+                    self.book.set(object).map_err(WatchEnd::Unusable)?;
+                    self.version = Some(version);
+                }
+                WatchNews::Removed(name, version) => {
+                    self.book.remove(&name);
+                    self.version = Some(version);
+                }
+                WatchNews::Bookmark(version) => self.version = Some(version),
+                WatchNews::Gone => return Err(WatchEnd::Gone),
+                WatchNews::Refused(why) => return Err(WatchEnd::Refused(why)),
+            }
+        }
+        Ok(())
     }
 
     /// Sends the list, if it is another one.

@@ -205,6 +205,51 @@ async fn a_watch_goes_on_after_the_last_bookmark_and_410_lists_again() {
 }
 
 #[tokio::test]
+async fn what_came_before_an_event_that_ends_a_watch_counts() {
+    let (one, two) = (slice("a", "IPv4", &[endpoint("p1", "192.0.2.1", json!({}))]), slice("b", "IPv4", &[]));
+    let watches = Mutex::new(0);
+    let first = one.clone();
+    let server = TestServer::start(move |request| {
+        if option(request, "watch").is_none() {
+            return list("100", "", &[first.clone(), two.clone()]);
+        }
+        let mut watches = watches.lock().unwrap();
+        *watches += 1;
+        let failure = event("ERROR", &json!({"kind": "Status", "code": 500, "message": "no leader"}));
+        match *watches {
+            1 => TestReply::ok(&(event("DELETED", &first) + &failure)),
+            _ => TestReply::Silence,
+        }
+    })
+    .await;
+    let mut driven = drive(&server.url);
+    assert_eq!(names(&mut driven).await, ["p1"]);
+    assert_eq!(names(&mut driven).await, [""; 0]);
+    assert!(driven.trouble().await.problem.contains("no leader"));
+    driven.end().await;
+}
+
+#[tokio::test]
+async fn an_event_that_can_not_be_used_leads_to_a_new_list() {
+    let lists = Mutex::new(0);
+    let server = TestServer::start(move |request| {
+        if option(request, "watch").is_some() {
+            return TestReply::ok(&event("EXCHANGED", &slice("a", "IPv4", &[])));
+        }
+        let mut lists = lists.lock().unwrap();
+        *lists += 1;
+        let pod = format!("p{lists}");
+        list("100", "", &[slice("a", "IPv4", &[endpoint(&pod, "192.0.2.1", json!({}))])])
+    })
+    .await;
+    let mut driven = drive(&server.url);
+    assert_eq!(names(&mut driven).await, ["p1"]);
+    assert!(driven.trouble().await.problem.contains("EXCHANGED"));
+    assert_eq!(names(&mut driven).await, ["p2"]);
+    driven.end().await;
+}
+
+#[tokio::test]
 async fn a_server_that_refuses_each_watch_is_reported() {
     let server = TestServer::start(|request| match option(request, "watch") {
         None => list("100", "", &[slice("a", "IPv4", &[endpoint("p1", "192.0.2.1", json!({}))])]),

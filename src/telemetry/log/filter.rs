@@ -19,7 +19,7 @@ const LEVELS: [(&str, LevelFilter); 6] = [
 ];
 
 /// The program's own modules.
-const MODULES: [&str; 28] = [
+const MODULES: [&str; 29] = [
     "admission",
     "answer",
     "cli",
@@ -38,6 +38,7 @@ const MODULES: [&str; 28] = [
     "model",
     "placing",
     "printable",
+    "rate",
     "repeats",
     "report_board",
     "server",
