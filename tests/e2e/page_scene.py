@@ -30,7 +30,7 @@ class Door:
     def __init__(self):
         self.listening = socket.create_server(("127.0.0.1", 0), backlog=1)
         self.port = self.listening.getsockname()[1]
-        self.is_silent = False
+        self.is_silent, self.held = False, None
         threading.Thread(target=self.accept, daemon=True).start()
 
     def accept(self):
@@ -46,6 +46,16 @@ class Door:
         with contextlib.suppress(OSError):
             self.listening.shutdown(socket.SHUT_RDWR)
         self.listening.close()
+        if self.held is None:
+            # Nobody listens, and no other test gets the port. Connections that were closed lately don't hinder the bind.
+            self.held = socket.socket()
+            self.held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            self.held.bind(("127.0.0.1", self.port))
+            self.held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
+
+    def end(self):
+        self.close()
+        self.held.close()
 
 
 class Scene:
@@ -78,7 +88,7 @@ class Scene:
     def end(self):
         self.node.child.end()
         for door in self.doors.values():
-            door.close()
+            door.end()
 
 
 @contextlib.contextmanager

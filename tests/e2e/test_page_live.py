@@ -70,11 +70,7 @@ def test_the_timeline_goes_on_after_a_break_without_a_gap(dir):
         browser.wait_text("#transitions", "us-east-1")
         browser.wait_text("#contact", "live")
         assert "no answer" not in browser.run("return document.title")
-        # Each outage once. A port that is free now may belong to another test for a moment, so its endpoint may be up again.
-        rows = browser.run("return [...document.querySelectorAll('#transitions li')].map(row => row.textContent)")
-        for lost in ("ap-south-1", "us-east-1"):
-            downs = [row for row in rows if lost in row and "up → down" in row]
-            assert downs and len(set(downs)) == len(downs), rows
+        assert browser.run("return document.querySelectorAll('#transitions li').length") == 2, browser.text("#transitions")
         relay.cut()
 
 
