@@ -12,8 +12,10 @@ mod names;
 mod rules;
 mod scan;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::path::PathBuf;
+
+use foldhash::fast::FixedState;
 
 use crate::model::Rrset;
 use crate::source::{Place, Problems, Texts};
@@ -34,7 +36,7 @@ pub(crate) struct MasterFile {
     /// The place of the first record of each RRset.
     pub(crate) places: Vec<Place>,
     /// The RRsets of an owner, as indexes into `rrsets`.
-    pub(crate) by_owner: HashMap<Name, Vec<usize>>,
+    pub(crate) by_owner: HashMap<Name, Vec<usize>, FixedState>,
     /// The canonical paths of the files that were included.
     pub(crate) included: Vec<PathBuf>,
 }
@@ -48,15 +50,15 @@ pub(crate) enum Apex<'a> {
     Origin(&'a Name),
 }
 
-/// Reads a master file. The files that it includes come from `texts`. `steered` are the names that a policy answers; a
-/// record may point at them. The RRsets are returned even when there are errors, so that the policy can be checked in
+/// Reads a master file. The files that it includes come from `texts`. `is_steered`: whether a policy answers a name; a
+/// record may point at it. The RRsets are returned even when there are errors, so that the policy can be checked in
 /// the same run.
 pub(crate) fn read(
     file: FileAt<'_>,
     bytes: &[u8],
     apex: Apex<'_>,
     texts: &Texts<'_>,
-    steered: &HashSet<Name>,
+    is_steered: &dyn Fn(&Name) -> bool,
     problems: &mut Problems,
 ) -> MasterFile {
     let (Apex::Named(origin) | Apex::Origin(origin)) = apex;
@@ -68,14 +70,18 @@ pub(crate) fn read(
     // Of a file that is no text nothing was read: what is missing in it is no problem of its own.
     let mut ignored = problems.separate();
     let problems = if scanned.has_nul { &mut ignored } else { problems };
-    let mut checked = rules::check(file.shown, apex, scanned.records, steered, problems);
+    let mut checked = rules::check(file.shown, apex, scanned.records, is_steered, problems);
     checked.included = scanned.included;
     checked
 }
 
 impl MasterFile {
     /// The RRsets of `owner`, with their places.
-    pub(crate) fn at<'a>(&'a self, owner: &Name) -> impl Iterator<Item = (&'a Rrset, &'a Place)> {
+    pub(crate) fn at<'a>(&'a self, owner: &Name) -> impl Iterator<Item = (&'a Rrset, &'a Place)> + use<'a> {
+        self.at_wire(owner.as_wire())
+    }
+
+    fn at_wire<'a>(&'a self, owner: &[u8]) -> impl Iterator<Item = (&'a Rrset, &'a Place)> + use<'a> {
         let indexes = self.by_owner.get(owner).map(Vec::as_slice).unwrap_or_default();
         indexes.iter().filter_map(|&at| Some((self.rrsets.get(at)?, self.places.get(at)?)))
     }
@@ -98,14 +104,10 @@ impl MasterFile {
     /// The nearest owner above `name` that has an RRset of `rtype`; with `itself`, `name` counts too. NS records of the
     /// apex are no delegation and do not count.
     fn above(&self, name: &Name, itself: bool, rtype: u16) -> Option<(Name, &Place)> {
-        let mut at = if itself { Some(name.clone()) } else { name.parent() };
-        while let Some(owner) = at.filter(|owner| owner.is_within(&self.apex)) {
-            let counts = rtype != NS || owner != self.apex;
-            if let Some((_, place)) = self.rrset(&owner, rtype).filter(|_| counts) {
-                return Some((owner, place));
-            }
-            at = owner.parent();
-        }
-        None
+        let apex = self.apex.as_wire();
+        let owners = name.upwards().skip(usize::from(!itself)).take_while(|owner| owner.len() >= apex.len());
+        let mut owners = owners.filter(|owner| rtype != NS || *owner != apex);
+        let (set, place) = owners.find_map(|owner| self.at_wire(owner).find(|(set, _)| set.rtype == rtype))?;
+        Some((set.owner.clone(), place))
     }
 }

@@ -1,7 +1,7 @@
 //! Groups records into RRsets and checks that they are a valid zone: the rules that `named-checkzone` and `kzonecheck`
 //! check. Each problem has its place. Pure.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::path::Path;
 
@@ -27,7 +27,7 @@ pub(super) fn check(
     shown: &Path,
     apex: Name,
     records: Vec<MasterRecord>,
-    steered: &HashSet<Name>,
+    is_steered: &dyn Fn(&Name) -> bool,
     problems: &mut Problems,
 ) -> MasterFile {
     let file = gather(apex, records, problems);
@@ -49,7 +49,7 @@ pub(super) fn check(
         }
     }
     for (set, place) in file.rrsets.iter().zip(&file.places) {
-        check_targets(&file, set, place, steered, problems);
+        check_targets(&file, set, place, is_steered, problems);
     }
     file
 }
@@ -57,7 +57,7 @@ pub(super) fn check(
 /// Groups records into RRsets and drops those that can't be in the zone.
 fn gather(apex: Name, records: Vec<MasterRecord>, problems: &mut Problems) -> MasterFile {
     let mut file =
-        MasterFile { apex, rrsets: Vec::new(), places: Vec::new(), by_owner: HashMap::new(), included: Vec::new() };
+        MasterFile { apex, rrsets: Vec::new(), places: Vec::new(), by_owner: HashMap::default(), included: Vec::new() };
     for record in records {
         if !record.owner.is_within(&file.apex) {
             let message = format!("{} is not in the zone {}", record.owner, file.apex);
@@ -199,7 +199,13 @@ fn check_delegated(file: &MasterFile, owner: &Name, indexes: &[usize], problems:
 }
 
 /// Checks that the names that NS, MX and SRV records point at have addresses.
-fn check_targets(file: &MasterFile, set: &Rrset, place: &Place, steered: &HashSet<Name>, problems: &mut Problems) {
+fn check_targets(
+    file: &MasterFile,
+    set: &Rrset,
+    place: &Place,
+    is_steered: &dyn Fn(&Name) -> bool,
+    problems: &mut Problems,
+) {
     let skip = match set.rtype {
         NS => 0,
         MX => 2,
@@ -217,7 +223,7 @@ fn check_targets(file: &MasterFile, set: &Rrset, place: &Place, steered: &HashSe
             continue;
         }
         let addressed =
-            |name: &Name| steered.contains(name) || file.rrset(name, A).is_some() || file.rrset(name, AAAA).is_some();
+            |name: &Name| file.rrset(name, A).is_some() || file.rrset(name, AAAA).is_some() || is_steered(name);
         if set.rtype == NS {
             check_glue(file, &target, place, problems);
         }

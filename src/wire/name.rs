@@ -55,7 +55,9 @@ impl Name {
 
     /// As [`Name::parse`], but a text without a final dot is relative to `origin`; `@` is the origin itself.
     pub fn parse_under(text: &str, origin: &Name) -> Result<Name, NameError> {
-        Name::wire_under(text, &origin.0).map(|wire| Name(wire.to_ascii_lowercase().into()))
+        let mut wire = Name::wire_under(text, &origin.0)?;
+        wire.make_ascii_lowercase();
+        Ok(Name(wire.into()))
     }
 
     /// As [`Name::parse_under`], in wire form and with upper and lower case as they are written. `origin` is a name in
@@ -64,7 +66,8 @@ impl Name {
         if text == "@" {
             return Ok(origin.to_vec());
         }
-        let (mut wire, absolute) = labels_of(text)?;
+        let mut wire = Vec::with_capacity(text.len() + 1 + origin.len());
+        let absolute = push_labels(text, &mut wire)?;
         wire.extend_from_slice(if absolute { &[0] } else { origin });
         if wire.len() > MAX_NAME {
             return Err(NameError::LongName);
@@ -94,6 +97,16 @@ impl Name {
         (len > 0).then(|| Name(self.0[len + 1..].into()))
     }
 
+    /// The wire form of the name and of every name above it, the root last.
+    pub fn upwards(&self) -> impl Iterator<Item = &[u8]> {
+        let mut next = Some(&self.0[..]);
+        std::iter::from_fn(move || {
+            let wire = next?;
+            next = if wire[0] == 0 { None } else { wire.get(usize::from(wire[0]) + 1..) };
+            Some(wire)
+        })
+    }
+
     /// Whether this is `apex` or a name below it.
     pub fn is_within(&self, apex: &Name) -> bool {
         let mut rest = &self.0[..];
@@ -109,37 +122,40 @@ impl Name {
     }
 }
 
-/// The labels of `text` in wire form without the root label, and whether the text ended with a dot.
-fn labels_of(text: &str) -> Result<(Vec<u8>, bool), NameError> {
-    let mut wire = Vec::with_capacity(text.len() + 1);
+/// Adds the labels of `text` to `wire`, without the root label. Returns whether the text ended with a dot.
+fn push_labels(text: &str, wire: &mut Vec<u8>) -> Result<bool, NameError> {
     if text == "." {
-        return Ok((wire, true));
+        return Ok(true);
     }
     let bytes = text.as_bytes();
-    let (mut at, mut label) = (0, Vec::new());
+    let (mut at, mut head) = (0, wire.len());
+    // The length of a label comes before it and is known after it.
+    wire.push(0);
     loop {
         match bytes.get(at) {
             None | Some(b'.') => {
-                if label.is_empty() {
+                let len = wire.len() - head - 1;
+                if len == 0 {
                     return Err(NameError::EmptyLabel);
                 }
-                if label.len() > MAX_LABEL {
+                if len > MAX_LABEL {
                     return Err(NameError::LongLabel);
                 }
-                wire.push(label.len() as u8);
-                wire.append(&mut label);
+                wire[head] = len as u8;
                 at += 1;
                 if at >= bytes.len() {
-                    return Ok((wire, at == bytes.len()));
+                    return Ok(at == bytes.len());
                 }
+                head = wire.len();
+                wire.push(0);
             }
             Some(b'\\') => {
                 let (byte, width) = unescape(&bytes[at + 1..])?;
-                label.push(byte);
+                wire.push(byte);
                 at += 1 + width;
             }
             Some(&byte) => {
-                label.push(byte);
+                wire.push(byte);
                 at += 1;
             }
         }
@@ -242,5 +258,7 @@ mod tests {
         assert!(Name::parse("a.svc.example").unwrap().is_within(&origin));
         assert!(!Name::parse("asvc.example").unwrap().is_within(&origin));
         assert!(origin.is_within(&Name::root()));
+        assert_eq!(Name::wire_under("a\\.B", origin.as_wire()).unwrap(), b"\x03a.B\x03svc\x07example\x00");
+        assert_eq!(origin.upwards().collect::<Vec<_>>(), [&b"\x03svc\x07example\x00"[..], b"\x07example\x00", b"\x00"]);
     }
 }

@@ -92,6 +92,7 @@ impl PolicySpec {
     /// Removes the names for whose owners `is_removed` is true.
     pub(super) fn remove_names(&mut self, is_removed: impl Fn(&Name) -> bool) {
         self.tables.names.retain(|name| !is_removed(&name.owner));
+        self.index = SpecIndex::default();
     }
 
     /// Makes the sources, whose files are relative to `dir`.

@@ -8,7 +8,6 @@ use std::sync::Arc;
 
 use crate::config::net_files::NetFiles;
 use crate::config::spec::{self, PolicySpec};
-use crate::config::validate;
 use crate::masterfile::{self, Apex, FileAt, MasterFile};
 use crate::source::files::Listing;
 use crate::source::{
@@ -82,6 +81,25 @@ pub(super) enum Content {
     Nothing,
 }
 
+impl Candidate {
+    /// Before anything of it is read.
+    fn new(main: &str, place: Place, problems: Problems) -> Candidate {
+        Candidate {
+            main: main.to_owned(),
+            apex: None,
+            place,
+            content: Content::Nothing,
+            master: None,
+            master_name: None,
+            files: HashSet::new(),
+            problems,
+            read: Collected::default(),
+            octets: 0,
+            net_files: BTreeSet::new(),
+        }
+    }
+}
+
 impl Directory<'_> {
     /// The names of the policy and master files in it, sorted. Those that begin with a dot belong to editors and tools.
     /// If there are more than `most`, the last ones are left out, which is a problem. `served` has the main files of
@@ -92,6 +110,8 @@ impl Directory<'_> {
         served: impl Iterator<Item = &'s str>,
         problems: &mut Problems,
     ) -> Option<Vec<String>> {
+        let shown = if self.shown.as_os_str().is_empty() { Path::new(".") } else { self.shown };
+        let place = Place::start_of(shown);
         match files::list(self.real, most, makes_zone) {
             Ok(Listing { mut names, left_out: 0 }) => {
                 names.extend(self.trials.keys().cloned());
@@ -106,17 +126,13 @@ impl Directory<'_> {
                 all.extend(served.filter(is_there).map(str::to_owned));
                 let count = in_order + left_out;
                 let message = format!("{count} files here are or may be zones, and {most} of them are read");
-                let place =
-                    Place::start_of(if self.shown.as_os_str().is_empty() { Path::new(".") } else { self.shown });
                 problems.error(&place, message).hint(format!(
                     "those after `{before}` are not read, except of zones that are served: move some elsewhere"
                 ));
                 Some(all.into_iter().collect())
             }
             Err(error) => {
-                let shown = if self.shown.as_os_str().is_empty() { Path::new(".") } else { self.shown };
-                let problem = problems
-                    .error(&Place::start_of(shown), format!("can't read the zones directory: {}", reason(&error)));
+                let problem = problems.error(&place, format!("can't read the zones directory: {}", reason(&error)));
                 problem.hint("name it in the settings: [zones] dir = \"zones\"");
                 None
             }
@@ -133,19 +149,7 @@ impl Directory<'_> {
     ) -> Candidate {
         let shown = self.shown.join(main);
         let whole = Place::start_of(&shown);
-        let mut candidate = Candidate {
-            main: main.to_owned(),
-            apex: None,
-            place: whole.clone(),
-            content: Content::Nothing,
-            master: None,
-            master_name: None,
-            files: HashSet::new(),
-            problems: problems.separate(),
-            read: Collected::default(),
-            octets: 0,
-            net_files: BTreeSet::new(),
-        };
+        let mut candidate = Candidate::new(main, whole.clone(), problems.separate());
         let bytes = match self.trials.get(main) {
             Some(trial) => {
                 texts.note(&shown, trial);
@@ -200,10 +204,9 @@ impl Directory<'_> {
         candidate.master_name = Some(spec.file.value.clone());
         let why = match texts.file(&shown, &real, Wall::OwnLinks, MAX_MASTER) {
             Ok(Text { bytes, .. }) => {
-                let owners = validate::owners(spec);
                 let (at, apex) = (FileAt { shown: &shown, real: &real }, Apex::Named(&spec.zone.value));
                 return problems.about(ManualSection::MasterFiles, |problems| {
-                    masterfile::read(at, &bytes, apex, texts, &owners, problems)
+                    masterfile::read(at, &bytes, apex, texts, &|owner| spec.steered(owner).is_some(), problems)
                 });
             }
             Err(unread) => why(unread),
@@ -215,7 +218,7 @@ impl Directory<'_> {
         );
         let at = FileAt { shown: self.shown, real: self.real };
         let mut ignored = Problems::default();
-        masterfile::read(at, b"", Apex::Named(&spec.zone.value), texts, &HashSet::new(), &mut ignored)
+        masterfile::read(at, b"", Apex::Named(&spec.zone.value), texts, &|_| false, &mut ignored)
     }
 
     /// Guesses the zone and the master file of a policy file that can't be parsed: from its lines before the first
@@ -245,7 +248,7 @@ impl Directory<'_> {
                 Some(bytes) => {
                     let at = FileAt { shown: &shown, real: &real };
                     let file = problems.about(ManualSection::MasterFiles, |problems| {
-                        masterfile::read(at, &bytes, Apex::Origin(&origin), &texts, &HashSet::new(), problems)
+                        masterfile::read(at, &bytes, Apex::Origin(&origin), &texts, &|_| false, problems)
                     });
                     (Some(file.apex.clone()), Content::Static(file))
                 }
@@ -261,19 +264,8 @@ impl Directory<'_> {
             Content::Static(file) => file.included.iter().cloned().collect(),
             Content::Policy(..) | Content::Nothing => HashSet::new(),
         };
-        Candidate {
-            main: main.to_owned(),
-            apex,
-            place,
-            content,
-            master: None,
-            master_name: None,
-            files: included,
-            problems,
-            octets: texts.octets(),
-            net_files: BTreeSet::new(),
-            read: texts.into_collected(),
-        }
+        let (octets, read) = (texts.octets(), texts.into_collected());
+        Candidate { apex, content, files: included, octets, read, ..Candidate::new(main, place, problems) }
     }
 }
 
