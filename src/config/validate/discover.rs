@@ -133,6 +133,9 @@ pub(in crate::config) fn probed_hosts(spec: &PolicySpec) -> Vec<usize> {
 
 /// How many more instances the sources may have that fill these pools.
 pub(super) fn room(spec: &PolicySpec, pools: impl Iterator<Item = PoolId>, model: &Model, present: usize) -> usize {
+    if spec.discovers.is_empty() {
+        return 0;
+    }
     let names: Vec<&str> = pools.map(|id| model.pool(id).name.as_str()).collect();
     let fills =
         |discover: &&DiscoverSpec| discover.pool.as_ref().is_some_and(|pool| names.contains(&pool.value.as_str()));

@@ -26,13 +26,16 @@ pub(super) struct Judging<'a> {
 
 impl<'a> Judging<'a> {
     pub(super) fn of(spec: &'a PolicySpec) -> Judging<'a> {
+        let mut judging = Judging::default();
+        if spec.names.iter().all(|name| name.monitor.is_none()) {
+            return judging;
+        }
         let pools: HashMap<&str, &PoolSpec> = spec.pools.iter().map(|pool| (pool.name.value.as_str(), pool)).collect();
         let own: HashMap<&str, Option<&str>> = spec
             .endpoints
             .iter()
             .map(|endpoint| (endpoint.name.value.as_str(), endpoint.monitor.as_ref().map(|at| at.value.as_str())))
             .collect();
-        let mut judging = Judging::default();
         for name in &spec.names {
             let (label, Some((monitor, pool))) = (&name.name, name.monitor.as_ref().zip(name.pool.as_ref())) else {
                 continue;

@@ -27,7 +27,8 @@ pub(super) fn check(
 ) {
     let mut aliases = Aliases { model, known: HashMap::new() };
     links.looping.clear();
-    if steered.iter().all(|name| aliases.of(name.policy).targets.is_empty()) {
+    let has_alias = spec.endpoints.iter().any(|endpoint| endpoint.cname.is_some());
+    if !has_alias || steered.iter().all(|name| aliases.of(name.policy).targets.is_empty()) {
         return;
     }
     for zone in &model.zones[links.zones.min(model.zones.len())..] {

@@ -23,7 +23,6 @@ mod service;
 pub(super) use discover::{probed_hosts, samples};
 pub(super) use exclusive::MAX_EXCLUSIVE;
 pub(super) use loops::Links;
-pub(super) use name::owners;
 pub(super) use selector::MAX_SELECTORS;
 
 use std::collections::{HashMap, HashSet};
@@ -233,7 +232,7 @@ impl<'a> Names<'a> {
     /// With the id that each endpoint and pool of `spec` will have in `model`.
     fn of(spec: &'a PolicySpec, model: &Model, problems: &mut Problems) -> Names<'a> {
         let (first_endpoint, first_pool) = (model.endpoints.len(), model.pools.len());
-        let mut by_name = HashMap::default();
+        let mut by_name = with_room(spec.endpoints.len() + spec.pools.len());
         for (at, endpoint) in spec.endpoints.iter().enumerate() {
             let id = MemberRef::Endpoint(EndpointId((first_endpoint + at) as u32));
             by_name.insert(endpoint.name.value.as_str(), id);
@@ -272,6 +271,11 @@ impl<'a> Names<'a> {
     fn pool_index(&self, id: PoolId) -> usize {
         id.0 as usize - self.first_pool
     }
+}
+
+/// An empty map with room for so many entries: a map that grows moves all of them each time.
+fn with_room<K, V>(most: usize) -> HashMap<K, V, FixedState> {
+    HashMap::with_capacity_and_hasher(most, FixedState::default())
 }
 
 /// What is declared, and what of it is used.

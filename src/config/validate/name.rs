@@ -1,14 +1,14 @@
 //! Steered names: each is checked against its pool and the master file. Names that are answered alike share one policy.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use foldhash::fast::FixedState;
 
-use crate::config::spec::{NameSpec, PolicySpec};
+use crate::config::spec::NameSpec;
 use crate::config::validate::context::{NameContext, ZoneContext};
 use crate::config::validate::pool::Size;
 use crate::config::validate::selector::Fenced;
-use crate::config::validate::{Used, discover, fit, judging, rto};
+use crate::config::validate::{Used, discover, fit, judging, rto, with_room};
 use crate::masterfile::{CNAME, type_name};
 use crate::model::{
     EndpointId, Facet, Failback, MAX_ANSWERS, MAX_ENDPOINTS, MemberRef, Model, OnEmpty, Policy, PolicyId, SteeredName,
@@ -31,8 +31,9 @@ impl Policies<'_, '_> {
         let names = &self.zone.spec.names;
         let first = self.zone.model.policies.len();
         let mut ids: HashMap<Policy, usize, FixedState> = HashMap::default();
-        let mut seen: HashMap<&Name, &At<String>, FixedState> = HashMap::default();
+        let mut seen: HashMap<&Name, &At<String>, FixedState> = with_room(names.len());
         let mut steered = Vec::with_capacity(names.len());
+        let zone = self.zone.spec.zone.value.to_string();
         for name in names {
             if let Some(first) = seen.insert(&name.owner, &name.name) {
                 let label = &name.name;
@@ -41,7 +42,7 @@ impl Policies<'_, '_> {
                 problem.hint("case doesn't count, and relative and full names are the same: remove one");
                 continue;
             }
-            self.check_full(name, problems);
+            check_full(name, zone.trim_end_matches('.'), problems);
             self.check_cuts(name, problems);
             let Some(policy) = self.policy(name, problems) else { continue };
             let next = ids.len();
@@ -54,20 +55,6 @@ impl Policies<'_, '_> {
         let policies: Vec<Policy> = policies.into_iter().flatten().collect();
         fit::check(self.zone.spec, &steered, |id| &policies[id.0 as usize - first], problems);
         (steered, policies)
-    }
-
-    /// A full name without its final dot is relative, and has the zone twice. Zones of one label may have such names.
-    fn check_full(&self, name: &NameSpec, problems: &mut Problems) {
-        let (label, zone) = (&name.name, self.zone.spec.zone.value.to_string());
-        let zone = zone.trim_end_matches('.');
-        let written = label.value.to_ascii_lowercase();
-        let before = written.strip_suffix(zone).filter(|before| before.is_empty() || before.ends_with('.'));
-        if let Some(before) = before.filter(|_| zone.contains('.')) {
-            let short = if before.is_empty() { "@" } else { before.trim_end_matches('.') };
-            let message = format!("`{}` is relative to the zone, so this is {}", label.value, name.owner);
-            let hint = format!("write `{short}`, or the full name with its final dot: `{}.`", label.value);
-            problems.warning(&label.place, message).hint(hint);
-        }
     }
 
     /// Names below a delegation or a DNAME are never answered from this zone.
@@ -98,25 +85,26 @@ impl Policies<'_, '_> {
         let others: Vec<MemberRef> = on_empty.iter().flatten().filter_map(OnEmpty::other).collect();
         self.used.members.extend(&others);
         let (root, written) = root.zip(written)?;
+        let roots = || std::iter::once(root).chain(others.iter().copied());
         let mut endpoints = model.endpoints_below(root);
-        let own: HashSet<EndpointId, FixedState> = endpoints.iter().copied().collect();
+        let own = endpoints.len();
         let monitor = judging::own_monitor(name, &endpoints, model);
-        let mut all = own.clone();
-        let more = others.iter().flat_map(|other| model.endpoints_below(*other));
-        endpoints.extend(more.filter(|id| all.insert(*id)));
+        if !others.is_empty() {
+            // Its own ones come first.
+            endpoints = model.below(roots()).filter_map(MemberRef::endpoint).collect();
+        }
         let facets = facets(&NameContext { zone, name, endpoints: &endpoints, facets: &[] }, problems);
         let context = NameContext { zone, name, endpoints: &endpoints, facets: &facets };
         if facets.iter().any(|facet| !facet.is_service()) {
             context.check_records(problems);
         }
         context.check_aliases(problems);
-        let service = problems.about(ManualSection::Services, |problems| context.service(&own, problems));
+        let service = problems.about(ManualSection::Services, |problems| context.service(own, problems));
         let on_empty = on_empty?;
         if on_empty.contains(&OnEmpty::Static) {
             context.check_static(problems);
         }
         let answers = spec.answering(name, |keys| keys.answers.as_ref()).map(|at| at.value);
-        let roots = || std::iter::once(root).chain(others.iter().copied());
         for root in roots().filter(|_| answers.is_none()) {
             self.check_draw(root, &written.place, problems);
         }
@@ -148,15 +136,18 @@ impl Policies<'_, '_> {
         let failback = failback.map_or_else(Failback::default, |at| at.value);
         let answers = answers.filter(|_| exclusive.is_none());
         if let Some(promise) = &name.rto {
-            let judged = endpoints.iter().map(|id| {
+            let judged = endpoints.iter().enumerate().map(|(at, id)| {
                 let endpoint = zone.endpoint_spec(*id);
-                (endpoint, name.monitor.as_ref().filter(|_| own.contains(id)).or(endpoint.monitor.as_ref()))
+                (endpoint, name.monitor.as_ref().filter(|_| at < own).or(endpoint.monitor.as_ref()))
             });
             rto::check(&name.name.value, promise, ttl, judged, spec, problems);
         }
         let is_mixed = Policy::can_mix(model, &endpoints, &facets);
-        let policy = Policy::new(self.id, root, endpoints.clone(), facets.clone());
         let policy = Policy {
+            zone: self.id,
+            root,
+            endpoints,
+            facets,
             answers,
             ttl,
             on_empty,
@@ -167,11 +158,11 @@ impl Policies<'_, '_> {
             monitor,
             exclusive,
             is_mixed,
-            ..policy
         };
         // At the apex every cname is an error already.
         if name.owner != zone.file.apex {
-            context.check_kinds(&policy, problems);
+            let Policy { endpoints, facets, .. } = &policy;
+            NameContext { zone, name, endpoints, facets }.check_kinds(&policy, problems);
         }
         Some(policy)
     }
@@ -184,6 +175,23 @@ impl Policies<'_, '_> {
             let message = format!("up to {draw} endpoints would be in one reply, and {MAX_ANSWERS} fit");
             problems.error(place, message).hint(format!("write `answers = {MAX_ANSWERS}` or fewer"));
         }
+    }
+}
+
+/// A full name without its final dot is relative, and has the zone twice. Zones of one label may have such names. `zone`
+/// is the zone without its final dot.
+fn check_full(name: &NameSpec, zone: &str, problems: &mut Problems) {
+    let label = &name.name.value;
+    let split = label.len().checked_sub(zone.len()).and_then(|at| label.split_at_checked(at));
+    let Some((before, _)) = split.filter(|(_, end)| end.eq_ignore_ascii_case(zone) && zone.contains('.')) else {
+        return;
+    };
+    if before.is_empty() || before.ends_with('.') {
+        let before = before.trim_end_matches('.').to_ascii_lowercase();
+        let short = if before.is_empty() { "@" } else { &before };
+        let message = format!("`{label}` is relative to the zone, so this is {}", name.owner);
+        let hint = format!("write `{short}`, or the full name with its final dot: `{label}.`");
+        problems.warning(&name.name.place, message).hint(hint);
     }
 }
 
@@ -302,9 +310,4 @@ fn check_types(types: &At<Vec<Facet>>, context: &NameContext<'_>, problems: &mut
         context.point_at(problem, &endpoint.name);
         problem.hint("add the type of its address to `types`, or give it another address");
     }
-}
-
-/// The names that a policy steers. For the rules of the master file they exist.
-pub(in crate::config) fn owners(spec: &PolicySpec) -> HashSet<Name> {
-    spec.names.iter().map(|name| name.owner.clone()).collect()
 }

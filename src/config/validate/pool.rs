@@ -27,7 +27,7 @@ pub(super) fn resolve(
     used: &mut Used<'_>,
     problems: &mut Problems,
 ) -> Pool {
-    let mut members: Vec<Member> = Vec::new();
+    let mut members: Vec<Member> = Vec::with_capacity(spec.members().len());
     for At { value: member, .. } in spec.members() {
         let Some(to) = names.find(&member.to, problems) else { continue };
         used.members.insert(to);
@@ -75,10 +75,10 @@ fn warn_again(
 
 /// `min_up` has an effect on the pools that contain this one only.
 pub(super) fn warn_min_up(spec: &PolicySpec, names: &Names<'_>, used: &Used<'_>, problems: &mut Problems) {
-    for pool in &spec.pools {
+    for (pool, at) in spec.pools.iter().filter_map(|pool| Some((pool, pool.min_up.as_ref()?))) {
         let id = names.by_name.get(pool.name.value.as_str());
         let is_used = |set: &HashSet<MemberRef, FixedState>| id.is_some_and(|id| set.contains(id));
-        if let Some(at) = pool.min_up.as_ref().filter(|_| is_used(&used.members) && !is_used(&used.in_pools)) {
+        if is_used(&used.members) && !is_used(&used.in_pools) {
             let message = format!("`min_up` does nothing here: pool `{}` is in no other pool", pool.name.value);
             let problem = problems.warning(&at.place, message);
             problem.hint("it lets a pool count as down for the pool that it is a member of");

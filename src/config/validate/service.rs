@@ -1,10 +1,8 @@
 //! Service records (SRV, HTTPS, SVCB): the port and the target of each endpoint. The targets are names
 //! `ENDPOINT.endpoints.ZONE`, which are added to the zone.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
-
-use foldhash::fast::FixedState;
 
 use crate::config::monitor::{MonitorSpec, PortRule};
 use crate::config::spec::{EndpointSpec, PolicySpec};
@@ -19,8 +17,9 @@ use crate::wire::{Name, NameError};
 const BELOW: &str = "endpoints";
 
 impl NameContext<'_> {
-    /// The content of its service records. `own` are the endpoints of its pool, which its own monitor checks.
-    pub(super) fn service(&self, own: &HashSet<EndpointId, FixedState>, problems: &mut Problems) -> Service {
+    /// The content of its service records. The first `own` endpoints are those of its pool, which its own monitor
+    /// checks.
+    pub(super) fn service(&self, own: usize, problems: &mut Problems) -> Service {
         let is_service = self.facets.iter().any(|facet| facet.is_service());
         let written = &self.name.service;
         if let Some(port) = written.port.as_ref().filter(|_| !is_service) {
@@ -36,9 +35,9 @@ impl NameContext<'_> {
         if !is_service {
             return Service { port, alpn, targets: Vec::new() };
         }
-        let target = |id: &EndpointId| {
+        let target = |(at, id): (usize, &EndpointId)| {
             let endpoint = self.endpoint_spec(*id);
-            let monitor = self.name.monitor.as_ref().filter(|_| own.contains(id)).or(endpoint.monitor.as_ref());
+            let monitor = self.name.monitor.as_ref().filter(|_| at < own).or(endpoint.monitor.as_ref());
             let probed = || probed_port(endpoint, &monitor?.value, self.spec);
             let target = match &endpoint.cname {
                 Some(target) => target.value.clone(),
@@ -47,7 +46,7 @@ impl NameContext<'_> {
             };
             ServiceTarget { name: target, port: port.or_else(probed).unwrap_or(0) }
         };
-        let targets: Vec<ServiceTarget> = self.endpoints.iter().map(target).collect();
+        let targets: Vec<ServiceTarget> = self.endpoints.iter().enumerate().map(target).collect();
         let portless = self.endpoints().zip(&targets).find(|(_, target)| target.port == 0);
         let is_readable = written.port.is_some() || !self.name.has("port");
         if let Some((endpoint, _)) = portless.filter(|_| self.has(Facet::Srv) && is_readable) {
