@@ -1,6 +1,7 @@
 //! A tree of values with their places. TOML files become such a tree, and so do settings from the environment and from
 //! flags, so the same code reads both. Knows TOML, not the keys.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::ops::Range;
 use std::path::Path;
@@ -80,8 +81,8 @@ pub(super) fn parse(file: &Path, bytes: &[u8], problems: &mut Problems) -> Optio
     };
     let (table, errors) = DeTable::parse_recoverable(text);
     report(&source, text, &errors, problems);
-    let kind = Kind::Table(entries(&source, table.get_ref()));
-    errors.is_empty().then(|| Node { place: source.place(0), kind })
+    // What was parsed is dropped part by part, so most of a large file is not in memory twice.
+    errors.is_empty().then(|| Node { place: source.place(0), kind: Kind::Table(entries(&source, table.into_inner())) })
 }
 
 /// Reports the first syntax error of each line, because the others follow from it. Of a table that is written twice
@@ -163,31 +164,28 @@ fn unquoted(text: &str, offset: usize) -> Option<(&str, &str)> {
 }
 
 /// The entries of a table in the order they are written.
-fn entries(source: &Source<'_>, table: &DeTable<'_>) -> Vec<Entry> {
-    let mut entries: Vec<(usize, Entry)> = table
-        .iter()
-        .map(|(key, value)| {
-            let Range { start, end } = key.span();
-            let key = At { value: key.get_ref().to_string(), place: source.span(start, end) };
-            (start, Entry { key, value: node(source, value) })
-        })
-        .collect();
-    entries.sort_by_key(|(start, _)| *start);
-    entries.into_iter().map(|(_, entry)| entry).collect()
+fn entries(source: &Source<'_>, table: DeTable<'_>) -> Vec<Entry> {
+    let entry = |(key, value): (Spanned<Cow<'_, str>>, _)| {
+        let place = source.span(key.span().start, key.span().end);
+        Entry { key: At { value: key.into_inner().into_owned(), place }, value: node(source, value) }
+    };
+    let mut entries: Vec<Entry> = table.into_iter().map(entry).collect();
+    entries.sort_by_key(|Entry { key: At { place, .. }, .. }| (place.line, place.column));
+    entries
 }
 
-fn node(source: &Source<'_>, value: &Spanned<DeValue<'_>>) -> Node {
-    let kind = match value.get_ref() {
-        DeValue::String(text) => Kind::Text(text.to_string()),
+fn node(source: &Source<'_>, value: Spanned<DeValue<'_>>) -> Node {
+    let place = source.span(value.span().start, value.span().end);
+    let kind = match value.into_inner() {
+        DeValue::String(text) => Kind::Text(text.into_owned()),
         DeValue::Integer(number) => Kind::Integer(integer(number.as_str(), number.radix())),
         DeValue::Float(number) => Kind::Float(number.as_str().parse().unwrap_or(f64::NAN)),
-        DeValue::Boolean(is) => Kind::Bool(*is),
+        DeValue::Boolean(is) => Kind::Bool(is),
         DeValue::Datetime(_) => Kind::Date,
-        DeValue::Array(list) => Kind::List(list.iter().map(|item| node(source, item)).collect()),
+        DeValue::Array(list) => Kind::List(list.into_iter().map(|item| node(source, item)).collect()),
         DeValue::Table(table) => Kind::Table(entries(source, table)),
     };
-    let Range { start, end } = value.span();
-    Node { place: source.span(start, end), kind }
+    Node { place, kind }
 }
 
 /// The number, or the nearest one that fits.

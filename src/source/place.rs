@@ -82,16 +82,25 @@ struct LineAndColumn {
 impl LineAndColumn {
     const FIRST: LineAndColumn = LineAndColumn { line: 1, column: 1 };
 
-    /// The place after these octets.
-    fn after(self, octets: &[u8]) -> LineAndColumn {
+    /// The place after these octets, and where its line begins in them, if it does.
+    fn after(self, octets: &[u8]) -> (LineAndColumn, Option<usize>) {
+        /// Few octets take less time one by one than in three searches (judgment: a line or so).
+        const FEW: usize = 48;
+        if octets.len() <= FEW {
+            return octets.iter().enumerate().fold((self, None), |(place, begin), (at, octet)| match octet {
+                b'\n' => (LineAndColumn { line: place.line + 1, column: 1 }, Some(at + 1)),
+                _ => (LineAndColumn { column: place.column + u32::from(octet & 0xC0 != 0x80), ..place }, begin),
+            });
+        }
         let line_feeds = octets.iter().filter(|octet| **octet == b'\n').count() as u32;
         // A character counts once, at its first byte. The other bytes are continuations (RFC 3629, 3).
         let characters = |octets: &[u8]| octets.iter().filter(|octet| **octet & 0xC0 != 0x80).count() as u32;
-        let column = match octets.iter().rposition(|octet| *octet == b'\n') {
-            Some(last) => 1 + characters(octets.get(last + 1..).unwrap_or_default()),
+        let begin = octets.iter().rposition(|octet| *octet == b'\n').map(|last| last + 1);
+        let column = match begin {
+            Some(begin) => 1 + characters(octets.get(begin..).unwrap_or_default()),
             None => self.column + characters(octets),
         };
-        LineAndColumn { line: self.line + line_feeds, column }
+        (LineAndColumn { line: self.line + line_feeds, column }, begin)
     }
 }
 
@@ -103,8 +112,9 @@ pub(crate) struct Source<'a> {
     /// The place of the first octet of each block of [`BLOCK`] octets. In a file of empty lines, the offsets of all
     /// lines would take eight times the room of the file.
     blocks: Vec<LineAndColumn>,
-    /// The last offset and its place: the next one is mostly near.
-    last: Cell<(usize, LineAndColumn)>,
+    /// The last offset with its place, and an offset before it: where its line or its block begins. The next offset is
+    /// mostly near, and that of the head of a table comes after that of its key.
+    last: Cell<[(usize, LineAndColumn); 2]>,
 }
 
 impl<'a> Source<'a> {
@@ -121,11 +131,11 @@ impl<'a> Source<'a> {
     fn of(file: SourceFile, bytes: &'a [u8]) -> Source<'a> {
         let next = |place: &mut LineAndColumn, block: &[u8]| {
             let first = *place;
-            *place = place.after(block);
+            *place = place.after(block).0;
             Some(first)
         };
         let blocks = bytes.chunks(BLOCK).scan(LineAndColumn::FIRST, next).collect();
-        Source { file: Arc::new(file), bytes, blocks, last: Cell::new((0, LineAndColumn::FIRST)) }
+        Source { file: Arc::new(file), bytes, blocks, last: Cell::new([(0, LineAndColumn::FIRST); 2]) }
     }
 
     /// The bytes between two offsets.
@@ -164,10 +174,16 @@ impl<'a> Source<'a> {
         let offset = offset.min(self.bytes.len());
         let block = (offset / BLOCK).min(self.blocks.len().saturating_sub(1));
         let of_block = (block * BLOCK, self.blocks.get(block).copied().unwrap_or(LineAndColumn::FIRST));
-        let last = Some(self.last.get()).filter(|(at, _)| (of_block.0..=offset).contains(at));
-        let (from, near) = last.unwrap_or(of_block);
-        let place = near.after(self.bytes.get(from..offset).unwrap_or_default());
-        self.last.set((offset, place));
+        let last = self.last.get();
+        let known = last.into_iter().find(|(at, _)| (of_block.0..=offset).contains(at));
+        let (from, near) = known.unwrap_or(of_block);
+        let (place, begin) = near.after(self.bytes.get(from..offset).unwrap_or_default());
+        let before = match begin {
+            Some(begin) => (from + begin, LineAndColumn { column: 1, ..place }),
+            None if from == of_block.0 => of_block,
+            None => last[1],
+        };
+        self.last.set([(offset, place), before]);
         (place.line, place.column)
     }
 }

@@ -14,6 +14,7 @@ use crate::config::node::{Kind, Node};
 use crate::config::spec::SelectorSpec;
 use crate::config::spec::endpoint::{MAX_WEIGHT, check_entity};
 use crate::config::spec::selector::{EXAMPLE, not_empty};
+use crate::model::tree::OnceSet;
 use crate::model::{Band, Steering};
 use crate::source::{At, ManualSection, Place, Problems};
 
@@ -106,9 +107,9 @@ impl Table for PoolSpec {
 
     fn check(&mut self, _: bool, problems: &mut Problems) -> bool {
         check_entity(&self.name, "a pool", problems);
-        let name = self.name.value.clone();
         if self.members().len() > MAX_MEMBERS {
-            problems.error(&self.name.place, format!("pool `{name}` has more than {MAX_MEMBERS} members"));
+            let message = format!("pool `{}` has more than {MAX_MEMBERS} members", self.name.value);
+            problems.error(&self.name.place, message);
         }
         if !self.is(Steering::Geo) {
             self.check_twice(problems);
@@ -153,6 +154,10 @@ impl PoolSpec {
     fn check_twice(&mut self, problems: &mut Problems) {
         let Some(members) = &mut self.members else { return };
         members.value.truncate(MAX_MEMBERS);
+        let mut seen = OnceSet::default();
+        if members.value.iter().all(|member| seen.insert(member.value.to.value.as_str())) {
+            return;
+        }
         let mut first: HashMap<&str, &Place, FixedState> = HashMap::default();
         let are_first = members.value.iter().map(|At { value: MemberSpec { to, .. }, .. }| {
             let first = *first.entry(&to.value).or_insert(&to.place);
