@@ -18,7 +18,8 @@ impl Model {
         roots: impl IntoIterator<Item = MemberRef>,
         is_open: impl Fn(&Pool, &Member) -> bool + 'm,
     ) -> impl Iterator<Item = MemberRef> + 'm {
-        let mut open: Vec<MemberRef> = roots.into_iter().collect();
+        let mut open: Vec<MemberRef> = Vec::with_capacity(FEW);
+        open.extend(roots);
         open.reverse();
         let mut seen = OnceSet::default();
         std::iter::from_fn(move || {
@@ -97,6 +98,8 @@ impl<T: Copy + Eq + Hash> OnceSet<T> {
         }
         let is_new = !self.few.contains(&value);
         if is_new {
+            // Once, in place of a step for each power of two.
+            self.few.reserve_exact(FEW - self.few.len());
             self.few.push(value);
         }
         if self.few.len() == FEW {

@@ -69,19 +69,19 @@ impl Builder {
         tally_base: &mut dyn FnMut(ZoneId, Option<usize>) -> u32,
     ) -> NameMap<u32> {
         let zone = model.zone(id);
-        let mut names: Vec<&Name> = contents.keys().collect();
-        names.sort_by_cached_key(|name| (name.labels().count(), *name));
+        let names = contents.into_iter().map(|(name, content)| (name.labels().count(), name, content));
+        let mut names: Vec<_> = names.collect();
+        names.sort_unstable_by(|a, b| (a.0, &a.1).cmp(&(b.0, &b.1)));
         let mut nodes = NameMap::with_capacity_and_hasher(names.len(), FixedState::default());
-        for name in names {
-            let content = &contents[name];
-            let at = self.add_node((model, id), name, content, &nodes);
+        for (_, name, content) in names {
+            let at = self.add_node((model, id), &name, &content, &nodes);
             if let Some(index) = content.steered {
                 self.steer(model, at, zone, index, tally_base(id, Some(index)));
             }
             if own_zone(name.as_wire(), apexes) == Some(id.0 as usize) {
                 self.indexed.push(at);
             }
-            nodes.insert(name.clone(), at);
+            nodes.insert(name, at);
         }
         self.add_extras(zone, &nodes);
         let soa = zone.rrsets.iter().find(|rrset| rrset.rtype == rtype::SOA && rrset.owner == zone.apex);
