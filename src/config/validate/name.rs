@@ -178,8 +178,8 @@ impl Policies<'_, '_> {
     }
 }
 
-/// A full name without its final dot is relative, and has the zone twice. Zones of one label may have such names. `zone`
-/// is the zone without its final dot.
+/// A full name without its final dot is relative, and has the zone twice. Zones of one label may have such names.
+/// `zone` has no final dot.
 fn check_full(name: &NameSpec, zone: &str, problems: &mut Problems) {
     let label = &name.name.value;
     let split = label.len().checked_sub(zone.len()).and_then(|at| label.split_at_checked(at));
