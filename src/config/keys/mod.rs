@@ -317,11 +317,8 @@ impl Fields {
         default: K::Value,
         problems: &mut Problems,
     ) -> OrDefault<K::Value> {
-        let read = self.key(key, kind, problems);
-        read.map_or(OrDefault { value: default, place: None }, |At { value, place }| OrDefault {
-            value,
-            place: Some(place),
-        })
+        let read = self.key(key, kind, problems).map(|At { value, place }| OrDefault { value, place: Some(place) });
+        read.unwrap_or(OrDefault { value: default, place: None })
     }
 
     pub(super) fn head(&self) -> Arc<Head> {

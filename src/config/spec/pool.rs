@@ -158,20 +158,16 @@ impl PoolSpec {
         if members.value.iter().all(|member| seen.insert(member.value.to.value.as_str())) {
             return;
         }
-        let mut first: HashMap<&str, &Place, FixedState> = HashMap::default();
-        let are_first = members.value.iter().map(|At { value: MemberSpec { to, .. }, .. }| {
-            let first = *first.entry(&to.value).or_insert(&to.place);
-            if std::ptr::eq(first, &to.place) {
-                return true;
-            }
+        let mut first: HashMap<String, Place, FixedState> = HashMap::default();
+        members.value.retain(|At { value: MemberSpec { to, .. }, .. }| {
+            let Some(first) = first.get(&to.value) else {
+                return first.insert(to.value.clone(), to.place.clone()).is_none();
+            };
             let message = format!("`{}` is listed twice in pool `{}`", to.value, self.head.name.value);
             let problem = problems.error(&to.place, message).label(first, "first here");
             problem.hint(format!("give it more weight instead: {{ to = \"{}\", weight = 2 }}", to.value));
             false
         });
-        let are_first: Vec<bool> = are_first.collect();
-        let mut are_first = are_first.into_iter();
-        members.value.retain(|_| are_first.next().unwrap_or(true));
     }
 
     fn check_band(&self, problems: &mut Problems) {

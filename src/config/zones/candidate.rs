@@ -243,6 +243,7 @@ impl Directory<'_> {
         let (shown, real) = (self.shown.join(main), self.real.join(main));
         let place = Place::start_of(&shown);
         let stem = main.strip_suffix(MASTER).unwrap_or(main);
+        let mut files = HashSet::new();
         let (apex, content) = match Name::parse(stem) {
             Ok(origin) => match read_file(&texts, (&shown, &real), MAX_MASTER, &place, &mut problems) {
                 Some(bytes) => {
@@ -250,6 +251,7 @@ impl Directory<'_> {
                     let file = problems.about(ManualSection::MasterFiles, |problems| {
                         masterfile::read(at, &bytes, Apex::Origin(&origin), &texts, &|_| false, problems)
                     });
+                    files.extend(file.included.iter().cloned());
                     (Some(file.apex.clone()), Content::Static(file))
                 }
                 None => (Some(origin), Content::Nothing),
@@ -260,12 +262,8 @@ impl Directory<'_> {
                 (None, Content::Nothing)
             }
         };
-        let included = match &content {
-            Content::Static(file) => file.included.iter().cloned().collect(),
-            Content::Policy(..) | Content::Nothing => HashSet::new(),
-        };
         let (octets, read) = (texts.octets(), texts.into_collected());
-        Candidate { apex, content, files: included, octets, read, ..Candidate::new(main, place, problems) }
+        Candidate { apex, content, files, octets, read, ..Candidate::new(main, place, problems) }
     }
 }
 
